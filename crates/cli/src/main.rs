@@ -1,0 +1,2 @@
+//! The concierge binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! View models and pages; knows no HTTP.

@@ -1,0 +1,194 @@
+//! What was decided and why.
+
+use crate::{DecisionId, ItemId, Sequence, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+
+/// Which immutable bundle answered: three counters, each rising.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct SnapshotVersion {
+    /// Published set of trained models; 0 before the first training.
+    pub models: u64,
+    /// Last event that the models of the snapshot have absorbed.
+    pub absorbed: Sequence,
+    /// Catalogue revision.
+    pub catalogue: u64,
+}
+
+impl std::fmt::Display for SnapshotVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "m{}-a{}-c{}", self.models, self.absorbed, self.catalogue)
+    }
+}
+
+/// One source's word on one candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceHit {
+    /// Which source.
+    pub source: String,
+    /// Its place in that source's list, from 1.
+    pub rank: u32,
+    /// That source's score.
+    pub score: f32,
+}
+
+/// An item under consideration.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Candidate {
+    /// Position in the snapshot's catalogue.
+    pub item: u32,
+    /// The ranker's score; zero before ranking.
+    pub score: f32,
+    /// Who proposed it.
+    pub hits: Vec<SourceHit>,
+}
+
+/// What a part of a score comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum ContributionSource {
+    /// Something in the person's history (position of the item).
+    History {
+        /// Position of the item.
+        item: u32,
+    },
+    /// A feature or attribute.
+    Feature {
+        /// Which.
+        name: String,
+    },
+    /// What everyone likes, or any other part that is not personal.
+    Base {
+        /// Which.
+        name: String,
+    },
+}
+
+/// A signed part of a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contribution {
+    /// Where it comes from.
+    pub source: ContributionSource,
+    /// Name of the model that said so.
+    pub model: String,
+    /// How much; the values of one explanation sum to the score.
+    pub value: f32,
+}
+
+/// A score taken apart.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The parts, in no particular order.
+    pub contributions: Vec<Contribution>,
+}
+
+impl Explanation {
+    /// Sum of the parts, which is the score.
+    pub fn total(&self) -> f32 {
+        self.contributions.iter().map(|c| f64::from(c.value)).sum::<f64>() as f32
+    }
+}
+
+/// One stage's account.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Stage and component, as `retrieve/popular`.
+    pub stage: String,
+    /// Items that went in.
+    pub input: u32,
+    /// Items that came out.
+    pub output: u32,
+    /// What went wrong, if anything.
+    pub error: Option<String>,
+}
+
+/// An item taken out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// Which.
+    pub item_id: ItemId,
+    /// By which rule.
+    pub rule: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A candidate as recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DecisionItem {
+    /// Which.
+    pub item_id: ItemId,
+    /// The ranker's score.
+    pub score: f32,
+    /// Who proposed it.
+    pub sources: Vec<SourceHit>,
+}
+
+/// An item as shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Which.
+    pub item_id: ItemId,
+    /// Place in the slate, from 1.
+    pub rank: u32,
+    /// The ranker's score.
+    pub score: f32,
+    /// Probability that it stood here, given those before it.
+    pub propensity: f64,
+    /// Names of the sources that proposed it.
+    pub sources: Vec<String>,
+    /// One-line reasons for a person.
+    pub reasons: Vec<String>,
+    /// The parts of the score, if asked for (`History` positions resolved to ids in `because`).
+    pub explanation: Option<Explanation>,
+}
+
+/// Something that was cut or skipped, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degradation {
+    /// Stage.
+    pub stage: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The record of a decision: everything needed to see what was done and why. Timings are kept
+/// beside it, since they differ from run to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Its id.
+    pub decision_id: DecisionId,
+    /// The moment it was made for.
+    pub now: Timestamp,
+    /// Placement that was asked.
+    pub placement: String,
+    /// For whom, if known.
+    pub user_id: Option<UserId>,
+    /// The bundle that answered.
+    pub snapshot: SnapshotVersion,
+    /// Last event that the user's state included.
+    pub sequence: Sequence,
+    /// Source of all randomness.
+    pub seed: u64,
+    /// Hash of the effective placement configuration, hexadecimal.
+    pub config_hash: String,
+    /// The request as resolved: items asked for.
+    pub n: u32,
+    /// History used: item and strength, oldest first.
+    pub history: Vec<(ItemId, f32)>,
+    /// Stage by stage.
+    pub stages: Vec<StageReport>,
+    /// Candidates that survived the rules, best first, up to the record's cap.
+    pub considered: Vec<DecisionItem>,
+    /// How many candidates were left out of `considered` by the cap.
+    pub considered_cut: u32,
+    /// Removals, up to the record's cap.
+    pub removals: Vec<Removal>,
+    /// How many removals were left out by the cap.
+    pub removals_cut: u32,
+    /// What was shown.
+    pub shown: Vec<Shown>,
+    /// Empty if all went as configured.
+    pub degraded: Vec<Degradation>,
+    /// Experiment arms, by experiment.
+    pub arms: Vec<(String, String)>,
+}

@@ -1,0 +1,146 @@
+//! The stages of a decision, as traits. All are synchronous and object-safe: one dynamic call per
+//! component and request. Items are numbers here: positions in the snapshot's catalogue.
+
+use crate::{Attributes, Candidate, Explanation, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One thing someone did, as models see it: no user id, only what and how strongly and how long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HistoryEvent {
+    /// Position of the item.
+    pub item: u32,
+    /// Strength, decayed to the moment of the decision; negative for dislike. Finite.
+    pub weight: f32,
+    /// Age at the moment of the decision, days, not negative.
+    pub age_days: f32,
+}
+
+/// Everything that a stage may know of a request: a pure value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Query {
+    /// The moment of the decision.
+    pub now: Timestamp,
+    /// What the person did, oldest first, one entry per item (strengths of one item are added).
+    pub history: Vec<HistoryEvent>,
+    /// Items that the person has seen outcomes for or asked not to see, ascending.
+    pub seen: Vec<u32>,
+    /// What is known of the person.
+    pub user_attributes: Attributes,
+    /// Circumstances of the request.
+    pub context: Attributes,
+    /// The item that the placement is about, if any.
+    pub anchor: Option<u32>,
+    /// Items that the caller excludes, ascending.
+    pub excluded: Vec<u32>,
+    /// If given, only these may be shown, ascending.
+    pub only: Option<Vec<u32>>,
+    /// Items asked for.
+    pub n: usize,
+    /// Source of all randomness in this decision.
+    pub seed: u64,
+}
+
+/// Why a stage gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StageError {
+    /// It is not ready (no model yet, say).
+    #[error("not ready: {0}")]
+    NotReady(String),
+    /// It ran out of time.
+    #[error("out of time")]
+    Late,
+    /// It failed.
+    #[error("failed: {0}")]
+    Failed(String),
+}
+
+/// Stage 2: proposes candidates.
+///
+/// Promises: at most `budget` items, none twice, only those that `allowed` admits; the same query
+/// gives the same list.
+pub trait Retriever: Send + Sync {
+    /// Its name, stamped on what it proposes.
+    fn name(&self) -> &str;
+    /// Proposes up to `budget` items with its own scores, best first.
+    fn retrieve(
+        &self,
+        query: &Query,
+        budget: usize,
+        allowed: &dyn Fn(u32) -> bool,
+    ) -> Result<Vec<(u32, f32)>, StageError>;
+}
+
+/// What a ranker says of one candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Its score, finite.
+    Score(f32),
+    /// No score, and why.
+    Unscorable(String),
+}
+
+/// Stage 3: scores candidates.
+///
+/// Promises: one outcome per candidate in order; a candidate's outcome does not depend on the
+/// others.
+pub trait Ranker: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+    /// Scores every candidate.
+    fn rank(&self, query: &Query, candidates: &[Candidate]) -> Result<Vec<Outcome>, StageError>;
+    /// Takes one score apart; the parts sum to it.
+    fn explain(&self, query: &Query, item: u32) -> Explanation;
+}
+
+/// Keep, or drop with a reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// May be shown.
+    Keep,
+    /// May not, for this reason (a short fixed word such as `seen`).
+    Drop(&'static str),
+}
+
+/// Stage 4: says whether an item may be shown. A rule only removes.
+pub trait Rule: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+    /// The verdict on one item.
+    fn check(&self, query: &Query, item: u32) -> Verdict;
+}
+
+/// A slate in order, and who was held back.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reranked {
+    /// Shown, best first.
+    pub chosen: Vec<Candidate>,
+    /// Not shown.
+    pub held_back: Vec<Candidate>,
+    /// Names of constraints that could not be kept.
+    pub relaxed: Vec<String>,
+}
+
+/// Stage 4: orders the survivors. It invents nothing: chosen + held back = input.
+pub trait Reranker: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+    /// Orders scored candidates, which come best first.
+    fn rerank(&self, query: &Query, ranked: Vec<Candidate>) -> Reranked;
+}
+
+/// A slate drawn from a distribution, with the probability of each item at its place.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Choice {
+    /// The slate with, for each, the probability that it stands where it stands given those before it.
+    pub slate: Vec<(Candidate, f64)>,
+    /// Candidates not shown.
+    pub held_back: Vec<Candidate>,
+}
+
+/// Choice under uncertainty.
+pub trait Policy: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+    /// Chooses `query.n` of the ordered candidates.
+    fn choose(&self, query: &Query, ordered: Vec<Candidate>) -> Choice;
+}

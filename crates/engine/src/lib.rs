@@ -1,0 +1,1 @@
+//! Stage 5, inside: runs the stages over traits and writes down what happened.

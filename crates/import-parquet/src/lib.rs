@@ -1,0 +1,1 @@
+//! Parquet files into the rows of the import crate, and back.

@@ -1,0 +1,179 @@
+//! What every learner and model promises.
+
+use dataset::{Interaction, Interactions, Vocabulary};
+use domain::{Explanation, HistoryEvent, ItemId, Timestamp};
+use signals::TypedValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Attributes of one item, read by their kinds, by name.
+pub type ItemFeatures = BTreeMap<String, TypedValue>;
+
+/// What a learner learns from.
+#[derive(Debug, Clone)]
+pub struct TrainingData {
+    /// Who did what; strengths are undecayed and may be negative.
+    pub interactions: Arc<Interactions>,
+    /// Attributes by item position in `interactions.items`; empty map for none.
+    pub features: Arc<Vec<ItemFeatures>>,
+    /// The moment to which ages are counted.
+    pub now: Timestamp,
+}
+
+/// Circumstances of a training run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Source of all randomness.
+    pub seed: u64,
+    /// Threads to use, at least 1; the result does not depend on it.
+    pub threads: usize,
+    /// Set to stop early.
+    pub cancel: Arc<AtomicBool>,
+}
+
+impl Run {
+    /// A run with this seed on this many threads.
+    pub fn new(seed: u64, threads: usize) -> Run {
+        Run {
+            seed,
+            threads: threads.max(1),
+            cancel: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// # Errors
+    /// [`ModelError::Cancelled`] once `cancel` is set. Learners ask between passes.
+    pub fn check(&self) -> Result<(), ModelError> {
+        if self.cancel.load(Ordering::Relaxed) {
+            Err(ModelError::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Why there is no model.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ModelError {
+    /// There is nothing to learn from.
+    #[error("no data to learn from: {0}")]
+    Empty(String),
+    /// A parameter cannot be.
+    #[error("{model}.{field}: got {got}, expected {expected}")]
+    Config {
+        /// Which model.
+        model: String,
+        /// Which key.
+        field: String,
+        /// What was there.
+        got: String,
+        /// What should have been.
+        expected: String,
+    },
+    /// A stored model is not what was written.
+    #[error("model {model} is damaged: {reason}")]
+    Damaged {
+        /// Which model.
+        model: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It would need more memory than allowed.
+    #[error("{model} needs about {needed_mb} MB, {limit_mb} MB are allowed")]
+    TooLarge {
+        /// Which model.
+        model: String,
+        /// Estimate.
+        needed_mb: u64,
+        /// Limit.
+        limit_mb: u64,
+    },
+    /// The run was told to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Items with scores, best first; ties by item id.
+pub type TopItems = Vec<(u32, f32)>;
+
+/// How close an updated model is to one trained anew on the same events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateGuarantee {
+    /// Equal within rounding.
+    Exact,
+    /// Not equal; says in what respect.
+    Bounded(&'static str),
+    /// Updates are ignored until the next training.
+    Ignored(&'static str),
+}
+
+/// What an update did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UpdateReport {
+    /// Interactions taken in.
+    pub absorbed: usize,
+    /// Interactions passed over.
+    pub ignored: usize,
+}
+
+/// A learner with its configuration.
+pub trait Trainer: Send + Sync {
+    /// Name under which it is registered and its models are stored.
+    fn name(&self) -> &'static str;
+    /// Its effective configuration.
+    fn config(&self) -> serde_json::Value;
+    /// Learns. The same data, configuration and seed give the same bytes at any thread count.
+    ///
+    /// # Errors
+    /// [`ModelError::Empty`] if there is nothing to learn from.
+    fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError>;
+}
+
+/// A trained model.
+///
+/// Promises: scores are finite; items and history entries at unknown positions are passed over
+/// (an unknown candidate scores as [`knows`](Model::knows) says: not at all, 0); an empty history
+/// gives finite scores; the order of the candidates does not matter; the parts of `explain` sum to
+/// the score; `save` then load keeps every score bit for bit.
+pub trait Model: Send + Sync {
+    /// Name of the learner.
+    fn name(&self) -> &'static str;
+    /// Item ids by position.
+    fn vocabulary(&self) -> &Arc<Vocabulary>;
+    /// True if the model has learnt something of this item, so that its score means something.
+    fn knows(&self, item: u32) -> bool;
+    /// True if the model can say something personal for this history.
+    fn personal(&self, history: &[HistoryEvent]) -> bool;
+    /// Scores candidates into `scores` (same length).
+    fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]);
+    /// The best `n` of all items that `allowed` admits and the model knows. Equals scoring everything.
+    fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems;
+    /// The items most like one item, itself left out.
+    fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems;
+    /// Takes the score of one item apart (positions are the model's).
+    fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation;
+    /// What [`update`](Model::update) promises.
+    fn guarantee(&self) -> UpdateGuarantee;
+    /// Takes in new interactions. `histories` gives, for each, the user's earlier items (positions and
+    /// strengths, oldest first, the new one not included); positions at or past the vocabulary's end are those of `new_items`, in order,
+    /// which are appended to the vocabulary first.
+    fn update(
+        &mut self,
+        new_items: &[ItemId],
+        interactions: &[Interaction],
+        histories: &[Vec<HistoryEvent>],
+    ) -> UpdateReport;
+    /// Takes in new or changed items with their attributes (new ones are appended to the vocabulary).
+    /// Models that do not look at attributes ignore it.
+    fn absorb_items(&mut self, items: &[(ItemId, ItemFeatures)]) -> usize {
+        let _ = items;
+        0
+    }
+    /// A copy that can be updated while this one serves; cheap where the parts can be shared.
+    fn fork(&self) -> Box<dyn Model>;
+    /// Writes everything needed to load it again, vocabulary included.
+    fn save(&self, to: &mut Vec<u8>);
+    /// Bytes held.
+    fn memory_bytes(&self) -> usize;
+}

@@ -1,0 +1,14 @@
+//! Learners: data in, artefact out; one file each.
+//!
+//! A model answers from a history, never from a user id, so that someone who arrived a second
+//! ago is served like everyone else. Positions in this crate are positions in the model's own
+//! [`Vocabulary`]; `assembly` translates to and from the positions of the live catalogue.
+//!
+//! What this crate does not know: stores, HTTP, the engine, the clock.
+
+mod contract;
+
+pub use contract::{
+    ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
+};
+pub use dataset::Vocabulary;

@@ -1,0 +1,1 @@
+//! Sparse matrices, small dense solves, top-k, seeded streams and statistics.

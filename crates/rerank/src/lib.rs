@@ -1,0 +1,1 @@
+//! Stage 4: eligibility rules and slate building.

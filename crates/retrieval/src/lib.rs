@@ -1,0 +1,1 @@
+//! Stage 2: candidate sources and their union with provenance.

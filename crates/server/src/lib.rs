@@ -1,0 +1,1 @@
+//! Stage 5, outside: HTTP, authentication, limits and wire types.

@@ -1,0 +1,1 @@
+//! Event log as checksummed segments, sealed into Parquet.

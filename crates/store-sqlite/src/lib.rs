@@ -1,0 +1,1 @@
+//! Catalogue, schema and registries in SQLite.

@@ -1,0 +1,1 @@
+//! Conformance suites, planted worlds and generators for tests.
