@@ -1,1 +1,25 @@
 //! Sparse matrices, small dense solves, top-k, seeded streams and statistics.
+//!
+//! Everything here is a pure function of its arguments: no clock, no global randomness, and the
+//! same bytes at any number of threads, because sums are taken in a fixed order.
+//!
+//! What this crate does not know: items, users, models, files.
+//!
+//! Entry points: [`Csr`], [`Cholesky`], [`dot`], [`top_k`], [`SeededStream`],
+//! [`parallel_chunks`], [`bootstrap_mean`].
+
+mod cholesky;
+mod csr;
+mod kernels;
+mod parallel;
+mod statistics;
+mod stream;
+mod top;
+
+pub use cholesky::{Cholesky, NotPositiveDefinite};
+pub use csr::{Csr, CsrError};
+pub use kernels::{axpy, dot, gram, norm, syrk_add};
+pub use parallel::{on_threads, parallel_chunks};
+pub use statistics::{Interval, bootstrap_mean, mean, quantile, variance};
+pub use stream::{SeededStream, hash_bytes, mix};
+pub use top::{Ranked, TopK, top_k};
