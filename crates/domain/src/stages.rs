@@ -90,6 +90,10 @@ pub trait Ranker: Send + Sync {
     fn rank(&self, query: &Query, candidates: &[Candidate]) -> Result<Vec<Outcome>, StageError>;
     /// Takes one score apart; the parts sum to it.
     fn explain(&self, query: &Query, item: u32) -> Explanation;
+    /// Takes the score of one candidate apart. Rankers that look at who proposed it override this.
+    fn explain_candidate(&self, query: &Query, candidate: &Candidate) -> Explanation {
+        self.explain(query, candidate.item)
+    }
 }
 
 /// Keep, or drop with a reason.

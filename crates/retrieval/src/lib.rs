@@ -1,1 +1,35 @@
-//! Stage 2: candidate sources and their union with provenance.
+//! Stage 2, candidate generation: sources that need no model.
+//!
+//! [`ListRetriever`] proposes from a list made beforehand (popular, trending, picked by hand) and
+//! is the fallback that answers when nothing else does; [`RecentRetriever`] proposes what
+//! was added last. Models are made into sources by `assembly`; lists of several sources are
+//! joined, with their provenance, by `engine`.
+//!
+//! What this crate does not know: models, item ids, attributes, the clock.
+
+mod list;
+mod recent;
+
+pub use list::ListRetriever;
+pub use recent::RecentRetriever;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Timestamp;
+    use std::sync::Arc;
+
+    #[test]
+    fn every_source_keeps_the_promises() {
+        let list = ListRetriever::new(
+            "popular",
+            Arc::new((0..40).map(|i| (i, 40.0 - i as f32)).collect()),
+        );
+        testkit::stages::retriever(&list, 40);
+        testkit::stages::retriever(&ListRetriever::new("none", Arc::new(Vec::new())), 40);
+        let added: Vec<_> = (0..40)
+            .map(|i| (i, Timestamp(i64::from(i % 13) * 86_400_000)))
+            .collect();
+        testkit::stages::retriever(&RecentRetriever::new("new", added), 40);
+    }
+}

@@ -1,1 +1,3 @@
 //! Conformance suites, planted worlds and generators for tests.
+
+pub mod stages;
