@@ -56,7 +56,8 @@ pub(crate) fn paths(tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in tree.files() {
         let root_page = !path.contains('/') && (path.ends_with(".md") || path == "NOTICE");
-        if !root_page && !(path.starts_with("docs/") && path.ends_with(".md")) {
+        let page = path.starts_with("docs/") && path.ends_with(".md");
+        if !(root_page || page) {
             continue;
         }
         let mut fenced = false;
