@@ -147,12 +147,19 @@ pub trait Model: Send + Sync {
     fn personal(&self, history: &[HistoryEvent]) -> bool;
     /// Scores candidates into `scores` (same length).
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]);
-    /// The best `n` of all items that `allowed` admits and the model knows. Equals scoring everything.
+    /// The best `n` of all items that `allowed` admits and the model knows. Equals scoring everything,
+    /// except that items at exactly zero, of which there is no evidence, are left out: the list may be short.
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems;
-    /// The items most like one item, itself left out.
+    /// The items most like one item, itself left out; empty if the model has no notion of likeness.
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems;
     /// Takes the score of one item apart (positions are the model's).
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation;
+    /// Features that speak for the item because they are shared with the history, strongest first,
+    /// such as `genre=Comedy`; empty for models that do not look at attributes.
+    fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {
+        let _ = (history, item, n);
+        Vec::new()
+    }
     /// What [`update`](Model::update) promises.
     fn guarantee(&self) -> UpdateGuarantee;
     /// Takes in new interactions. `histories` gives, for each, the user's earlier items (positions and

@@ -6,9 +6,18 @@
 //!
 //! What this crate does not know: stores, HTTP, the engine, the clock.
 
+mod artefact;
+mod common;
 mod contract;
+mod decayed;
+mod popular;
+mod registry;
+mod trending;
 
 pub use contract::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };
 pub use dataset::Vocabulary;
+pub use popular::{PopularConfig, PopularTrainer};
+pub use registry::{TrainerEntry, load, trainer, trainers};
+pub use trending::{TrendingConfig, TrendingTrainer};

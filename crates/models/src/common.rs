@@ -1,0 +1,107 @@
+//! What several learners share.
+
+use crate::{ModelError, TopItems};
+use dataset::{Interactions, Vocabulary};
+use domain::{HistoryEvent, ItemId};
+use numeric::TopK;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// Reads a configuration; `null` is the default. Unknown keys are refused by the types.
+pub(crate) fn parse<C: DeserializeOwned + Default>(
+    model: &str,
+    config: &serde_json::Value,
+) -> Result<C, ModelError> {
+    if config.is_null() {
+        return Ok(C::default());
+    }
+    serde_json::from_value(config.clone()).map_err(|e| ModelError::Config {
+        model: model.to_owned(),
+        field: "config".to_owned(),
+        got: e.to_string(),
+        expected: "an object with the documented keys".to_owned(),
+    })
+}
+
+/// A number within limits, or an error that says so.
+pub(crate) fn within(model: &str, field: &str, value: f64, low: f64, high: f64) -> Result<(), ModelError> {
+    if value.is_finite() && (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(ModelError::Config {
+        model: model.to_owned(),
+        field: field.to_owned(),
+        got: value.to_string(),
+        expected: format!("{low} to {high}"),
+    })
+}
+
+/// Effective configuration as JSON.
+pub(crate) fn shown<C: serde::Serialize>(config: &C) -> serde_json::Value {
+    serde_json::to_value(config).expect("a configuration is plain data")
+}
+
+/// Keeps the best `n`, ties by item id.
+pub(crate) fn best(
+    vocabulary: &Vocabulary,
+    n: usize,
+    scored: impl IntoIterator<Item = (u32, f32)>,
+) -> TopItems {
+    let mut top = TopK::new(n, |a, b| vocabulary.id(a).cmp(vocabulary.id(b)));
+    for (item, score) in scored {
+        if score != 0.0 {
+            top.push(item, score);
+        }
+    }
+    top.finish()
+}
+
+/// History events that can be used: known position, finite weight other than zero, the last `most`.
+pub(crate) fn usable(
+    history: &[HistoryEvent],
+    n_items: usize,
+    most: usize,
+) -> impl Iterator<Item = (u32, f32)> + Clone {
+    let start = history.len().saturating_sub(most);
+    history[start..]
+        .iter()
+        .filter(move |h| (h.item as usize) < n_items && h.weight.is_finite() && h.weight != 0.0)
+        .map(|h| (h.item, h.weight))
+}
+
+/// Appends items; a copy of the vocabulary is made only if there are any.
+pub(crate) fn append(vocabulary: &mut Arc<Vocabulary>, new_items: &[ItemId]) {
+    if new_items.is_empty() {
+        return;
+    }
+    let vocabulary = Arc::make_mut(vocabulary);
+    for id in new_items {
+        vocabulary.insert(id);
+    }
+}
+
+/// One user's summed strengths by item, in the order of each item's first appearance.
+pub(crate) fn summed(data: &Interactions, user: usize) -> Vec<(u32, f32)> {
+    let rows = data.of_user(user);
+    let mut sums: Vec<(u32, f32)> = Vec::with_capacity(rows.len());
+    let mut places: hashbrown::HashMap<u32, usize> = hashbrown::HashMap::with_capacity(rows.len());
+    for row in rows {
+        if !row.weight.is_finite() {
+            continue;
+        }
+        let place = *places.entry(row.item).or_insert_with(|| {
+            sums.push((row.item, 0.0));
+            sums.len() - 1
+        });
+        sums[place].1 += row.weight;
+    }
+    sums
+}
+
+/// An error for data without interactions.
+pub(crate) fn require_rows(data: &Interactions) -> Result<(), ModelError> {
+    if data.rows.is_empty() {
+        return Err(ModelError::Empty("no interactions".to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The table of learners. One line registers one; everything else walks the table.
+
+use crate::{Model, ModelError, Trainer, artefact, popular, trending};
+
+/// A learner that can be asked for by name.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainerEntry {
+    /// Its name in configurations and artefacts.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// Builds it from a configuration (`null` for the default); unknown keys are refused.
+    pub build: fn(&serde_json::Value) -> Result<Box<dyn Trainer>, ModelError>,
+    /// Reads the payload of one of its artefacts.
+    load: Loader,
+}
+
+type Loader = fn(&[u8]) -> Result<Box<dyn Model>, ModelError>;
+
+/// All learners, simplest first.
+pub fn trainers() -> &'static [TrainerEntry] {
+    TRAINERS
+}
+
+/// The learner with this name.
+pub fn trainer(name: &str) -> Option<&'static TrainerEntry> {
+    TRAINERS.iter().find(|entry| entry.name == name)
+}
+
+/// Reads a model that [`Model::save`] wrote.
+///
+/// # Errors
+/// [`ModelError::Damaged`] if it is not what was written, or of a learner that is not in the table.
+pub fn load(bytes: &[u8]) -> Result<Box<dyn Model>, ModelError> {
+    let (name, payload) = artefact::open(bytes)?;
+    let entry = trainer(name).ok_or_else(|| ModelError::Damaged {
+        model: name.to_owned(),
+        reason: "there is no learner of this name".to_owned(),
+    })?;
+    (entry.load)(payload)
+}
+
+static TRAINERS: &[TrainerEntry] = &[
+    TrainerEntry {
+        name: popular::NAME,
+        summary: "what everyone takes, fading with age",
+        source: "exponential decay; half-life by predictive likelihood",
+        build: popular::PopularTrainer::build,
+        load: popular::Popular::load,
+    },
+    TrainerEntry {
+        name: trending::NAME,
+        summary: "what is taken more now than in the long run",
+        source: "observed over expected with Gamma-Poisson shrinkage (DuMouchel 1999)",
+        build: trending::TrendingTrainer::build,
+        load: trending::Trending::load,
+    },
+];
