@@ -1,1 +1,21 @@
-//! Stage 4: eligibility rules and slate building.
+//! Stage 4, business rules: who may be shown, and the order of the slate.
+//!
+//! A [`domain::Rule`] only removes, with a word for why; a [`domain::Reranker`] only orders.
+//! Rules here: [`SeenRule`], [`HiddenRule`], [`ExcludedRule`], [`OnlyRule`], [`AnchorRule`] and
+//! [`FilterRule`], whose [`Filter`] is checked against the schema when it is made, not when it is
+//! used. Rerankers: [`TopReranker`] and [`SpreadReranker`].
+//!
+//! What this crate does not know: the catalogue (attributes come through [`AttributeSource`]),
+//! models, item ids, the clock.
+
+mod filter;
+mod filter_rule;
+mod rules;
+mod spread;
+mod top;
+
+pub use filter::{Filter, FilterError, FilterForm};
+pub use filter_rule::{AttributeSource, AttributeValue, FilterRule};
+pub use rules::{AnchorRule, ExcludedRule, HiddenRule, OnlyRule, SeenRule};
+pub use spread::SpreadReranker;
+pub use top::TopReranker;
