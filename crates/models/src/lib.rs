@@ -8,16 +8,22 @@
 
 mod artefact;
 mod common;
+mod companions;
 mod contract;
 mod decayed;
+mod item_knn;
+mod item_knn_config;
 mod popular;
 mod registry;
+mod swing;
 mod trending;
 
 pub use contract::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };
 pub use dataset::Vocabulary;
+pub use item_knn::ItemKnnTrainer;
+pub use item_knn_config::{ItemBm25Config, ItemCosineConfig, SwingConfig};
 pub use popular::{PopularConfig, PopularTrainer};
 pub use registry::{TrainerEntry, load, trainer, trainers};
 pub use trending::{TrendingConfig, TrendingTrainer};

@@ -1,6 +1,6 @@
 //! The table of learners. One line registers one; everything else walks the table.
 
-use crate::{Model, ModelError, Trainer, artefact, popular, trending};
+use crate::{Model, ModelError, Trainer, artefact, item_knn, item_knn_config as knn, popular, trending};
 
 /// A learner that can be asked for by name.
 #[derive(Debug, Clone, Copy)]
@@ -56,5 +56,26 @@ static TRAINERS: &[TrainerEntry] = &[
         source: "observed over expected with Gamma-Poisson shrinkage (DuMouchel 1999)",
         build: trending::TrendingTrainer::build,
         load: trending::Trending::load,
+    },
+    TrainerEntry {
+        name: knn::COSINE,
+        summary: "items taken by the same people, by cosine; counts kept exact as events come",
+        source: "Sarwar et al. 2001; Deshpande and Karypis 2004",
+        build: knn::build_cosine,
+        load: |payload| item_knn::ItemKnn::load(knn::COSINE, payload),
+    },
+    TrainerEntry {
+        name: knn::BM25,
+        summary: "items taken by the same people, busy people counting less",
+        source: "BM25 weighting (Robertson and Zaragoza 2009) before the cosine",
+        build: knn::build_bm25,
+        load: |payload| item_knn::ItemKnn::load(knn::BM25, payload),
+    },
+    TrainerEntry {
+        name: knn::SWING,
+        summary: "items vouched for by pairs of people who share little else",
+        source: "Yang et al. 2020, arXiv:2010.05525",
+        build: knn::build_swing,
+        load: |payload| item_knn::ItemKnn::load(knn::SWING, payload),
     },
 ];

@@ -19,7 +19,7 @@ mod top;
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use csr::{Csr, CsrError};
 pub use kernels::{axpy, dot, gram, norm, syrk_add};
-pub use parallel::{on_threads, parallel_chunks};
+pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with};
 pub use statistics::{Interval, bootstrap_mean, mean, quantile, variance};
 pub use stream::{SeededStream, hash_bytes, mix};
 pub use top::{Ranked, TopK, top_k};

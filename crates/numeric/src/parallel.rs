@@ -26,6 +26,23 @@ pub fn parallel_chunks<T: Send>(n: usize, chunk: usize, map: impl Fn(Range<usize
         .collect()
 }
 
+/// [`parallel_chunks`] with scratch space that is made once per worker and handed from run to run;
+/// `map` must leave it as it found it.
+pub fn parallel_chunks_with<S, T: Send>(
+    n: usize,
+    chunk: usize,
+    scratch: impl Fn() -> S + Sync + Send,
+    map: impl Fn(&mut S, Range<usize>) -> T + Sync + Send,
+) -> Vec<T> {
+    let chunk = chunk.max(1);
+    (0..n.div_ceil(chunk))
+        .into_par_iter()
+        .map_init(scratch, |scratch, at| {
+            map(scratch, at * chunk..((at + 1) * chunk).min(n))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

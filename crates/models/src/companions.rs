@@ -1,0 +1,173 @@
+//! How often two items are taken by the same people, counted in bulk.
+//!
+//! Row by row with a dense accumulator (Gustavson, 1978, "Two fast algorithms for sparse
+//! matrices"): the row of item i is the weighted sum of the lists of i's users. Rows are independent,
+//! so they run in parallel and come out the same at any thread count. Cost: Σ over users of list
+//! length squared, lists longer than `window` counting length × 2·window.
+
+use numeric::parallel_chunks_with;
+
+/// Items of each user in the order they came, with a value each.
+#[derive(Debug, Default)]
+pub(crate) struct UserLists {
+    pub(crate) offsets: Vec<usize>,
+    pub(crate) items: Vec<u32>,
+    pub(crate) values: Vec<f32>,
+}
+
+impl UserLists {
+    pub(crate) fn n_users(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    pub(crate) fn range(&self, user: usize) -> std::ops::Range<usize> {
+        self.offsets[user]..self.offsets[user + 1]
+    }
+
+    /// For each item, where it stands: (user, place in `items`), users ascending.
+    pub(crate) fn places(&self, n_items: usize) -> (Vec<usize>, Vec<(u32, usize)>) {
+        let mut offsets = vec![0usize; n_items + 1];
+        for item in &self.items {
+            offsets[*item as usize + 1] += 1;
+        }
+        for item in 0..n_items {
+            offsets[item + 1] += offsets[item];
+        }
+        let mut next = offsets.clone();
+        let mut places = vec![(0u32, 0usize); self.items.len()];
+        for user in 0..self.n_users() {
+            for at in self.range(user) {
+                let slot = &mut next[self.items[at] as usize];
+                places[*slot] = (user as u32, at);
+                *slot += 1;
+            }
+        }
+        (offsets, places)
+    }
+}
+
+/// A sparse row: items ascending.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) items: Vec<u32>,
+    pub(crate) sums: Vec<f32>,
+}
+
+impl Row {
+    /// Adds to one entry; an entry that comes to (about) nothing goes.
+    pub(crate) fn add(&mut self, item: u32, value: f32) {
+        match self.items.binary_search(&item) {
+            Ok(at) => {
+                self.sums[at] += value;
+                if self.sums[at] < 1e-6 {
+                    self.items.remove(at);
+                    self.sums.remove(at);
+                }
+            }
+            Err(at) if value > 0.0 => {
+                self.items.insert(at, item);
+                self.sums.insert(at, value);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Keeps the `most` largest; true if some had to go.
+    pub(crate) fn trim(&mut self, most: usize) -> bool {
+        if self.items.len() <= most {
+            return false;
+        }
+        let entries = self.items.iter().copied().zip(self.sums.iter().copied());
+        let mut kept = numeric::top_k(most, entries);
+        kept.sort_unstable_by_key(|entry| entry.0);
+        (self.items, self.sums) = kept.into_iter().unzip();
+        true
+    }
+}
+
+/// Dense accumulator with a list of what was touched.
+pub(crate) struct Accumulator {
+    pub(crate) sums: Vec<f32>,
+    pub(crate) touched: Vec<u32>,
+}
+
+impl Accumulator {
+    pub(crate) fn new(n: usize) -> Accumulator {
+        Accumulator {
+            sums: vec![0.0; n],
+            touched: Vec::new(),
+        }
+    }
+
+    /// Adds a positive value.
+    #[inline]
+    pub(crate) fn add(&mut self, item: u32, value: f32) {
+        let sum = &mut self.sums[item as usize];
+        if *sum == 0.0 {
+            self.touched.push(item);
+        }
+        *sum += value;
+    }
+
+    /// What was gathered, ascending; leaves all zero.
+    pub(crate) fn drain(&mut self) -> Row {
+        self.touched.sort_unstable();
+        // A value that underflows to zero is touched again.
+        self.touched.dedup();
+        let sums = self
+            .touched
+            .iter()
+            .map(|i| std::mem::take(&mut self.sums[*i as usize]));
+        let sums = sums.collect();
+        let row = Row {
+            items: self.touched.clone(),
+            sums,
+        };
+        self.touched.clear();
+        row
+    }
+}
+
+/// Rows of Σ over users of valueᵢ·valueⱼ for items at most `window` places apart, and the diagonal.
+/// `most` bounds a row's length; the flag says whether a row was cut.
+pub(crate) fn co_sums(
+    lists: &UserLists,
+    n_items: usize,
+    window: usize,
+    most: usize,
+) -> (Vec<Row>, Vec<f32>, bool) {
+    let (offsets, places) = lists.places(n_items);
+    let parts = parallel_chunks_with(
+        n_items,
+        32,
+        || Accumulator::new(n_items),
+        |accumulator, range| {
+            let rows = range.map(|item| {
+                let mut square = 0f32;
+                for (user, at) in &places[offsets[item]..offsets[item + 1]] {
+                    let list = lists.range(*user as usize);
+                    let low = list.start.max(at.saturating_sub(window));
+                    let high = list.end.min(at + window + 1);
+                    let value = lists.values[*at];
+                    square += value * value;
+                    for other in (low..*at).chain(at + 1..high) {
+                        accumulator.add(lists.items[other], value * lists.values[other]);
+                    }
+                }
+                let mut row = accumulator.drain();
+                let cut = row.trim(most);
+                (row, square, cut)
+            });
+            rows.collect::<Vec<_>>()
+        },
+    );
+    let mut rows = Vec::with_capacity(n_items);
+    let mut squares = Vec::with_capacity(n_items);
+    let mut any_cut = false;
+    for (row, square, cut) in parts.into_iter().flatten() {
+        rows.push(row);
+        squares.push(square);
+        any_cut |= cut;
+    }
+    (rows, squares, any_cut)
+}

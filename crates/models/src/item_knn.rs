@@ -1,0 +1,479 @@
+//! Item neighbourhoods: what people with this history took besides.
+//!
+//! score(c) = Σₕ wₕ·s(h, c) / Σₕ |wₕ| over the last `history_max` items h of the history with strengths wₕ,
+//! where s(h, ·) keeps the `neighbours` most similar items of h (Sarwar et al. 2001, "Item-based
+//! collaborative filtering recommendation algorithms"; Deshpande and Karypis 2004).
+//!
+//! Three similarities, of a person's items whose summed strength is above zero:
+//! - `item-cosine`: users of both / (√(users of i)·√(users of j) + `shrinkage`).
+//! - `item-bm25`: the same with each user's entry weighted r·(k₁+1) / (k₁·(1−b+b·length/mean length) + r), r the
+//!   strength over the mean strength (Robertson and Zaragoza 2009, with users as documents; the inverse
+//!   document frequency of an item cancels in the cosine).
+//! - `swing`: see `swing.rs`.
+//!
+//! The first two keep the co-sums, not the similarities, and read similarities off them when a row is
+//! first asked for; `update` changes the sums and forgets the rows concerned. For cosine the sums are counts
+//! (exact up to 2²⁴), so that updating equals counting anew as long as nobody has more than `history_max`
+//! items and no row had to be cut to `companions_max`; the guarantee says so when that stops.
+//! Events must come after those of the training for that, in any order among themselves.
+//!
+//! Cost: Σ list length² to train; 16 bytes per pair of items met together, at most `companions_max` × 8 per item;
+//! Σ over the history of `neighbours` to score. Nothing is random. Limit: an item without a neighbour in
+//! the history scores zero.
+
+use crate::artefact::{Reader, Writer, seal};
+use crate::common::{append, best, require_rows, summed, usable};
+use crate::companions::{Row, UserLists, co_sums};
+use crate::item_knn_config::{Kind, Settings};
+use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
+use dataset::{Interaction, Interactions, Vocabulary};
+use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
+use numeric::{Csr, TopK};
+use std::sync::{Arc, OnceLock};
+
+/// Learns item neighbourhoods.
+#[derive(Debug, Clone)]
+pub struct ItemKnnTrainer {
+    settings: Settings,
+}
+
+impl ItemKnnTrainer {
+    pub(crate) fn new(settings: Settings) -> ItemKnnTrainer {
+        ItemKnnTrainer { settings }
+    }
+}
+
+impl Trainer for ItemKnnTrainer {
+    fn name(&self) -> &'static str {
+        self.settings.kind.name()
+    }
+
+    fn config(&self) -> serde_json::Value {
+        self.settings.config()
+    }
+
+    fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
+        require_rows(&data.interactions)?;
+        run.check()?;
+        let model = numeric::on_threads(run.threads, || ItemKnn::train(&self.settings, &data.interactions))?;
+        run.check()?;
+        Ok(Box::new(model))
+    }
+}
+
+/// Neighbours of one item, most similar first.
+type Neighbours = Arc<Vec<(u32, f32)>>;
+
+#[derive(Clone)]
+pub(crate) struct ItemKnn {
+    settings: Settings,
+    vocabulary: Arc<Vocabulary>,
+    /// Co-sums by item; for Swing the similarities themselves.
+    rows: Vec<Arc<Row>>,
+    /// Sum of squares of an item's column; zero for an item nobody took.
+    squares: Vec<f32>,
+    /// Mean length of a user's list and mean strength of an entry, as of training.
+    mean_length: f32,
+    mean_strength: f32,
+    /// True if a row or a history was cut, so that updates are not exact.
+    cut: bool,
+    /// What is read off `rows`, when first asked for.
+    neighbours: Vec<OnceLock<Neighbours>>,
+}
+
+impl ItemKnn {
+    fn train(settings: &Settings, data: &Interactions) -> Result<ItemKnn, ModelError> {
+        let n_items = data.n_items();
+        let mut lists = UserLists {
+            offsets: vec![0],
+            ..UserLists::default()
+        };
+        let mut cut = false;
+        for user in 0..data.n_users() {
+            let list = summed(data, user).into_iter().filter(|(_, sum)| *sum > 0.0);
+            for (item, strength) in list {
+                lists.items.push(item);
+                lists.values.push(strength);
+            }
+            cut |= lists.items.len() - lists.offsets[user] > settings.history_max;
+            lists.offsets.push(lists.items.len());
+        }
+        if lists.items.is_empty() {
+            return Err(ModelError::Empty("no interactions above zero".to_owned()));
+        }
+        settings.check_memory(&lists, n_items)?;
+        let total: f64 = lists.values.iter().map(|v| f64::from(*v)).sum();
+        let users = (0..data.n_users())
+            .filter(|u| !lists.range(*u).is_empty())
+            .count();
+        let mut model = ItemKnn {
+            settings: settings.clone(),
+            vocabulary: Arc::clone(&data.items),
+            rows: Vec::new(),
+            squares: Vec::new(),
+            mean_length: lists.items.len() as f32 / users as f32,
+            mean_strength: (total / lists.items.len() as f64) as f32,
+            cut,
+            neighbours: vec![OnceLock::new(); n_items],
+        };
+        model.count(&mut lists, n_items);
+        Ok(model)
+    }
+
+    fn count(&mut self, lists: &mut UserLists, n_items: usize) {
+        let settings = &self.settings;
+        if let Kind::Swing { alpha, users_max } = settings.kind {
+            keep_last(lists, settings.history_max);
+            let rows = swing::similarities(lists, n_items, alpha, users_max, settings.neighbours);
+            self.rows = rows.into_iter().map(Arc::new).collect();
+            self.squares = vec![0.0; n_items];
+            lists.items.iter().for_each(|i| self.squares[*i as usize] += 1.0);
+            return;
+        }
+        for user in 0..lists.n_users() {
+            let range = lists.range(user);
+            let length = range.len();
+            for value in &mut lists.values[range] {
+                *value = self.value(*value, length);
+            }
+        }
+        let (rows, squares, trimmed) = co_sums(lists, n_items, settings.history_max, settings.companions_max);
+        self.rows = rows.into_iter().map(Arc::new).collect();
+        self.squares = squares;
+        self.cut |= trimmed;
+    }
+
+    /// Entry of a user with this summed strength and list length.
+    fn value(&self, strength: f32, length: usize) -> f32 {
+        if strength <= 0.0 {
+            return 0.0;
+        }
+        match self.settings.kind {
+            Kind::Cosine | Kind::Swing { .. } => 1.0,
+            Kind::Bm25 { k1, b } => {
+                let r = strength / self.mean_strength;
+                r * (k1 + 1.0) / (k1 * (1.0 - b + b * length as f32 / self.mean_length) + r)
+            }
+        }
+    }
+
+    fn similarity(&self, a: u32, b: u32, sum: f32) -> f32 {
+        if matches!(self.settings.kind, Kind::Swing { .. }) {
+            return sum;
+        }
+        let (a, b) = (self.squares[a as usize], self.squares[b as usize]);
+        if a <= 0.0 || b <= 0.0 {
+            return 0.0;
+        }
+        sum / (a.sqrt() * b.sqrt() + self.settings.shrinkage)
+    }
+
+    fn neighbours(&self, item: u32) -> &Neighbours {
+        self.neighbours[item as usize].get_or_init(|| {
+            let row = &self.rows[item as usize];
+            let ids = &self.vocabulary;
+            let mut top = TopK::new(self.settings.neighbours, |a, b| ids.id(a).cmp(ids.id(b)));
+            for (other, sum) in row.items.iter().zip(&row.sums) {
+                top.push(*other, self.similarity(item, *other, *sum));
+            }
+            Arc::new(top.finish())
+        })
+    }
+
+    /// Usable history with strengths that sum to one in absolute value.
+    fn profile(&self, history: &[HistoryEvent]) -> Vec<(u32, f32)> {
+        let used = usable(history, self.vocabulary.len(), self.settings.history_max);
+        let used: Vec<(u32, f32)> = used.filter(|(i, _)| self.knows(*i)).collect();
+        let total: f64 = used.iter().map(|(_, w)| f64::from(w.abs())).sum();
+        used.iter()
+            .map(|(i, w)| (*i, (f64::from(*w) / total) as f32))
+            .collect()
+    }
+
+    /// Scores of all items that share a neighbourhood with the history.
+    fn gather(&self, history: &[HistoryEvent]) -> Gathered {
+        let profile = self.profile(history);
+        let work: usize = profile.iter().map(|(i, _)| self.neighbours(*i).len()).sum();
+        let mut gathered = Gathered::new(self.vocabulary.len(), work);
+        for (item, weight) in &profile {
+            for (other, similarity) in self.neighbours(*item).iter() {
+                gathered.add(*other, weight * similarity);
+            }
+        }
+        gathered
+    }
+
+    /// Takes in one event of someone with these items before.
+    fn absorb(&mut self, item: u32, weight: f32, history: &[HistoryEvent]) {
+        let mut before: Vec<(u32, f32)> = Vec::with_capacity(history.len());
+        for (other, strength) in usable(history, self.vocabulary.len(), usize::MAX) {
+            match before.iter_mut().find(|entry| entry.0 == other) {
+                Some(entry) => entry.1 += strength,
+                None => before.push((other, strength)),
+            }
+        }
+        let own = before.iter().find(|entry| entry.0 == item).map_or(0.0, |e| e.1);
+        before.retain(|entry| entry.0 != item && entry.1 > 0.0);
+        self.cut |= before.len() >= self.settings.history_max;
+        let length = before.len() + 1;
+        let (old, new) = (self.value(own, length), self.value(own + weight, length));
+        if old == new {
+            return;
+        }
+        let start = before.len().saturating_sub(self.settings.history_max);
+        for (other, strength) in &before[start..] {
+            let change = (new - old) * self.value(*strength, length);
+            self.cut |= self.change(item, *other, change) | self.change(*other, item, change);
+            self.neighbours[*other as usize] = OnceLock::new();
+        }
+        let square = &mut self.squares[item as usize];
+        *square = (*square + new * new - old * old).max(0.0);
+        self.neighbours[item as usize] = OnceLock::new();
+        for other in &self.rows[item as usize].items {
+            self.neighbours[*other as usize] = OnceLock::new();
+        }
+    }
+
+    /// Changes one co-sum; true if the row had to be cut.
+    fn change(&mut self, row: u32, item: u32, change: f32) -> bool {
+        let most = self.settings.companions_max;
+        let row = Arc::make_mut(&mut self.rows[row as usize]);
+        row.add(item, change);
+        // Cutting one by one would cost a selection per event, so there is some slack.
+        row.items.len() > most + most / 4 && row.trim(most)
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.json(&self.settings.config());
+        to.vocabulary(&self.vocabulary);
+        to.f32s(&[self.mean_length, self.mean_strength]);
+        to.u32(u32::from(self.cut));
+        to.f32s(&self.squares);
+        to.u32s(&self.rows.iter().map(|r| r.items.len() as u32).collect::<Vec<_>>());
+        to.u32s(
+            &self
+                .rows
+                .iter()
+                .flat_map(|r| r.items.iter().copied())
+                .collect::<Vec<_>>(),
+        );
+        to.f32s(
+            &self
+                .rows
+                .iter()
+                .flat_map(|r| r.sums.iter().copied())
+                .collect::<Vec<_>>(),
+        );
+    }
+
+    pub(crate) fn load(name: &'static str, payload: &[u8]) -> Result<Box<dyn Model>, ModelError> {
+        let mut from = Reader::new(name, payload);
+        let settings = Settings::parse(name, &from.json()?).map_err(|e| from.damaged(e.to_string()))?;
+        let vocabulary = from.vocabulary()?;
+        let means = from.f32s()?;
+        let cut = from.u32()? != 0;
+        let squares = from.f32s()?;
+        let lengths = from.u32s()?;
+        let (items, sums) = (from.u32s()?, from.f32s()?);
+        from.end()?;
+        let &[mean_length, mean_strength] = means.as_slice() else {
+            return Err(from.damaged("two means expected"));
+        };
+        from.expect(
+            mean_length > 0.0 && mean_strength > 0.0,
+            "a mean is not above zero",
+        )?;
+        let n_items = vocabulary.len();
+        from.expect(
+            squares.len() == n_items && lengths.len() == n_items,
+            "a row per item expected",
+        )?;
+        let sane = |v: &f32| (0.0..=1e18).contains(v);
+        from.expect(squares.iter().chain(&sums).all(sane), "a sum is out of range")?;
+        let mut offsets = vec![0usize];
+        offsets.extend(lengths.iter().scan(0usize, |at, length| {
+            *at += *length as usize;
+            Some(*at)
+        }));
+        let rows = Csr::from_parts(n_items, offsets, items, sums).map_err(|e| from.damaged(e.to_string()))?;
+        let row = |i| {
+            let (items, sums) = rows.row(i);
+            Arc::new(Row {
+                items: items.to_vec(),
+                sums: sums.to_vec(),
+            })
+        };
+        Ok(Box::new(ItemKnn {
+            settings,
+            rows: (0..n_items).map(row).collect(),
+            squares,
+            mean_length,
+            mean_strength,
+            cut,
+            neighbours: vec![OnceLock::new(); n_items],
+            vocabulary,
+        }))
+    }
+}
+
+/// Keeps each user's last items.
+fn keep_last(lists: &mut UserLists, most: usize) {
+    let mut kept = UserLists {
+        offsets: vec![0],
+        ..UserLists::default()
+    };
+    for user in 0..lists.n_users() {
+        let range = lists.range(user);
+        let start = range.start.max(range.end.saturating_sub(most));
+        kept.items.extend_from_slice(&lists.items[start..range.end]);
+        kept.values.extend_from_slice(&lists.values[start..range.end]);
+        kept.offsets.push(kept.items.len());
+    }
+    *lists = kept;
+}
+
+/// Scores by item: a table if most are touched, else a map. Both add in the same order.
+enum Gathered {
+    Dense(Vec<f32>),
+    Sparse(hashbrown::HashMap<u32, f32>),
+}
+
+impl Gathered {
+    fn new(n_items: usize, work: usize) -> Gathered {
+        if work.saturating_mul(16) >= n_items {
+            Gathered::Dense(vec![0.0; n_items])
+        } else {
+            Gathered::Sparse(hashbrown::HashMap::with_capacity(work))
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, item: u32, value: f32) {
+        match self {
+            Gathered::Dense(table) => table[item as usize] += value,
+            Gathered::Sparse(map) => *map.entry(item).or_insert(0.0) += value,
+        }
+    }
+
+    fn get(&self, item: u32) -> f32 {
+        match self {
+            Gathered::Dense(table) => table.get(item as usize).copied().unwrap_or(0.0),
+            Gathered::Sparse(map) => map.get(&item).copied().unwrap_or(0.0),
+        }
+    }
+}
+
+impl Model for ItemKnn {
+    fn name(&self) -> &'static str {
+        self.settings.kind.name()
+    }
+
+    fn vocabulary(&self) -> &Arc<Vocabulary> {
+        &self.vocabulary
+    }
+
+    fn knows(&self, item: u32) -> bool {
+        self.squares.get(item as usize).is_some_and(|s| *s > 0.0)
+    }
+
+    fn personal(&self, history: &[HistoryEvent]) -> bool {
+        usable(history, self.vocabulary.len(), self.settings.history_max)
+            .any(|(item, weight)| weight > 0.0 && self.knows(item))
+    }
+
+    fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
+        let gathered = self.gather(history);
+        for (item, score) in candidates.iter().zip(scores) {
+            *score = gathered.get(*item);
+        }
+    }
+
+    fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        let admitted = |entry: &(u32, f32)| entry.1 != 0.0 && allowed(entry.0);
+        match self.gather(history) {
+            Gathered::Dense(table) => {
+                let entries = (0u32..).zip(table);
+                best(&self.vocabulary, n, entries.filter(admitted))
+            }
+            Gathered::Sparse(map) => best(&self.vocabulary, n, map.into_iter().filter(admitted)),
+        }
+    }
+
+    fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        let Some(row) = self.rows.get(item as usize) else {
+            return Vec::new();
+        };
+        let entries = row.items.iter().zip(&row.sums).filter(|(i, _)| allowed(**i));
+        best(
+            &self.vocabulary,
+            n,
+            entries.map(|(i, sum)| (*i, self.similarity(item, *i, *sum))),
+        )
+    }
+
+    fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
+        let part = |(own, weight): (u32, f32)| {
+            let similarity = self.neighbours(own).iter().find(|(i, _)| *i == item)?.1;
+            Some(Contribution {
+                source: ContributionSource::History { item: own },
+                model: self.name().to_owned(),
+                value: weight * similarity,
+            })
+        };
+        Explanation {
+            contributions: self.profile(history).into_iter().filter_map(part).collect(),
+        }
+    }
+
+    fn guarantee(&self) -> UpdateGuarantee {
+        match self.settings.kind {
+            Kind::Swing { .. } => UpdateGuarantee::Ignored("pairs of users are compared in training only"),
+            Kind::Bm25 { .. } => UpdateGuarantee::Bounded(
+                "an entry is weighted by the length of its user's list when it came, and mean length and strength are those of training",
+            ),
+            Kind::Cosine if self.cut => {
+                UpdateGuarantee::Bounded("a history or a row of companions reached its limit and was cut")
+            }
+            Kind::Cosine => UpdateGuarantee::Exact,
+        }
+    }
+
+    fn update(
+        &mut self,
+        new_items: &[ItemId],
+        interactions: &[Interaction],
+        histories: &[Vec<HistoryEvent>],
+    ) -> UpdateReport {
+        append(&mut self.vocabulary, new_items);
+        let n_items = self.vocabulary.len();
+        self.rows.resize(n_items, Arc::default());
+        self.squares.resize(n_items, 0.0);
+        self.neighbours.resize(n_items, OnceLock::new());
+        let mut report = UpdateReport::default();
+        for (n, row) in interactions.iter().enumerate() {
+            let usable = (row.item as usize) < n_items && row.weight.is_finite();
+            if !usable || matches!(self.settings.kind, Kind::Swing { .. }) {
+                report.ignored += 1;
+                continue;
+            }
+            let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
+            self.absorb(row.item, row.weight, history);
+            report.absorbed += 1;
+        }
+        report
+    }
+
+    fn fork(&self) -> Box<dyn Model> {
+        Box::new(self.clone())
+    }
+
+    fn save(&self, to: &mut Vec<u8>) {
+        seal(self.name(), to, |to| self.write(to));
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let rows: usize = self.rows.iter().map(|r| r.items.len() * 8 + 64).sum();
+        let read = self.neighbours.iter().filter_map(OnceLock::get);
+        rows + self.squares.len() * 20 + read.map(|n| n.len() * 8).sum::<usize>()
+    }
+}
