@@ -1,0 +1,158 @@
+//! Which items may be shown, each asked about once.
+
+use crate::CatalogueView;
+use crate::guard::guarded;
+use domain::{Query, Removal, Rule, StageReport, Verdict};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+const UNKNOWN: u8 = 0;
+const KEPT: u8 = 1;
+const DROPPED: u8 = 2;
+
+/// Word recorded for an item at which a rule panicked: a rule that cannot say yes has said no.
+const RULE_FAILED: &str = "rule_failed";
+
+/// What one rule did.
+#[derive(Debug, Default, Clone)]
+struct RuleCount {
+    checked: u32,
+    dropped: u32,
+    failed: u32,
+    /// The first drops, up to the cap of the record.
+    first: Vec<(u32, &'static str)>,
+}
+
+#[derive(Debug)]
+struct Memo {
+    verdicts: Vec<u8>,
+    counts: Vec<RuleCount>,
+}
+
+/// Verdicts of all rules, remembered per item. Memory: one byte per item of the catalogue, zeroed.
+pub(crate) struct Eligibility<'a> {
+    query: &'a Query,
+    rules: Vec<&'a Arc<dyn Rule>>,
+    removals_max: usize,
+    memo: RefCell<Memo>,
+}
+
+impl<'a> Eligibility<'a> {
+    pub(crate) fn new(
+        query: &'a Query,
+        rules: Vec<&'a Arc<dyn Rule>>,
+        n_items: u32,
+        removals_max: usize,
+    ) -> Eligibility<'a> {
+        let counts = vec![RuleCount::default(); rules.len()];
+        Eligibility {
+            query,
+            rules,
+            removals_max,
+            memo: RefCell::new(Memo {
+                verdicts: vec![UNKNOWN; n_items as usize],
+                counts,
+            }),
+        }
+    }
+
+    /// True if every rule keeps the item. Items that do not exist are never kept.
+    pub(crate) fn allows(&self, item: u32) -> bool {
+        let known = self.memo.borrow().verdicts.get(item as usize).copied();
+        match known {
+            None => false,
+            Some(UNKNOWN) => {
+                let kept = self.ask(item);
+                let verdict = if kept { KEPT } else { DROPPED };
+                self.memo.borrow_mut().verdicts[item as usize] = verdict;
+                kept
+            }
+            Some(verdict) => verdict == KEPT,
+        }
+    }
+
+    fn ask(&self, item: u32) -> bool {
+        for (place, rule) in self.rules.iter().enumerate() {
+            // The memo is not borrowed while a rule runs.
+            let verdict = guarded(|| Ok(rule.check(self.query, item)));
+            let count = &mut self.memo.borrow_mut().counts[place];
+            count.checked += 1;
+            let reason = match verdict {
+                Ok(Verdict::Keep) => continue,
+                Ok(Verdict::Drop(reason)) => reason,
+                Err(_) => {
+                    count.failed += 1;
+                    RULE_FAILED
+                }
+            };
+            count.dropped += 1;
+            if count.first.len() < self.removals_max {
+                count.first.push((item, reason));
+            }
+            return false;
+        }
+        true
+    }
+
+    /// Accounts of the rules, removals within the cap, and how many are left out.
+    pub(crate) fn report(self, catalogue: &dyn CatalogueView) -> (Vec<StageReport>, Vec<Removal>, u32) {
+        let counts = self.memo.into_inner().counts;
+        let mut reports = Vec::new();
+        for (rule, count) in self.rules.iter().zip(&counts) {
+            let failed = format!("failed on {} items, which were removed", count.failed);
+            reports.push(StageReport {
+                stage: format!("rules/{}", rule.name()),
+                input: count.checked,
+                output: count.checked - count.dropped,
+                error: (count.failed > 0).then_some(failed),
+            });
+        }
+        let dropped: u32 = counts.iter().map(|count| count.dropped).sum();
+        let lengths: Vec<usize> = counts.iter().map(|count| count.first.len()).collect();
+        let shares = even_shares(&lengths, self.removals_max);
+        let mut removals = Vec::new();
+        for ((rule, count), share) in self.rules.iter().zip(&counts).zip(shares) {
+            let mut first = count.first.clone();
+            first.sort_unstable();
+            removals.extend(first.iter().take(share).map(|(item, reason)| Removal {
+                item_id: catalogue.item_id(*item).clone(),
+                rule: rule.name().to_owned(),
+                reason: (*reason).to_owned(),
+            }));
+        }
+        let cut = dropped - removals.len() as u32;
+        (reports, removals, cut)
+    }
+}
+
+/// Shares of a cap, at most the lengths and as even as they allow, earlier ones first.
+fn even_shares(lengths: &[usize], cap: usize) -> Vec<usize> {
+    let mut shares = vec![0; lengths.len()];
+    let mut left = cap;
+    while left > 0 {
+        let open: Vec<usize> = (0..lengths.len()).filter(|i| shares[*i] < lengths[*i]).collect();
+        if open.is_empty() {
+            break;
+        }
+        let step = (left / open.len()).max(1);
+        for place in open {
+            let more = step.min(lengths[place] - shares[place]).min(left);
+            shares[place] += more;
+            left -= more;
+        }
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::even_shares;
+
+    #[test]
+    fn shares_by_hand() {
+        assert_eq!(even_shares(&[100, 2, 0, 100], 20), [9, 2, 0, 9]);
+        assert_eq!(even_shares(&[5, 5], 20), [5, 5]);
+        assert_eq!(even_shares(&[5, 5, 5], 2), [1, 1, 0]);
+        assert_eq!(even_shares(&[], 2), Vec::<usize>::new());
+    }
+}
