@@ -6,6 +6,8 @@
 //!
 //! What this crate does not know: stores, HTTP, the engine, the clock.
 
+mod als;
+mod als_step;
 mod artefact;
 mod common;
 mod companions;
@@ -18,6 +20,7 @@ mod registry;
 mod swing;
 mod trending;
 
+pub use als::{AlsConfig, AlsTrainer, FRESH_MAX};
 pub use contract::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };

@@ -1,6 +1,6 @@
 //! The table of learners. One line registers one; everything else walks the table.
 
-use crate::{Model, ModelError, Trainer, artefact, item_knn, item_knn_config as knn, popular, trending};
+use crate::{Model, ModelError, Trainer, als, artefact, item_knn, item_knn_config as knn, popular, trending};
 
 /// A learner that can be asked for by name.
 #[derive(Debug, Clone, Copy)]
@@ -77,5 +77,12 @@ static TRAINERS: &[TrainerEntry] = &[
         source: "Yang et al. 2020, arXiv:2010.05525",
         build: knn::build_swing,
         load: |payload| item_knn::ItemKnn::load(knn::SWING, payload),
+    },
+    TrainerEntry {
+        name: als::NAME,
+        summary: "implicit matrix factorisation; users folded in exactly from their history",
+        source: "Hu, Koren, Volinsky 2008; Rendle et al. 2021, arXiv:2110.14037",
+        build: als::AlsTrainer::build,
+        load: als::Als::load,
     },
 ];
