@@ -1,1 +1,32 @@
-//! Stage 6: the decision log.
+//! Stage 6, feedback: the decision log.
+//!
+//! [`DecisionLog`] keeps what was decided, so that a slate can be looked up, explained, replayed
+//! and joined with what came of it. Records are queued in memory and written by a thread of the
+//! log's own, in checksummed, compressed blocks, to a bounded set of files.
+//!
+//! **What survives a crash.** Everything recorded before a [`DecisionLog::flush`] that returned `Ok`; of
+//! the rest, what was recorded within the last `sync_interval` (and the time one write takes) may
+//! be lost. Decisions are not events: losing the last second of them loses no behaviour.
+//!
+//! What this crate does not know: the engine, models, HTTP. One process at a time may open a folder; the
+//! caller sees to that. Entry point: [`DecisionLog::open`].
+
+mod block;
+mod error;
+mod files;
+mod log;
+
+pub use error::FeedbackError;
+pub use log::{DecisionLog, DecisionLogOptions, DecisionLogStats};
+
+use domain::Decision;
+use serde::{Deserialize, Serialize};
+
+/// A decision as kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredDecision {
+    /// The record.
+    pub decision: Decision,
+    /// Microseconds by stage; not part of the record, since they differ from run to run.
+    pub timings_us: Vec<(String, u64)>,
+}

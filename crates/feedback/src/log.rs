@@ -1,0 +1,464 @@
+//! The queue in front of the files, and the thread that empties it.
+
+use crate::files::{self, Files, Index, enter};
+use crate::{FeedbackError, StoredDecision, block};
+use domain::{DecisionId, UserId};
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A waiting batch is written at once when it has this many decisions.
+const BATCH_DECISIONS: usize = 512;
+
+/// Sizes and times of a decision log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecisionLogOptions {
+    /// Bytes of files kept; the oldest files beyond go.
+    pub retention_bytes: u64,
+    /// A file that has grown to this is followed by the next.
+    pub file_bytes: u64,
+    /// Most decisions that wait to be written.
+    pub queue: usize,
+    /// About how many bytes may wait to be written.
+    pub queue_bytes: usize,
+    /// How long a decision may wait before it is written and synced.
+    pub sync_interval: Duration,
+    /// How long [`DecisionLog::record`] waits for room in a full queue before it gives up.
+    pub wait_max: Duration,
+}
+
+impl Default for DecisionLogOptions {
+    fn default() -> Self {
+        DecisionLogOptions {
+            retention_bytes: 256 << 20,
+            file_bytes: 32 << 20,
+            queue: 10_000,
+            queue_bytes: 128 << 20,
+            sync_interval: Duration::from_secs(1),
+            wait_max: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Where a log stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DecisionLogStats {
+    /// Decisions that can be looked up, the waiting ones among them.
+    pub decisions: u64,
+    /// Decisions waiting to be written.
+    pub queued: u64,
+    /// Decisions recorded since the log was opened.
+    pub recorded: u64,
+    /// Decisions lost since the log was opened: the queue stayed full, or the disk refused.
+    pub dropped: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes of files.
+    pub bytes: u64,
+    /// Bytes found damaged or torn when the log was opened.
+    pub unreadable_bytes: u64,
+    /// The last failure to write, if any.
+    pub last_error: Option<String>,
+}
+
+/// An erasure asked for.
+struct Erasing {
+    ticket: u64,
+    user: UserId,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Arc<StoredDecision>>,
+    queue_bytes: usize,
+    /// Waiting or just being written, by id.
+    pending: HashMap<DecisionId, Arc<StoredDecision>>,
+    index: Index,
+    /// Decisions taken into the queue, and of those, done with (written or lost).
+    recorded: u64,
+    done: u64,
+    dropped: u64,
+    flush_to: u64,
+    erasing: VecDeque<Erasing>,
+    next_ticket: u64,
+    erased: HashMap<u64, Result<u64, FeedbackError>>,
+    closing: bool,
+    /// The writer's thread has come to its end.
+    ended: bool,
+    /// Files are being rewritten, places in the index may be out of date.
+    rewriting: bool,
+    /// Failure that no flush has reported yet.
+    unreported: Option<FeedbackError>,
+    last_error: Option<String>,
+    files: u64,
+    bytes: u64,
+    unreadable_bytes: u64,
+}
+
+impl State {
+    fn full(&self, options: &DecisionLogOptions) -> bool {
+        // A lone decision is taken however large.
+        !self.queue.is_empty()
+            && (self.queue.len() >= options.queue || self.queue_bytes >= options.queue_bytes)
+    }
+
+    /// True if the writer should not wait for more.
+    fn urgent(&self, options: &DecisionLogOptions) -> bool {
+        self.closing
+            || self.flush_to > self.done
+            || !self.erasing.is_empty()
+            || self.queue.len() >= BATCH_DECISIONS.min(options.queue.div_ceil(2))
+            || self.queue_bytes >= options.queue_bytes / 2
+    }
+}
+
+struct Shared {
+    dir: PathBuf,
+    options: DecisionLogOptions,
+    state: Mutex<State>,
+    /// Something for the writer to do.
+    work: Condvar,
+    /// The writer has done something.
+    progress: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The log of decisions. See the head of the crate for what survives a crash.
+///
+/// Cost: [`record`](DecisionLog::record) is a short lock; encoding, compression and writing happen on
+/// the log's thread. [`get`](DecisionLog::get) reads and unpacks one block (up to 32 decisions). In memory: the queue, and about 100
+/// bytes per decision kept. Opening reads all files once.
+pub struct DecisionLog {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for DecisionLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DecisionLog")
+            .field("dir", &self.shared.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DecisionLog {
+    /// Opens the log in a folder, made if it is not there. A torn tail is cut off; damaged blocks are passed over and counted.
+    ///
+    /// # Errors
+    /// [`FeedbackError::Io`] if the folder cannot be used, [`FeedbackError::Damaged`] if a file is
+    /// not a decision log.
+    pub fn open(dir: &Path, options: DecisionLogOptions) -> Result<DecisionLog, FeedbackError> {
+        let (files, index, unreadable_bytes) = Files::open(dir, &options)?;
+        let state = State {
+            index,
+            unreadable_bytes,
+            files: files.count() as u64,
+            bytes: files.bytes(),
+            ..State::default()
+        };
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            options,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+        });
+        let for_writer = Arc::clone(&shared);
+        let writer = std::thread::Builder::new()
+            .name("decision-log".to_owned())
+            .spawn(move || write_until_closed(&for_writer, files))
+            .map_err(|e| FeedbackError::Thread(e.to_string()))?;
+        Ok(DecisionLog {
+            shared,
+            writer: Some(writer),
+        })
+    }
+
+    /// Queues a decision; it can be looked up at once. If the queue is full, waits up to `wait_max` for room;
+    /// false means that it was lost, which the statistics count. Of two decisions with one id the later counts.
+    pub fn record(&self, decision: StoredDecision) -> bool {
+        let options = &self.shared.options;
+        let state = self.shared.lock();
+        let (mut state, _) = self
+            .shared
+            .progress
+            .wait_timeout_while(state, options.wait_max, |state| state.full(options))
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.full(options) || state.ended {
+            state.dropped += 1;
+            return false;
+        }
+        let decision = Arc::new(decision);
+        state.queue_bytes += about_bytes(&decision);
+        state
+            .pending
+            .insert(decision.decision.decision_id.clone(), Arc::clone(&decision));
+        state.queue.push_back(decision);
+        state.recorded += 1;
+        if state.queue.len() == 1 || state.urgent(options) {
+            self.shared.work.notify_one();
+        }
+        true
+    }
+
+    /// Looks a decision up; `None` if there is none of that id, or it is older than the retention.
+    ///
+    /// # Errors
+    /// [`FeedbackError`] if its block cannot be read.
+    pub fn get(&self, id: &DecisionId) -> Result<Option<StoredDecision>, FeedbackError> {
+        let mut tried = None;
+        loop {
+            let location = {
+                let state = self.shared.lock();
+                if let Some(pending) = state.pending.get(id) {
+                    return Ok(Some(StoredDecision::clone(pending)));
+                }
+                match state.index.get(id) {
+                    Some(location) => *location,
+                    None => return Ok(None),
+                }
+            };
+            match files::read(&self.shared.dir, id, location) {
+                Ok(json) => {
+                    let path = files::path_of(&self.shared.dir, location.file);
+                    let parsed = serde_json::from_slice(&json);
+                    return parsed
+                        .map(Some)
+                        .map_err(|e| FeedbackError::damaged(&path, location.offset, e));
+                }
+                // The file may have been retired or rewritten since; then the place has changed.
+                Err(error) if tried == Some(location) => return Err(error),
+                Err(_) => {
+                    let state = self.shared.lock();
+                    tried = (!state.rewriting).then_some(location);
+                    let rewriting = |state: &mut State| state.rewriting && !state.ended;
+                    drop(
+                        self.shared
+                            .progress
+                            .wait_while(state, rewriting)
+                            .unwrap_or_else(PoisonError::into_inner),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Returns once everything recorded before is on stable storage.
+    ///
+    /// # Errors
+    /// The last failure to write since the previous flush; what it concerned is lost.
+    pub fn flush(&self) -> Result<(), FeedbackError> {
+        let mut state = self.shared.lock();
+        let target = state.recorded;
+        state.flush_to = state.flush_to.max(target);
+        self.shared.work.notify_one();
+        let mut state = self
+            .shared
+            .progress
+            .wait_while(state, |state| state.done < target && !state.ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.done < target {
+            return Err(ended());
+        }
+        state.unreported.take().map_or(Ok(()), Err)
+    }
+
+    /// Removes every decision made for a user, by rewriting the files that hold some; durable on return. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`FeedbackError`] if a file cannot be read or rewritten; then some may be left.
+    pub fn erase_user(&self, user: &UserId) -> Result<u64, FeedbackError> {
+        let mut state = self.shared.lock();
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.erasing.push_back(Erasing {
+            ticket,
+            user: user.clone(),
+        });
+        self.shared.work.notify_one();
+        loop {
+            if let Some(result) = state.erased.remove(&ticket) {
+                return result;
+            }
+            if state.ended {
+                return Err(ended());
+            }
+            state = self
+                .shared
+                .progress
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Where the log stands.
+    pub fn stats(&self) -> DecisionLogStats {
+        let state = self.shared.lock();
+        let waiting = state
+            .pending
+            .keys()
+            .filter(|id| !state.index.contains_key(*id))
+            .count();
+        DecisionLogStats {
+            decisions: (state.index.len() + waiting) as u64,
+            queued: state.queue.len() as u64,
+            recorded: state.recorded,
+            dropped: state.dropped,
+            files: state.files,
+            bytes: state.bytes,
+            unreadable_bytes: state.unreadable_bytes,
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    /// Writes what is waiting and ends the log's thread; dropping the log does the same but cannot
+    /// say what went wrong.
+    ///
+    /// # Errors
+    /// As [`flush`](DecisionLog::flush).
+    pub fn close(self) -> Result<(), FeedbackError> {
+        self.flush()
+    }
+}
+
+impl Drop for DecisionLog {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.work.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer has been printed; there is nobody left to tell.
+            let _ = writer.join();
+        }
+    }
+}
+
+fn ended() -> FeedbackError {
+    FeedbackError::Thread("it has ended before its time".to_owned())
+}
+
+/// Says that the writer has ended, however it has.
+struct Ending<'a>(&'a Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.progress.notify_all();
+    }
+}
+
+/// About how much memory a decision takes while it waits.
+fn about_bytes(stored: &StoredDecision) -> usize {
+    let decision = &stored.decision;
+    let hits: usize = decision.considered.iter().map(|item| item.sources.len()).sum();
+    let parts = |shown: &domain::Shown| shown.explanation.as_ref().map_or(0, |e| e.contributions.len());
+    let parts: usize = decision.shown.iter().map(parts).sum();
+    600 + 80 * (decision.considered.len() + hits + decision.history.len())
+        + 120 * (decision.removals.len() + decision.shown.len() + decision.stages.len() + parts)
+}
+
+fn write_until_closed(shared: &Shared, mut files: Files) {
+    let _ending = Ending(shared);
+    loop {
+        let state = shared.lock();
+        let idle = |state: &mut State| state.queue.is_empty() && state.erasing.is_empty() && !state.closing;
+        let state = shared
+            .work
+            .wait_while(state, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = shared
+            .work
+            .wait_timeout_while(state, shared.options.sync_interval, |state| {
+                !state.urgent(&shared.options)
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        let batch: Vec<Arc<StoredDecision>> = state.queue.drain(..).collect();
+        state.queue_bytes = 0;
+        let erasing: Vec<Erasing> = state.erasing.drain(..).collect();
+        let ends = state.closing && batch.is_empty() && erasing.is_empty();
+        drop(state);
+        shared.progress.notify_all();
+        if ends {
+            return;
+        }
+        write(shared, &mut files, &batch);
+        for Erasing { ticket, user } in erasing {
+            let result = erase(shared, &mut files, &user);
+            shared.lock().erased.insert(ticket, result);
+        }
+        shared.progress.notify_all();
+    }
+}
+
+/// Writes a batch and books it.
+fn write(shared: &Shared, files: &mut Files, batch: &[Arc<StoredDecision>]) {
+    let (mut lines, mut errors) = (Vec::with_capacity(batch.len()), Vec::new());
+    for stored in batch {
+        match block::line(stored) {
+            Ok(line) => lines.push(line),
+            Err(reason) => errors.push(FeedbackError::Encode {
+                id: stored.decision.decision_id.to_string(),
+                reason,
+            }),
+        }
+    }
+    let (written, outcome) = if lines.is_empty() {
+        (Vec::new(), Ok(()))
+    } else {
+        files.append(&lines)
+    };
+    errors.extend(outcome.err());
+    let mut state = shared.lock();
+    state.dropped += (batch.len() - written.len()) as u64;
+    enter(&mut state.index, written);
+    if files.over() {
+        errors.extend(files.retire(&mut state.index).err());
+    }
+    for stored in batch {
+        let id = &stored.decision.decision_id;
+        if state
+            .pending
+            .get(id)
+            .is_some_and(|pending| Arc::ptr_eq(pending, stored))
+        {
+            state.pending.remove(id);
+        }
+    }
+    state.done += batch.len() as u64;
+    state.files = files.count() as u64;
+    state.bytes = files.bytes();
+    if let Some(error) = errors.pop() {
+        state.last_error = Some(error.to_string());
+        state.unreported = Some(error);
+    }
+}
+
+/// Removes a user's decisions from the files and the index.
+fn erase(shared: &Shared, files: &mut Files, user: &UserId) -> Result<u64, FeedbackError> {
+    // Quotes within strings are escaped in JSON, so that this can only be the field itself.
+    let name = serde_json::to_string(user).map_err(|e| FeedbackError::Encode {
+        id: user.to_string(),
+        reason: e.to_string(),
+    })?;
+    let field = format!("\"user_id\":{name}");
+    let goes = |json: &[u8]| std::str::from_utf8(json).is_ok_and(|json| json.contains(&field));
+    shared.lock().rewriting = true;
+    let outcome = files.erase(&goes);
+    let mut state = shared.lock();
+    state.rewriting = false;
+    let (rewritten, gone) = outcome?;
+    state
+        .index
+        .retain(|_, location| !rewritten.contains_key(&location.file));
+    for places in rewritten.into_values() {
+        enter(&mut state.index, places);
+    }
+    state.bytes = files.bytes();
+    Ok(gone)
+}

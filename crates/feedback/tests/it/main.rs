@@ -1,0 +1,3 @@
+//! The decision log on a real disk.
+
+mod log;
