@@ -9,8 +9,12 @@
 mod als;
 mod als_step;
 mod artefact;
+mod blend;
+mod blend_fit;
 mod common;
 mod companions;
+mod content;
+mod content_terms;
 mod contract;
 mod decayed;
 mod item_knn;
@@ -21,6 +25,8 @@ mod swing;
 mod trending;
 
 pub use als::{AlsConfig, AlsTrainer, FRESH_MAX};
+pub use blend::{BlendConfig, BlendPart, BlendTrainer};
+pub use content::{ContentConfig, ContentTrainer};
 pub use contract::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };

@@ -1,6 +1,9 @@
 //! The table of learners. One line registers one; everything else walks the table.
 
-use crate::{Model, ModelError, Trainer, als, artefact, item_knn, item_knn_config as knn, popular, trending};
+use crate::{
+    Model, ModelError, Trainer, als, artefact, blend, content, item_knn, item_knn_config as knn, popular,
+    trending,
+};
 
 /// A learner that can be asked for by name.
 #[derive(Debug, Clone, Copy)]
@@ -84,5 +87,19 @@ static TRAINERS: &[TrainerEntry] = &[
         source: "Hu, Koren, Volinsky 2008; Rendle et al. 2021, arXiv:2110.14037",
         build: als::AlsTrainer::build,
         load: als::Als::load,
+    },
+    TrainerEntry {
+        name: content::NAME,
+        summary: "items described alike; new items count at once, no events needed",
+        source: "TF-IDF and BM25 (Robertson and Zaragoza 2009) over typed attributes",
+        build: content::ContentTrainer::build,
+        load: content::Content::load,
+    },
+    TrainerEntry {
+        name: blend::NAME,
+        summary: "all of these, trusted by how much is known of the person",
+        source: "linear stacking (Breiman 1996; Jahrer et al. 2010), weights by history length",
+        build: blend::BlendTrainer::build,
+        load: blend::Blend::load,
     },
 ];

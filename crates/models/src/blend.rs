@@ -1,0 +1,485 @@
+//! A blend by history length: how much to trust each model depends on how much is known of the person.
+//!
+//! score(c) = Σₘ wₘ·sₘ(c) / Σₘ wₘ over the models m that can speak of this person (all that are not personal, and
+//! personal ones that know something of the history). sₘ is m's score over the mean of its best twenty, so that one is
+//! "as good as the model's own list"; of models that are not personal the root is taken, since popularity
+//! is heavy-tailed. Weights w differ by the number of history events: 0, 1–2, 3–9, 10–29, 30 or more.
+//!
+//! An item that some of these models do not know is scored by those that do, in the same proportions, each
+//! multiplied by what the whole blend gave on average per point of that model (`alone`): an estimate of what the
+//! silent ones would have said. So a new item with attributes competes at once, neither favoured nor
+//! held back. The score of an item is a function of history and item, independent of other candidates.
+//!
+//! `recommend` unites the models' best `depth` items (or `n`, if more) and scores them exactly: it equals scoring everything as
+//! long as every winner is among some model's best `depth`, and always if there are no more than `depth` items.
+//!
+//! Weights: see `blend_fit.rs`. Source of the setting: stacking by linear combination (Breiman 1996;
+//! Jahrer, Töscher and Legenstein 2010). Cost: that of the parts, trained twice when weights are fitted.
+//! Limit: each part keeps its own copy of the item ids once new items have come.
+
+use crate::artefact::{Reader, Writer, seal};
+use crate::blend_fit;
+use crate::common::{best, parse, shown, within};
+use crate::{
+    ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
+    registry,
+};
+use dataset::{Interaction, Vocabulary};
+use domain::{Explanation, HistoryEvent, ItemId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub(crate) const NAME: &str = "blend";
+
+/// Shortest histories of the five ranges of length.
+pub(crate) const LENGTHS: [usize; 5] = [0, 1, 3, 10, 30];
+
+/// Least weight of a model where others do not know the item.
+const WEIGHT_FLOOR: f32 = 0.01;
+
+/// One part of a blend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlendPart {
+    /// Name of the learner.
+    pub model: String,
+    /// Its configuration; `null` for the default.
+    #[serde(default)]
+    pub config: serde_json::Value,
+}
+
+/// Configuration of the blend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlendConfig {
+    /// What is blended. Default: item-cosine, als, content, popular. Those without data are left out.
+    pub parts: Vec<BlendPart>,
+    /// Items taken from each part before exact scoring. Default 500.
+    pub depth: usize,
+    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 400.
+    pub validation_users: usize,
+}
+
+impl Default for BlendConfig {
+    fn default() -> Self {
+        let part = |model: &str| BlendPart {
+            model: model.to_owned(),
+            config: serde_json::Value::Null,
+        };
+        BlendConfig {
+            parts: ["item-cosine", "als", "content", "popular"].map(part).to_vec(),
+            depth: 500,
+            validation_users: 400,
+        }
+    }
+}
+
+/// Learns a blend.
+pub struct BlendTrainer {
+    config: BlendConfig,
+    parts: Vec<Box<dyn Trainer>>,
+}
+
+impl BlendTrainer {
+    pub(crate) fn build(config: &serde_json::Value) -> Result<Box<dyn Trainer>, ModelError> {
+        let config: BlendConfig = parse(NAME, config)?;
+        within(NAME, "depth", config.depth as f64, 1.0, 1e6)?;
+        within(NAME, "validation_users", config.validation_users as f64, 0.0, 1e6)?;
+        within(NAME, "parts.length", config.parts.len() as f64, 1.0, 16.0)?;
+        let mut names = BTreeSet::new();
+        let mut parts = Vec::new();
+        for part in &config.parts {
+            let entry = registry::trainer(&part.model);
+            let fresh = names.insert(&part.model);
+            let Some(entry) = entry.filter(|e| e.name != NAME && fresh) else {
+                return Err(ModelError::Config {
+                    model: NAME.to_owned(),
+                    field: "parts.model".to_owned(),
+                    got: part.model.clone(),
+                    expected: "the name of another learner, each once".to_owned(),
+                });
+            };
+            parts.push((entry.build)(&part.config)?);
+        }
+        Ok(Box::new(BlendTrainer { config, parts }))
+    }
+
+    /// Trains the parts; those without data are left out.
+    fn fit_parts(&self, data: &TrainingData, run: &Run) -> Result<Vec<Box<dyn Model>>, ModelError> {
+        let mut models = Vec::new();
+        let mut reasons = Vec::new();
+        for part in &self.parts {
+            match part.fit(data, run) {
+                Ok(model) => models.push(model),
+                Err(ModelError::Empty(reason)) => reasons.push(reason),
+                Err(error) => return Err(error),
+            }
+        }
+        if models.is_empty() {
+            return Err(ModelError::Empty(reasons.join("; ")));
+        }
+        Ok(models)
+    }
+}
+
+impl Trainer for BlendTrainer {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn config(&self) -> serde_json::Value {
+        let mut config = self.config.clone();
+        for (part, trainer) in config.parts.iter_mut().zip(&self.parts) {
+            part.config = trainer.config();
+        }
+        shown(&config)
+    }
+
+    fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
+        let held = blend_fit::hold_out(data, self.config.validation_users, run.seed);
+        let mut weights = None;
+        if let Some(held) = &held {
+            let models = self.fit_parts(&held.data, run)?;
+            let mut blend = Blend::new(models, self.config.depth);
+            numeric::on_threads(run.threads, || {
+                blend_fit::fit_scales(&mut blend, &held.cases);
+                weights = Some(blend_fit::fit_weights(&blend, &held.cases));
+            });
+            run.check()?;
+        }
+        let mut blend = Blend::new(self.fit_parts(data, run)?, self.config.depth);
+        if let Some(weights) = weights {
+            blend.use_weights(&weights);
+        }
+        let cases = blend_fit::whole_histories(data, self.config.validation_users.max(100), run.seed);
+        numeric::on_threads(run.threads, || {
+            blend_fit::fit_scales(&mut blend, &cases);
+            blend_fit::fit_alone(&mut blend, &cases);
+        });
+        Ok(Box::new(blend))
+    }
+}
+
+/// A model with what the blend knows of it.
+pub(crate) struct Part {
+    pub(crate) model: Box<dyn Model>,
+    /// True if it is not personal: the root of its score is taken.
+    pub(crate) root: bool,
+    /// Mean of its best twenty (after the root).
+    pub(crate) scale: f32,
+    /// By range of length.
+    pub(crate) weights: [f32; 5],
+    /// Blend per point of this model, by range of length.
+    pub(crate) alone: [f32; 5],
+}
+
+impl Part {
+    /// A raw score in units of the model's own best.
+    pub(crate) fn scaled(&self, score: f32) -> f32 {
+        let score = if self.root {
+            score.signum() * score.abs().sqrt()
+        } else {
+            score
+        };
+        score / self.scale
+    }
+}
+
+/// Weights by name of the model.
+pub(crate) type Weights = BTreeMap<&'static str, [f32; 5]>;
+
+pub(crate) struct Blend {
+    pub(crate) parts: Vec<Part>,
+    depth: usize,
+}
+
+/// Weights before anything is measured.
+fn default_weights(name: &str) -> [f32; 5] {
+    match name {
+        "item-cosine" | "item-bm25" | "swing" => [0.0, 0.5, 0.5, 0.4, 0.3],
+        "als" => [0.0, 0.2, 0.4, 0.6, 0.7],
+        "content" => [0.0, 0.3, 0.15, 0.1, 0.05],
+        "popular" => [1.0, 0.2, 0.1, 0.05, 0.02],
+        _ => [0.1, 0.05, 0.05, 0.05, 0.05],
+    }
+}
+
+/// Which range of length this is.
+fn range_of(length: usize) -> usize {
+    LENGTHS.iter().rposition(|least| length >= *least).unwrap_or(0)
+}
+
+/// What a part's score is multiplied by for one item: its coefficient after scaling.
+type Coefficients = Vec<f32>;
+
+impl Blend {
+    fn new(models: Vec<Box<dyn Model>>, depth: usize) -> Blend {
+        let part = |model: Box<dyn Model>| Part {
+            root: matches!(model.name(), "popular" | "trending"),
+            weights: default_weights(model.name()),
+            scale: 1.0,
+            alone: [1.0; 5],
+            model,
+        };
+        Blend {
+            parts: models.into_iter().map(part).collect(),
+            depth,
+        }
+    }
+
+    fn use_weights(&mut self, weights: &Weights) {
+        for part in &mut self.parts {
+            if let Some(weights) = weights.get(part.model.name()) {
+                part.weights = *weights;
+            }
+        }
+    }
+
+    /// Range of length, and which parts can speak of this person.
+    pub(crate) fn active(&self, history: &[HistoryEvent]) -> (usize, Vec<bool>) {
+        let known = |h: &&HistoryEvent| h.weight > 0.0 && self.knows(h.item);
+        let active: Vec<bool> = self
+            .parts
+            .iter()
+            .map(|p| p.root || p.model.personal(history))
+            .collect();
+        (range_of(history.iter().filter(known).count()), active)
+    }
+
+    /// Coefficients of the scaled scores for an item.
+    fn coefficients(&self, range: usize, active: &[bool], item: u32) -> Coefficients {
+        let knows: Vec<bool> = self
+            .parts
+            .iter()
+            .zip(active)
+            .map(|(p, a)| *a && p.model.knows(item))
+            .collect();
+        let whole = knows == active;
+        let weight = |part: &Part| {
+            if whole {
+                part.weights[range]
+            } else {
+                part.weights[range].max(WEIGHT_FLOOR)
+            }
+        };
+        let speaking = || self.parts.iter().zip(&knows).filter(|(_, knows)| **knows);
+        let total: f32 = speaking().map(|(part, _)| weight(part)).sum();
+        let coefficient = |(part, knows): (&Part, &bool)| {
+            if !*knows || total <= 0.0 {
+                return 0.0;
+            }
+            let alone = if whole { 1.0 } else { part.alone[range] };
+            weight(part) * alone / total
+        };
+        self.parts.iter().zip(&knows).map(coefficient).collect()
+    }
+
+    pub(crate) fn score_all(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
+        let (range, active) = self.active(history);
+        let mut raw = vec![vec![0f32; candidates.len()]; self.parts.len()];
+        for ((part, raw), active) in self.parts.iter().zip(&mut raw).zip(&active) {
+            if *active {
+                part.model.score(history, candidates, raw);
+            }
+        }
+        for (at, (item, score)) in candidates.iter().zip(scores).enumerate() {
+            let coefficients = self.coefficients(range, &active, *item);
+            *score = 0.0;
+            for ((part, raw), coefficient) in self.parts.iter().zip(&raw).zip(coefficients) {
+                *score += coefficient * part.scaled(raw[at]);
+            }
+        }
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.u64(self.depth as u64);
+        to.u64(self.parts.len() as u64);
+        for part in &self.parts {
+            to.u32(u32::from(part.root));
+            to.f32(part.scale);
+            to.f32s(&part.weights);
+            to.f32s(&part.alone);
+            let mut model = Vec::new();
+            part.model.save(&mut model);
+            to.bytes(&model);
+        }
+    }
+
+    pub(crate) fn load(payload: &[u8]) -> Result<Box<dyn Model>, ModelError> {
+        let mut from = Reader::new(NAME, payload);
+        let depth = from.u64()? as usize;
+        let n_parts = from.u64()?;
+        from.expect(
+            (1..=1_000_000).contains(&depth) && (1..=16).contains(&n_parts),
+            "a size is out of range",
+        )?;
+        let mut parts: Vec<Part> = Vec::new();
+        for _ in 0..n_parts {
+            let root = from.u32()? != 0;
+            let scale = from.f32()?;
+            let (weights, alone) = (from.f32s()?, from.f32s()?);
+            let sane = |v: &f32| (0.0..=1e6).contains(v);
+            from.expect(
+                weights.iter().chain(&alone).all(sane) && scale > 1e-30,
+                "a weight is out of range",
+            )?;
+            let (Ok(weights), Ok(alone)) = (weights.try_into(), alone.try_into()) else {
+                return Err(from.damaged("five weights expected"));
+            };
+            let bytes = from.bytes()?;
+            let nested = crate::artefact::open(bytes)
+                .map_err(|e| from.damaged(e.to_string()))?
+                .0
+                == NAME;
+            from.expect(!nested, "a blend within a blend")?;
+            let model = registry::load(bytes).map_err(|e| from.damaged(e.to_string()))?;
+            let ids = parts
+                .first()
+                .map_or(model.vocabulary().ids(), |p| p.model.vocabulary().ids());
+            from.expect(ids == model.vocabulary().ids(), "parts with different items")?;
+            parts.push(Part {
+                model,
+                root,
+                scale,
+                weights,
+                alone,
+            });
+        }
+        from.end()?;
+        Ok(Box::new(Blend { parts, depth }))
+    }
+}
+
+impl Model for Blend {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn vocabulary(&self) -> &Arc<Vocabulary> {
+        self.parts[0].model.vocabulary()
+    }
+
+    fn knows(&self, item: u32) -> bool {
+        self.parts.iter().any(|p| p.model.knows(item))
+    }
+
+    fn personal(&self, history: &[HistoryEvent]) -> bool {
+        self.parts.iter().any(|p| p.model.personal(history))
+    }
+
+    fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
+        self.score_all(history, candidates, scores);
+    }
+
+    fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        let (_, active) = self.active(history);
+        let mut union = BTreeSet::new();
+        for (part, _) in self.parts.iter().zip(&active).filter(|(_, active)| **active) {
+            let list = part.model.recommend(history, self.depth.max(n), allowed);
+            union.extend(list.into_iter().map(|(item, _)| item));
+        }
+        let candidates: Vec<u32> = union.into_iter().collect();
+        let mut scores = vec![0f32; candidates.len()];
+        self.score_all(history, &candidates, &mut scores);
+        best(self.vocabulary(), n, candidates.into_iter().zip(scores))
+    }
+
+    fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        // Likenesses are on different scales: each list counts relative to its best.
+        let mut sums: BTreeMap<u32, f32> = BTreeMap::new();
+        for part in &self.parts {
+            let list = part.model.similar(item, self.depth.max(n), allowed);
+            let top = list.first().map_or(0.0, |(_, score)| *score);
+            for (other, score) in list.into_iter().filter(|_| top > 0.0) {
+                *sums.entry(other).or_insert(0.0) += score / top;
+            }
+        }
+        best(self.vocabulary(), n, sums)
+    }
+
+    fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
+        let (range, active) = self.active(history);
+        let coefficients = self.coefficients(range, &active, item);
+        let mut explanation = Explanation::default();
+        for (part, coefficient) in self.parts.iter().zip(coefficients) {
+            let mut raw = [0f32];
+            part.model.score(history, &[item], &mut raw);
+            if coefficient == 0.0 || raw[0] == 0.0 {
+                continue;
+            }
+            // Also right for the root: all parts of a score shrink by the same factor.
+            let factor = coefficient * part.scaled(raw[0]) / raw[0];
+            for mut contribution in part.model.explain(history, item).contributions {
+                contribution.value *= factor;
+                explanation.contributions.push(contribution);
+            }
+        }
+        explanation
+    }
+
+    fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {
+        let mut lists = self
+            .parts
+            .iter()
+            .map(|p| p.model.features_shared(history, item, n));
+        lists.find(|list| !list.is_empty()).unwrap_or_default()
+    }
+
+    fn guarantee(&self) -> UpdateGuarantee {
+        UpdateGuarantee::Bounded("each part as it promises; weights and scales stay until the next training")
+    }
+
+    fn update(
+        &mut self,
+        new_items: &[ItemId],
+        interactions: &[Interaction],
+        histories: &[Vec<HistoryEvent>],
+    ) -> UpdateReport {
+        let mut report = UpdateReport::default();
+        for part in &mut self.parts {
+            let one = part.model.update(new_items, interactions, histories);
+            report.absorbed = report.absorbed.max(one.absorbed);
+        }
+        report.ignored = interactions.len() - report.absorbed;
+        report
+    }
+
+    fn absorb_items(&mut self, items: &[(ItemId, ItemFeatures)]) -> usize {
+        let mut new_items: Vec<ItemId> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (id, _) in items {
+            if self.vocabulary().position(id.as_str()).is_none() && seen.insert(id) {
+                new_items.push(id.clone());
+            }
+        }
+        let mut absorbed = 0;
+        for part in &mut self.parts {
+            part.model.update(&new_items, &[], &[]);
+            absorbed = absorbed.max(part.model.absorb_items(items));
+        }
+        absorbed
+    }
+
+    fn fork(&self) -> Box<dyn Model> {
+        let part = |part: &Part| Part {
+            model: part.model.fork(),
+            root: part.root,
+            scale: part.scale,
+            weights: part.weights,
+            alone: part.alone,
+        };
+        Box::new(Blend {
+            parts: self.parts.iter().map(part).collect(),
+            depth: self.depth,
+        })
+    }
+
+    fn save(&self, to: &mut Vec<u8>) {
+        seal(NAME, to, |to| self.write(to));
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.parts.iter().map(|p| p.model.memory_bytes()).sum()
+    }
+}

@@ -1,0 +1,464 @@
+//! Content neighbours: items described like those of the history.
+//!
+//! Every item is a sparse vector of length one over terms `attribute=value`. Categories, tags and
+//! references weigh by rarity; texts by BM25 (Robertson and Zaragoza 2009); quantities and moments are
+//! spread over a grid so that near values share terms; places over a grid of two dimensions (limit: it does not wrap
+//! at 180 degrees); embeddings enter dimension by dimension. Each attribute has length √(its weight) before the
+//! vector is brought to length one, so an attribute with many values does not drown the others.
+//!
+//! score(c) = p·v(c) / ‖p‖ with the profile p = Σ wₕv(h) over the last `history_max` items of the history: a cosine,
+//! which takes itself apart by history item and by term.
+//!
+//! Needs no interactions. New and changed items are read at once ([`Model::absorb_items`]) with the rarities of
+//! the training; a term new since counts as seen once. They lie beside the index and are scored one by one until they are
+//! more than an eighth of it, then both are merged.
+//! Cost: terms of all items to train; to rank, the postings of the profile's terms. Nothing is random.
+
+use crate::artefact::{Reader, Writer, seal};
+use crate::common::{append, best, parse, shown, usable, within};
+use crate::content_terms::{
+    Analyser, Bm25, FieldStatistics, TermTable, TermVector, load_fields, terms, write_fields,
+};
+use crate::{
+    ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
+};
+use dataset::{Interaction, Vocabulary};
+use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
+use hashbrown::HashMap;
+use numeric::{Csr, parallel_chunks};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) const NAME: &str = "content";
+
+/// Items beside the index that are always allowed.
+const BESIDE_MIN: usize = 1024;
+
+/// Configuration of content neighbours.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContentConfig {
+    /// How much an attribute counts, by name; 0 leaves it out. Others: 1, places 0.5, quantities and moments 0.25.
+    pub field_weights: BTreeMap<String, f32>,
+    /// How slowly a repeated word saturates. Default 1.2.
+    pub k1: f32,
+    /// How much words of long texts count less, 0 to 1. Default 0.75.
+    pub b: f32,
+    /// Latest events of a history that make the profile. Default 200.
+    pub history_max: usize,
+}
+
+impl Default for ContentConfig {
+    fn default() -> Self {
+        ContentConfig {
+            field_weights: BTreeMap::new(),
+            k1: 1.2,
+            b: 0.75,
+            history_max: 200,
+        }
+    }
+}
+
+impl ContentConfig {
+    fn check(&self) -> Result<(), ModelError> {
+        for (field, weight) in &self.field_weights {
+            within(
+                NAME,
+                &format!("field_weights.{field}"),
+                f64::from(*weight),
+                0.0,
+                1e6,
+            )?;
+        }
+        within(NAME, "k1", f64::from(self.k1), 0.0, 1e3)?;
+        within(NAME, "b", f64::from(self.b), 0.0, 1.0)?;
+        within(NAME, "history_max", self.history_max as f64, 1.0, 1e6)
+    }
+
+    fn analyser(&self, fields: BTreeMap<String, FieldStatistics>) -> Analyser {
+        Analyser {
+            bm25: Bm25 {
+                k1: self.k1,
+                b: self.b,
+            },
+            weights: self.field_weights.clone(),
+            fields,
+        }
+    }
+}
+
+/// Learns content neighbours.
+#[derive(Debug, Clone)]
+pub struct ContentTrainer {
+    config: ContentConfig,
+}
+
+impl ContentTrainer {
+    pub(crate) fn build(config: &serde_json::Value) -> Result<Box<dyn Trainer>, ModelError> {
+        let config: ContentConfig = parse(NAME, config)?;
+        config.check()?;
+        Ok(Box::new(ContentTrainer { config }))
+    }
+
+    fn train(&self, data: &TrainingData) -> Result<Content, ModelError> {
+        let vocabulary = Arc::clone(&data.interactions.items);
+        let empty = ItemFeatures::new();
+        let features = |item: usize| data.features.get(item).unwrap_or(&empty);
+        let n_items = vocabulary.len();
+        let mut fields: BTreeMap<String, FieldStatistics> = BTreeMap::new();
+        for (name, value) in (0..n_items).flat_map(features) {
+            fields.entry(name.clone()).or_default().add(value);
+        }
+        if fields.is_empty() {
+            return Err(ModelError::Empty("no item has attributes".to_owned()));
+        }
+        let analyser = self.config.analyser(fields);
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        for (name, value) in (0..n_items).flat_map(features) {
+            for term in terms(name, value, &analyser.fields[name], analyser.bm25)
+                .0
+                .into_keys()
+            {
+                *counts.entry(term).or_insert(0) += 1;
+            }
+        }
+        let mut table = TermTable::default();
+        table.n_items = n_items as u32;
+        for (term, items) in &counts {
+            table.insert(term, *items);
+        }
+        let known = |name: &str| table.position(name).map(|term| (term, table.rarity(term)));
+        let vectors = parallel_chunks(n_items, 256, |range| {
+            range
+                .map(|item| analyser.vector(features(item), known))
+                .collect::<Vec<_>>()
+        });
+        let index = Index::new(vectors.into_iter().flatten(), table.len());
+        Ok(Content {
+            config: self.config.clone(),
+            analyser: Arc::new(analyser),
+            vocabulary,
+            table: Arc::new(table),
+            index: Arc::new(index),
+            beside: BTreeMap::new(),
+        })
+    }
+}
+
+impl Trainer for ContentTrainer {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn config(&self) -> serde_json::Value {
+        shown(&self.config)
+    }
+
+    fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
+        run.check()?;
+        let model = numeric::on_threads(run.threads, || self.train(data))?;
+        run.check()?;
+        Ok(Box::new(model))
+    }
+}
+
+/// Vectors by item and postings by term.
+#[derive(Debug)]
+struct Index {
+    vectors: Csr,
+    postings: Csr,
+}
+
+impl Index {
+    fn new(vectors: impl Iterator<Item = TermVector>, n_terms: usize) -> Index {
+        let (mut offsets, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
+        for vector in vectors {
+            columns.extend(vector.terms);
+            values.extend(vector.weights);
+            offsets.push(columns.len());
+        }
+        let vectors =
+            Csr::from_parts(n_terms, offsets, columns, values).expect("vectors are ascending and finite");
+        let postings = vectors.transpose();
+        Index { vectors, postings }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Content {
+    config: ContentConfig,
+    analyser: Arc<Analyser>,
+    vocabulary: Arc<Vocabulary>,
+    table: Arc<TermTable>,
+    index: Arc<Index>,
+    /// Items that came or changed since the index was made.
+    beside: BTreeMap<u32, Arc<TermVector>>,
+}
+
+/// Σ wₕv(h) / ‖·‖: terms ascending.
+struct Profile {
+    terms: Vec<(u32, f32)>,
+    /// History items with their strengths over the norm.
+    parts: Vec<(u32, f32)>,
+}
+
+impl Content {
+    fn vector(&self, item: u32) -> (&[u32], &[f32]) {
+        match self.beside.get(&item) {
+            Some(vector) => (&vector.terms, &vector.weights),
+            None => self.index.vectors.row(item as usize),
+        }
+    }
+
+    fn profile(&self, parts: impl Iterator<Item = (u32, f32)>) -> Profile {
+        let parts: Vec<(u32, f32)> = parts.filter(|(item, _)| self.knows(*item)).collect();
+        let total: f64 = parts.iter().map(|(_, w)| f64::from(w.abs())).sum();
+        let mut sums: BTreeMap<u32, f64> = BTreeMap::new();
+        for (item, weight) in &parts {
+            let (terms, weights) = self.vector(*item);
+            for (term, value) in terms.iter().zip(weights) {
+                *sums.entry(*term).or_insert(0.0) += f64::from(*weight) / total * f64::from(*value);
+            }
+        }
+        let norm = sums.values().map(|s| s * s).sum::<f64>().sqrt();
+        if norm < 1e-9 {
+            return Profile {
+                terms: Vec::new(),
+                parts: Vec::new(),
+            };
+        }
+        let part = |(item, weight): &(u32, f32)| (*item, (f64::from(*weight) / total / norm) as f32);
+        Profile {
+            terms: sums
+                .into_iter()
+                .map(|(term, sum)| (term, (sum / norm) as f32))
+                .collect(),
+            parts: parts.iter().map(part).collect(),
+        }
+    }
+
+    fn of_history(&self, history: &[HistoryEvent]) -> Profile {
+        self.profile(usable(history, self.vocabulary.len(), self.config.history_max))
+    }
+
+    /// Product with one vector, terms ascending: the same sum as over the postings.
+    fn product(&self, profile: &HashMap<u32, f32>, item: u32) -> f32 {
+        let (terms, weights) = self.vector(item);
+        let mut sum = 0f32;
+        for (term, weight) in terms.iter().zip(weights) {
+            if let Some(value) = profile.get(term) {
+                sum += value * weight;
+            }
+        }
+        sum
+    }
+
+    fn rank(&self, profile: &Profile, n: usize, admitted: &dyn Fn(u32) -> bool) -> TopItems {
+        if profile.terms.is_empty() {
+            return Vec::new();
+        }
+        let mut sums = vec![0f32; self.index.vectors.n_rows()];
+        for (term, value) in &profile.terms {
+            let (items, weights) = self.index.postings.row(*term as usize);
+            for (item, weight) in items.iter().zip(weights) {
+                sums[*item as usize] += value * weight;
+            }
+        }
+        let table: HashMap<u32, f32> = profile.terms.iter().copied().collect();
+        let indexed = (0u32..)
+            .zip(sums)
+            .filter(|(item, sum)| *sum != 0.0 && !self.beside.contains_key(item) && admitted(*item));
+        let beside = self.beside.keys().filter(|item| admitted(**item));
+        let beside = beside.map(|item| (*item, self.product(&table, *item)));
+        best(&self.vocabulary, n, indexed.chain(beside))
+    }
+
+    /// Makes one index of the old one and what lies beside it.
+    fn merge(&mut self) {
+        let vectors = (0..self.vocabulary.len() as u32).map(|item| {
+            let (terms, weights) = self.vector(item);
+            TermVector {
+                terms: terms.to_vec(),
+                weights: weights.to_vec(),
+            }
+        });
+        self.index = Arc::new(Index::new(vectors, self.table.len()));
+        self.beside.clear();
+    }
+
+    fn absorb(&mut self, id: &ItemId, features: &ItemFeatures) -> bool {
+        let analyser = Arc::clone(&self.analyser);
+        let mut unseen: Vec<String> = Vec::new();
+        let mut vector = analyser.vector(features, |name| {
+            let known = self
+                .table
+                .position(name)
+                .map(|term| (term, self.table.rarity(term)));
+            known.or_else(|| {
+                unseen.push(name.to_owned());
+                None
+            })
+        });
+        if !unseen.is_empty() {
+            let table = Arc::make_mut(&mut self.table);
+            unseen.iter().for_each(|name| {
+                table.insert(name, 1);
+            });
+            let table = &self.table;
+            vector = analyser.vector(features, |name| {
+                table.position(name).map(|term| (term, table.rarity(term)))
+            });
+        }
+        let position = self.vocabulary.position(id.as_str());
+        let position = position.unwrap_or_else(|| Arc::make_mut(&mut self.vocabulary).insert(id));
+        let any = !vector.terms.is_empty();
+        self.beside.insert(position, Arc::new(vector));
+        any
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.json(&shown(&self.config));
+        write_fields(&self.analyser.fields, to);
+        to.vocabulary(&self.vocabulary);
+        self.table.write(to);
+        let items = 0..self.vocabulary.len() as u32;
+        let vectors = || items.clone().map(|item| self.vector(item));
+        to.u32s(&vectors().map(|v| v.0.len() as u32).collect::<Vec<_>>());
+        to.u32s(&vectors().flat_map(|v| v.0.iter().copied()).collect::<Vec<_>>());
+        to.f32s(&vectors().flat_map(|v| v.1.iter().copied()).collect::<Vec<_>>());
+    }
+
+    pub(crate) fn load(payload: &[u8]) -> Result<Box<dyn Model>, ModelError> {
+        let mut from = Reader::new(NAME, payload);
+        let config: ContentConfig = parse(NAME, &from.json()?).map_err(|e| from.damaged(e.to_string()))?;
+        config.check().map_err(|e| from.damaged(e.to_string()))?;
+        let fields = load_fields(&mut from)?;
+        let vocabulary = from.vocabulary()?;
+        let table = TermTable::load(&mut from)?;
+        let (lengths, columns, values) = (from.u32s()?, from.u32s()?, from.f32s()?);
+        from.end()?;
+        from.expect(lengths.len() == vocabulary.len(), "a vector per item expected")?;
+        from.expect(values.iter().all(|v| v.abs() <= 1.01), "a weight is out of range")?;
+        let mut offsets = vec![0usize];
+        offsets.extend(lengths.iter().scan(0usize, |at, length| {
+            *at += *length as usize;
+            Some(*at)
+        }));
+        let vectors = Csr::from_parts(table.len(), offsets, columns, values)
+            .map_err(|e| from.damaged(e.to_string()))?;
+        let postings = vectors.transpose();
+        Ok(Box::new(Content {
+            analyser: Arc::new(config.analyser(fields)),
+            config,
+            vocabulary,
+            table: Arc::new(table),
+            index: Arc::new(Index { vectors, postings }),
+            beside: BTreeMap::new(),
+        }))
+    }
+}
+
+impl Model for Content {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn vocabulary(&self) -> &Arc<Vocabulary> {
+        &self.vocabulary
+    }
+
+    fn knows(&self, item: u32) -> bool {
+        !self.vector(item).0.is_empty()
+    }
+
+    fn personal(&self, history: &[HistoryEvent]) -> bool {
+        usable(history, self.vocabulary.len(), self.config.history_max)
+            .any(|(item, weight)| weight > 0.0 && self.knows(item))
+    }
+
+    fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
+        let profile: HashMap<u32, f32> = self.of_history(history).terms.into_iter().collect();
+        for (item, score) in candidates.iter().zip(scores) {
+            *score = self.product(&profile, *item);
+        }
+    }
+
+    fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        self.rank(&self.of_history(history), n, allowed)
+    }
+
+    fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        let profile = self.profile(std::iter::once((item, 1.0)));
+        self.rank(&profile, n, &|other| other != item && allowed(other))
+    }
+
+    fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
+        let (terms, weights) = self.vector(item);
+        let target: HashMap<u32, f32> = terms.iter().copied().zip(weights.iter().copied()).collect();
+        let part = |(own, weight): (u32, f32)| Contribution {
+            source: ContributionSource::History { item: own },
+            model: NAME.to_owned(),
+            value: weight * self.product(&target, own),
+        };
+        Explanation {
+            contributions: self.of_history(history).parts.into_iter().map(part).collect(),
+        }
+    }
+
+    fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {
+        let profile: HashMap<u32, f32> = self.of_history(history).terms.into_iter().collect();
+        let (terms, weights) = self.vector(item);
+        let shared = terms.iter().zip(weights).filter_map(|(term, weight)| {
+            let value = profile.get(term)? * weight;
+            (value > 0.0).then_some((*term, value))
+        });
+        let strongest = numeric::top_k(n, shared);
+        strongest
+            .into_iter()
+            .map(|(term, value)| (self.table.name(term).to_owned(), value))
+            .collect()
+    }
+
+    fn guarantee(&self) -> UpdateGuarantee {
+        UpdateGuarantee::Exact // Events do not enter at all.
+    }
+
+    fn update(
+        &mut self,
+        new_items: &[ItemId],
+        interactions: &[Interaction],
+        _histories: &[Vec<HistoryEvent>],
+    ) -> UpdateReport {
+        append(&mut self.vocabulary, new_items);
+        UpdateReport {
+            absorbed: 0,
+            ignored: interactions.len(),
+        }
+    }
+
+    fn absorb_items(&mut self, items: &[(ItemId, ItemFeatures)]) -> usize {
+        let absorbed = items
+            .iter()
+            .filter(|(id, features)| self.absorb(id, features))
+            .count();
+        if self.beside.len() > BESIDE_MIN.max(self.index.vectors.n_rows() / 8) {
+            self.merge();
+        }
+        absorbed
+    }
+
+    fn fork(&self) -> Box<dyn Model> {
+        Box::new(self.clone())
+    }
+
+    fn save(&self, to: &mut Vec<u8>) {
+        seal(NAME, to, |to| self.write(to));
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let beside: usize = self.beside.values().map(|v| v.terms.len() * 8 + 80).sum();
+        let index = self.index.vectors.memory_bytes() + self.index.postings.memory_bytes();
+        index + self.table.memory_bytes() + beside
+    }
+}
