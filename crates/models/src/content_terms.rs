@@ -374,7 +374,7 @@ mod tests {
             product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
         };
         let deviation = spread.deviation();
-        for z in [0.0, 0.3, 1.0, 2.0] {
+        for z in [0f64, 0.3, 1.0, 2.0] {
             let expected = (-z * z).exp();
             let got = f64::from(likeness(10.0, 10.0 + z * deviation));
             assert!((got - expected).abs() < 0.03, "{z}: {got} {expected}");
