@@ -25,7 +25,6 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<Report> {
     for found in [
         edges::direction(&manifests),
         edges::heavy(&manifests),
-        edges::unused(tree, &manifests),
         documents::dependencies(tree, &manifests),
         documents::paths(tree),
         documents::decisions(tree),
@@ -35,6 +34,7 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<Report> {
     ] {
         report.violations.extend(found);
     }
-    report.advice = sizes::check(tree);
+    report.advice = edges::unused(tree, &manifests);
+    report.advice.extend(sizes::check(tree));
     Ok(report)
 }

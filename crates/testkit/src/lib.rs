@@ -1,3 +1,6 @@
 //! Conformance suites, planted worlds and generators for tests.
+//!
+//! What this crate does not know: any implementation; suites take what they test as an argument.
 
 pub mod stages;
+pub mod worlds;
