@@ -1,0 +1,295 @@
+//! One suite for every learner.
+
+use crate::world::*;
+use domain::HistoryEvent;
+use models::{Model, ModelError, Run, TrainerEntry, trainers};
+use serde_json::Value;
+
+const PERSONAL: [&str; 6] = ["item-cosine", "item-bm25", "swing", "als", "content", "blend"];
+
+fn entries() -> impl Iterator<Item = &'static TrainerEntry> {
+    trainers().iter()
+}
+
+/// Histories worth trying: none, one, many, with dislikes, with unknown items, absurdly strong.
+fn histories(world: &World) -> Vec<Vec<HistoryEvent>> {
+    let data = &world.data.interactions;
+    let event = |item, weight| HistoryEvent {
+        item,
+        weight,
+        age_days: 0.5,
+    };
+    let mut mixed = history(data, 3);
+    mixed.iter_mut().step_by(2).for_each(|h| h.weight = -0.5);
+    vec![
+        vec![],
+        vec![event(4, 1.0)],
+        history(data, 0),
+        history(data, 1),
+        mixed,
+        vec![event(u32::MAX, 1.0), event(7, 0.4), event(1_000_000, -1.0)],
+        vec![event(2, 1e38), event(5, -1e38), event(6, 1e-38), event(8, 3e38)],
+        vec![event(3, -1.0)],
+    ]
+}
+
+#[test]
+fn the_table_is_sound() {
+    let mut names: Vec<&str> = entries().map(|e| e.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), trainers().len());
+    for entry in entries() {
+        let trainer = (entry.build)(&Value::Null).unwrap();
+        assert_eq!(trainer.name(), entry.name);
+        let again = (entry.build)(&trainer.config()).unwrap();
+        assert_eq!(again.config(), trainer.config(), "{}", entry.name);
+        let refused = (entry.build)(&serde_json::json!({"no_such_key": 1}));
+        assert!(
+            matches!(refused, Err(ModelError::Config { .. })),
+            "{}",
+            entry.name
+        );
+        assert!(!entry.summary.is_empty() && !entry.source.is_empty());
+    }
+}
+
+#[test]
+fn the_same_bytes_at_any_thread_count_and_the_same_scores_once_loaded() {
+    let world = world(120, 60, 14);
+    for entry in entries() {
+        let model = fit(entry.name, &Value::Null, &world.data, 1);
+        let bytes = saved(&*model);
+        for threads in [2, 8] {
+            let other = fit(entry.name, &Value::Null, &world.data, threads);
+            assert!(
+                saved(&*other) == bytes,
+                "{} differs at {threads} threads",
+                entry.name
+            );
+        }
+        let loaded = models::load(&bytes).unwrap();
+        assert!(saved(&*loaded) == bytes, "{}", entry.name);
+        assert_eq!(
+            (loaded.name(), loaded.guarantee()),
+            (entry.name, model.guarantee())
+        );
+        let items: Vec<u32> = (0..70).collect();
+        for history in histories(&world) {
+            let bits = |m: &dyn Model| {
+                scores(m, &history, &items)
+                    .into_iter()
+                    .map(f32::to_bits)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(bits(&*model), bits(&*loaded), "{}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn scores_are_finite_and_depend_on_nothing_but_history_and_item() {
+    let world = world(120, 60, 14);
+    for entry in entries() {
+        let model = fit(entry.name, &Value::Null, &world.data, 2);
+        let items: Vec<u32> = (0..60).chain([1_000, u32::MAX]).collect();
+        for history in histories(&world) {
+            let all = scores(&*model, &history, &items);
+            assert!(all.iter().all(|s| s.is_finite()), "{}: {all:?}", entry.name);
+            assert_eq!(&all[60..], [0.0, 0.0], "{}", entry.name);
+            assert!(!model.knows(1_000) && !model.knows(u32::MAX));
+            let reversed: Vec<u32> = items.iter().rev().copied().collect();
+            let mut turned = scores(&*model, &history, &reversed);
+            turned.reverse();
+            assert_eq!(all, turned, "{}", entry.name);
+            for (item, score) in items.iter().zip(&all) {
+                assert_eq!(scores(&*model, &history, &[*item]), [*score], "{}", entry.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn recommending_equals_scoring_everything() {
+    let world = world(120, 60, 14);
+    for entry in entries() {
+        let model = fit(entry.name, &Value::Null, &world.data, 2);
+        let allowed = |item: u32| !item.is_multiple_of(7);
+        for history in histories(&world) {
+            let items: Vec<u32> = (0..60).filter(|i| allowed(*i) && model.knows(*i)).collect();
+            let mut expected: Vec<(u32, f32)> = items
+                .iter()
+                .copied()
+                .zip(scores(&*model, &history, &items))
+                .collect();
+            expected.retain(|entry| entry.1 != 0.0);
+            expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            for n in [0, 1, 10, 1000] {
+                let got = model.recommend(&history, n, &allowed);
+                assert_eq!(got, expected[..n.min(expected.len())], "{} of {n}", entry.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn explanations_sum_to_the_score() {
+    let world = world(120, 60, 14);
+    for entry in entries() {
+        let model = fit(entry.name, &Value::Null, &world.data, 2);
+        for history in histories(&world) {
+            for item in (0..60).chain([1_000]) {
+                let score = scores(&*model, &history, &[item])[0];
+                let explanation = model.explain(&history, item);
+                let size: f32 = explanation.contributions.iter().map(|c| c.value.abs()).sum();
+                let error = (explanation.total() - score).abs();
+                assert!(
+                    error <= 1e-4 * size.max(score.abs()),
+                    "{} {item}: {error} of {score}",
+                    entry.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn likeness_leaves_the_item_itself_out() {
+    let world = world(120, 60, 14);
+    for entry in entries() {
+        let model = fit(entry.name, &Value::Null, &world.data, 2);
+        let list = model.similar(10, 5, &|item| item != 12);
+        assert_eq!(list.is_empty(), !PERSONAL.contains(&entry.name), "{}", entry.name);
+        assert!(
+            list.iter().all(|(item, _)| ![10, 12].contains(item)),
+            "{}",
+            entry.name
+        );
+        assert!(
+            list.iter().filter(|(item, _)| item % 2 == 0).count() * 2 >= list.len(),
+            "{}",
+            entry.name
+        );
+        assert!(model.similar(1_000, 5, &|_| true).is_empty());
+    }
+}
+
+#[test]
+fn no_data_is_a_named_error_and_so_is_a_cancelled_run() {
+    let nothing = training(interactions(&[], &[]), &Default::default());
+    let only_items = training(interactions(&["a", "b"], &[]), &Default::default());
+    let world = world(120, 60, 14);
+    for entry in entries() {
+        let trainer = (entry.build)(&Value::Null).unwrap();
+        for data in [&nothing, &only_items] {
+            let result = trainer.fit(data, &Run::new(1, 2));
+            assert!(matches!(result, Err(ModelError::Empty(_))), "{}", entry.name);
+        }
+        let run = Run::new(1, 2);
+        run.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+        let result = trainer.fit(&world.data, &run);
+        assert!(matches!(result, Err(ModelError::Cancelled)), "{}", entry.name);
+    }
+}
+
+/// Share of people whose held-out item is among their ten best.
+fn hit_rate(model: &dyn Model, world: &World) -> f64 {
+    let data = &world.data.interactions;
+    let mut hits = 0;
+    for (user, (_, held)) in world.planted.held_out.iter().enumerate() {
+        let history = history(data, user);
+        let seen = |item: u32| history.iter().any(|h| h.item == item);
+        let list = model.recommend(&history, 10, &|item| !seen(item));
+        let wanted = data.items.position(held).unwrap();
+        hits += usize::from(list.iter().any(|(item, _)| *item == wanted));
+    }
+    hits as f64 / world.planted.held_out.len() as f64
+}
+
+#[test]
+fn personal_models_see_the_pattern_that_popularity_cannot() {
+    let world = world(200, 80, 16);
+    let floor = hit_rate(&*fit("popular", &Value::Null, &world.data, 2), &world);
+    for name in PERSONAL {
+        // As many factors as items would only remember.
+        let config = if name == "als" {
+            serde_json::json!({"factors": 8})
+        } else {
+            Value::Null
+        };
+        let rate = hit_rate(&*fit(name, &config, &world.data, 2), &world);
+        // Content knows the kind only, and there are about 26 unseen items of it: 10 / 26.
+        let factor = if name == "content" { 1.05 } else { 1.3 };
+        assert!(rate > floor * factor, "{name}: {rate}, popularity {floor}");
+    }
+}
+
+#[test]
+fn new_items_with_attributes_are_recommended_at_once_to_the_right_people() {
+    let world = world(200, 80, 16);
+    for name in ["content", "blend"] {
+        let mut model = fit(name, &Value::Null, &world.data, 2).fork();
+        let id = item_id("brand-new");
+        assert_eq!(
+            model.absorb_items(&[(id.clone(), features("even", "item-0001"))]),
+            1
+        );
+        let position = model.vocabulary().position("brand-new").unwrap();
+        assert!(model.knows(position), "{name}");
+        let data = &world.data.interactions;
+        let (even, odd) = (history(data, 0), history(data, 1));
+        let place = |h: &[HistoryEvent]| {
+            let seen = |item: u32| h.iter().any(|e| e.item == item);
+            model
+                .recommend(h, 100, &|i| !seen(i))
+                .iter()
+                .position(|(i, _)| *i == position)
+        };
+        let (right, wrong) = (place(&even).unwrap_or(999), place(&odd).unwrap_or(999));
+        assert!(right < 20 && right < wrong, "{name}: {right} {wrong}");
+        // The new item alone is enough of a history.
+        let fresh = [HistoryEvent {
+            item: position,
+            weight: 1.0,
+            age_days: 0.0,
+        }];
+        assert!(model.personal(&fresh), "{name}");
+        let list = model.recommend(&fresh, 5, &|i| i != position);
+        assert!(list.iter().all(|(i, _)| i % 2 == 0), "{name}: {list:?}");
+        assert!(
+            model
+                .features_shared(&even, position, 3)
+                .iter()
+                .any(|(f, _)| f == "kind=even"),
+            "{name}"
+        );
+        let loaded = models::load(&saved(&*model)).unwrap();
+        let items: Vec<u32> = (0..=80).collect();
+        assert_eq!(
+            scores(&*model, &even, &items),
+            scores(&*loaded, &even, &items),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn attributes_alone_are_enough() {
+    let ids = ["a", "b", "c", "d"];
+    let kinds = ids
+        .iter()
+        .zip(["even", "odd", "even", "odd"])
+        .map(|(i, k)| (i.to_string(), k))
+        .collect();
+    let data = training(interactions(&ids, &[]), &kinds);
+    for name in ["content", "blend"] {
+        let model = fit(name, &Value::Null, &data, 1);
+        let liked = [HistoryEvent {
+            item: 0,
+            weight: 1.0,
+            age_days: 0.0,
+        }];
+        assert_eq!(model.recommend(&liked, 1, &|i| i != 0)[0].0, 2, "{name}");
+        assert_eq!(model.similar(1, 1, &|_| true)[0].0, 3, "{name}");
+    }
+}

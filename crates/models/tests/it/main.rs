@@ -1,0 +1,6 @@
+//! The promises of [`models::Trainer`] and [`models::Model`], kept by every learner of the table.
+
+mod conformance;
+mod damage;
+mod updates;
+mod world;
