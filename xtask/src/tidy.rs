@@ -29,6 +29,7 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<Report> {
         documents::paths(tree),
         documents::decisions(tree),
         documents::headers(tree, &manifests),
+        documents::state(tree, &manifests),
         purity::check(tree),
         words::check(tree),
     ] {

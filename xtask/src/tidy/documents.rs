@@ -148,6 +148,34 @@ pub(crate) fn decisions(tree: &Tree) -> Vec<String> {
     found
 }
 
+/// The line `Not built:` of the architecture page names exactly the crates that are laid out and have no code.
+pub(crate) fn state(tree: &Tree, manifests: &Manifests) -> Vec<String> {
+    const PAGE: &str = "ARCHITECTURE.md";
+    let line = tree
+        .text(PAGE)
+        .and_then(|page| page.lines().find(|line| line.starts_with("Not built:")))
+        .unwrap_or_default();
+    let named: BTreeSet<&str> = line.split('`').skip(1).step_by(2).collect();
+    let reserved: BTreeSet<&str> = manifests
+        .crates
+        .iter()
+        .filter(|(_, manifest)| {
+            let file = |name| tree.text(&format!("{}/src/{name}", manifest.folder));
+            file("lib.rs")
+                .or_else(|| file("main.rs"))
+                .is_some_and(is_reserved)
+        })
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let missing = reserved
+        .difference(&named)
+        .map(|name| format!("{PAGE}: {name} has no code, and \"Not built:\" does not say so"));
+    let built = named
+        .difference(&reserved)
+        .map(|name| format!("{PAGE}: {name} has code; take it out of \"Not built:\""));
+    missing.chain(built).collect()
+}
+
 /// Every crate opens with what it is, and libraries with what they do not know.
 pub(crate) fn headers(tree: &Tree, manifests: &Manifests) -> Vec<String> {
     let mut found = Vec::new();
@@ -174,7 +202,7 @@ pub(crate) fn headers(tree: &Tree, manifests: &Manifests) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decisions, dependencies, headers, paths};
+    use super::{decisions, dependencies, headers, paths, state};
     use crate::tidy::{Tree, edges::Manifests};
 
     fn manifests(tree: &Tree) -> Manifests {
@@ -230,6 +258,26 @@ mod tests {
                 "docs/decisions/0003-b.md: has no \"## Decision\"",
                 "docs/decisions/0003-b.md: has no \"## Consequences\"",
                 "docs/decisions/0003-b.md: has no \"## Alternatives\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_crate_without_code_is_named_and_no_other() {
+        let tree = Tree::of(&[
+            ("ARCHITECTURE.md", "Not built: `a`, `b`\n"),
+            ("crates/a/Cargo.toml", "[package]\nname = \"a\"\n"),
+            ("crates/a/src/lib.rs", "//! A.\n"),
+            ("crates/b/Cargo.toml", "[package]\nname = \"b\"\n"),
+            ("crates/b/src/lib.rs", "//! B.\nmod x;\n"),
+            ("crates/c/Cargo.toml", "[package]\nname = \"c\"\n"),
+            ("crates/c/src/main.rs", "//! C.\nfn main() {}\n"),
+        ]);
+        assert_eq!(
+            state(&tree, &manifests(&tree)),
+            [
+                "ARCHITECTURE.md: c has no code, and \"Not built:\" does not say so",
+                "ARCHITECTURE.md: b has code; take it out of \"Not built:\"",
             ]
         );
     }
