@@ -461,6 +461,10 @@ impl Model for Blend {
         absorbed
     }
 
+    fn parts(&self) -> Vec<&dyn Model> {
+        self.parts.iter().map(|part| &*part.model).collect()
+    }
+
     fn fork(&self) -> Box<dyn Model> {
         let part = |part: &Part| Part {
             model: part.model.fork(),

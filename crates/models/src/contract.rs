@@ -177,6 +177,10 @@ pub trait Model: Send + Sync {
         let _ = items;
         0
     }
+    /// The models that this one is made of; empty if it stands alone.
+    fn parts(&self) -> Vec<&dyn Model> {
+        Vec::new()
+    }
     /// A copy that can be updated while this one serves; cheap where the parts can be shared.
     fn fork(&self) -> Box<dyn Model>;
     /// Writes everything needed to load it again, vocabulary included.

@@ -1,0 +1,186 @@
+//! A model bound to the live catalogue: positions are translated at this border and nowhere else.
+
+use crate::catalogue::{NOWHERE, Positions};
+use domain::{
+    Candidate, Contribution, ContributionSource, Explanation, HistoryEvent, Outcome, Query, Ranker,
+    Retriever, StageError,
+};
+use models::Model;
+use std::sync::Arc;
+
+/// A model and the two ways between its positions and the catalogue's.
+pub(crate) struct Bound {
+    pub(crate) model: Arc<dyn Model>,
+    to_local: Vec<u32>,
+    to_global: Vec<u32>,
+}
+
+impl Bound {
+    /// Binds a model; items that the catalogue has not met yet are added to `positions`.
+    /// Costs one look-up per item of the model.
+    pub(crate) fn new(model: Arc<dyn Model>, positions: &Positions) -> Bound {
+        let to_global = positions.insert_all(model.vocabulary().ids());
+        let size = to_global.iter().max().map_or(0, |last| *last as usize + 1);
+        let mut to_local = vec![NOWHERE; size];
+        for (local, global) in to_global.iter().enumerate() {
+            to_local[*global as usize] = local as u32;
+        }
+        Bound {
+            model,
+            to_local,
+            to_global,
+        }
+    }
+
+    /// The model's position of an item, or [`NOWHERE`].
+    pub(crate) fn local(&self, global: u32) -> u32 {
+        self.to_local.get(global as usize).copied().unwrap_or(NOWHERE)
+    }
+
+    /// The catalogue's position of one of the model's items.
+    pub(crate) fn global(&self, local: u32) -> u32 {
+        self.to_global[local as usize]
+    }
+
+    /// A history in the model's positions; what it does not know is left out.
+    pub(crate) fn history(&self, history: &[HistoryEvent]) -> Vec<HistoryEvent> {
+        let known = history.iter().map(|event| HistoryEvent {
+            item: self.local(event.item),
+            ..*event
+        });
+        known.filter(|event| event.item != NOWHERE).collect()
+    }
+
+    /// The model, or the part of it at `part`.
+    pub(crate) fn part(&self, part: Option<usize>) -> Option<&dyn Model> {
+        match part {
+            None => Some(&*self.model),
+            Some(part) => self.model.parts().get(part).copied(),
+        }
+    }
+
+    pub(crate) fn recommend(
+        &self,
+        part: Option<usize>,
+        history: &[HistoryEvent],
+        n: usize,
+        allowed: &dyn Fn(u32) -> bool,
+    ) -> Vec<(u32, f32)> {
+        let Some(model) = self.part(part) else {
+            return Vec::new();
+        };
+        let history = self.history(history);
+        let top = model.recommend(&history, n, &|local| allowed(self.global(local)));
+        top.into_iter()
+            .map(|(local, score)| (self.global(local), score))
+            .collect()
+    }
+
+    pub(crate) fn similar(
+        &self,
+        part: Option<usize>,
+        item: u32,
+        n: usize,
+        allowed: &dyn Fn(u32) -> bool,
+    ) -> Vec<(u32, f32)> {
+        let local = self.local(item);
+        let Some(model) = self.part(part).filter(|_| local != NOWHERE) else {
+            return Vec::new();
+        };
+        let top = model.similar(local, n, &|local| allowed(self.global(local)));
+        top.into_iter()
+            .map(|(local, score)| (self.global(local), score))
+            .collect()
+    }
+}
+
+/// A model, or one part of a blend, as a source of candidates.
+pub(crate) struct ModelRetriever {
+    pub(crate) name: String,
+    pub(crate) bound: Arc<Bound>,
+    pub(crate) part: Option<usize>,
+}
+
+impl Retriever for ModelRetriever {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn retrieve(
+        &self,
+        query: &Query,
+        budget: usize,
+        allowed: &dyn Fn(u32) -> bool,
+    ) -> Result<Vec<(u32, f32)>, StageError> {
+        Ok(self.bound.recommend(self.part, &query.history, budget, allowed))
+    }
+}
+
+/// What goes with the item that the placement is about.
+pub(crate) struct AnchorRetriever {
+    pub(crate) bound: Arc<Bound>,
+}
+
+impl Retriever for AnchorRetriever {
+    fn name(&self) -> &'static str {
+        "similar"
+    }
+
+    fn retrieve(
+        &self,
+        query: &Query,
+        budget: usize,
+        allowed: &dyn Fn(u32) -> bool,
+    ) -> Result<Vec<(u32, f32)>, StageError> {
+        let found = query
+            .anchor
+            .map(|item| self.bound.similar(None, item, budget, allowed));
+        Ok(found.unwrap_or_default())
+    }
+}
+
+/// The model as the judge of candidates. With an anchor and no history, the anchor stands in for
+/// the history.
+pub(crate) struct ModelRanker {
+    pub(crate) bound: Arc<Bound>,
+}
+
+impl ModelRanker {
+    fn history(&self, query: &Query) -> Vec<HistoryEvent> {
+        match query.anchor {
+            Some(item) if query.history.is_empty() => self.bound.history(&[HistoryEvent {
+                item,
+                weight: 1.0,
+                age_days: 0.0,
+            }]),
+            _ => self.bound.history(&query.history),
+        }
+    }
+}
+
+impl Ranker for ModelRanker {
+    fn name(&self) -> &str {
+        self.bound.model.name()
+    }
+
+    fn rank(&self, query: &Query, candidates: &[Candidate]) -> Result<Vec<Outcome>, StageError> {
+        let history = self.history(query);
+        let local: Vec<u32> = candidates.iter().map(|c| self.bound.local(c.item)).collect();
+        let mut scores = vec![0.0; local.len()];
+        self.bound.model.score(&history, &local, &mut scores);
+        Ok(scores.into_iter().map(Outcome::Score).collect())
+    }
+
+    fn explain(&self, query: &Query, item: u32) -> Explanation {
+        let mut explanation = self
+            .bound
+            .model
+            .explain(&self.history(query), self.bound.local(item));
+        for Contribution { source, .. } in &mut explanation.contributions {
+            if let ContributionSource::History { item } = source {
+                *item = self.bound.global(*item);
+            }
+        }
+        explanation
+    }
+}
