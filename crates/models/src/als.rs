@@ -42,11 +42,11 @@ pub struct AlsConfig {
     pub factors: usize,
     /// Passes over users and items. Default 12.
     pub epochs: usize,
-    /// Regularisation (λ before scaling). Default 0.003.
+    /// Regularisation (λ before scaling). Default 0.01.
     pub reg: f32,
     /// 1 scales λ by frequency, 0 not at all. Default 1.
     pub reg_exponent: f32,
-    /// Weight of a pair without interaction against one of mean strength (α₀). Default 0.1.
+    /// Weight of a pair without interaction against one of mean strength (α₀). Default 0.2.
     pub unobserved_weight: f32,
     /// Latest events of a history that are folded in. Default 1000.
     pub history_max: usize,
@@ -57,9 +57,9 @@ impl Default for AlsConfig {
         AlsConfig {
             factors: 64,
             epochs: 12,
-            reg: 0.003,
+            reg: 0.01,
             reg_exponent: 1.0,
-            unobserved_weight: 0.1,
+            unobserved_weight: 0.2,
             history_max: 1000,
         }
     }

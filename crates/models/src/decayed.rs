@@ -20,6 +20,8 @@ pub(crate) struct DecayedSums {
     half_life_days: f64,
     reference: Timestamp,
     latest: Timestamp,
+    /// 2^((reference − latest) / half-life), which all readings are multiplied by.
+    scale: f64,
     sums: Vec<f64>,
     total: f64,
 }
@@ -30,6 +32,7 @@ impl DecayedSums {
             half_life_days,
             reference: start,
             latest: start,
+            scale: 1.0,
             sums: vec![0.0; n_items],
             total: 0.0,
         }
@@ -46,11 +49,13 @@ impl DecayedSums {
         }
         if at > self.latest {
             self.latest = at;
+            self.scale = self.half_lives(at, self.reference).exp2();
             if self.half_lives(self.reference, at) > REBASE {
-                let factor = self.scale();
+                let factor = self.scale;
                 self.sums.iter_mut().for_each(|s| *s *= factor);
                 self.total *= factor;
                 self.reference = at;
+                self.scale = 1.0;
             }
         }
         let value = f64::from(weight) * self.half_lives(self.reference, at).exp2();
@@ -65,18 +70,14 @@ impl DecayedSums {
         }
     }
 
-    fn scale(&self) -> f64 {
-        self.half_lives(self.latest, self.reference).exp2()
-    }
-
     /// Sum of one item as of the latest event.
     pub(crate) fn get(&self, item: u32) -> f64 {
-        self.sums.get(item as usize).map_or(0.0, |s| s * self.scale())
+        self.sums.get(item as usize).map_or(0.0, |s| s * self.scale)
     }
 
     /// Sum of all items as of the latest event.
     pub(crate) fn total(&self) -> f64 {
-        self.total * self.scale()
+        self.total * self.scale
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -94,17 +95,19 @@ impl DecayedSums {
     pub(crate) fn load(from: &mut Reader<'_>, n_items: usize) -> Result<DecayedSums, ModelError> {
         let half_life_days = f64::from_bits(from.u64()?);
         from.expect(half_life_days > 0.0, "a half-life is not above zero")?;
-        let sums = DecayedSums {
+        let mut sums = DecayedSums {
             half_life_days,
             reference: Timestamp(from.u64()? as i64),
             latest: Timestamp(from.u64()? as i64),
+            scale: 1.0,
             sums: from.f64s()?,
             total: from.f64()?,
         };
         from.expect(sums.sums.len() == n_items, "a sum per item expected")?;
-        let sane = sums.scale().is_finite() && sums.total().is_finite();
+        sums.scale = sums.half_lives(sums.latest, sums.reference).exp2();
+        let sane = sums.scale.is_finite() && sums.total().is_finite();
         from.expect(
-            sane && sums.sums.iter().all(|s| (s * sums.scale()).is_finite()),
+            sane && sums.sums.iter().all(|s| (s * sums.scale).is_finite()),
             "a sum is not finite",
         )?;
         Ok(sums)

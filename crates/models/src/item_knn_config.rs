@@ -14,7 +14,7 @@ pub(crate) const SWING: &str = "swing";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ItemCosineConfig {
-    /// Similar items kept per item of the history. Default 200.
+    /// Similar items kept per item of the history. Default 50.
     pub neighbours: usize,
     /// Added to the denominator, users; draws similarities of rare items to zero. Default 10.
     pub shrinkage: f32,
@@ -29,7 +29,7 @@ pub struct ItemCosineConfig {
 impl Default for ItemCosineConfig {
     fn default() -> Self {
         ItemCosineConfig {
-            neighbours: 200,
+            neighbours: 50,
             shrinkage: 10.0,
             history_max: 500,
             companions_max: 4000,
@@ -52,7 +52,7 @@ pub struct ItemBm25Config {
     pub companions_max: usize,
     /// Memory that counting may take; training is refused beyond. Default 8192.
     pub memory_mb_max: u64,
-    /// How slowly strength saturates. Default 1.2.
+    /// How slowly strength saturates. Default 5.
     pub k1: f32,
     /// How much long lists count less, 0 to 1. Default 0.75.
     pub b: f32,
@@ -66,7 +66,7 @@ impl Default for ItemBm25Config {
             history_max: 500,
             companions_max: 4000,
             memory_mb_max: 8192,
-            k1: 1.2,
+            k1: 5.0,
             b: 0.75,
         }
     }

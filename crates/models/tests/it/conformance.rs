@@ -143,8 +143,9 @@ fn explanations_sum_to_the_score() {
                 let explanation = model.explain(&history, item);
                 let size: f32 = explanation.contributions.iter().map(|c| c.value.abs()).sum();
                 let error = (explanation.total() - score).abs();
+                // Scores are of the order of one; the constant is the rounding of a solve in single precision.
                 assert!(
-                    error <= 1e-4 * size.max(score.abs()),
+                    error <= 1e-4 * size.max(score.abs()) + 1e-6,
                     "{} {item}: {error} of {score}",
                     entry.name
                 );

@@ -1,0 +1,136 @@
+//! Published models on disk: one file per bundle, checksummed, written beside and renamed into
+//! place, so that a crash leaves the previous one.
+
+use crate::ServiceError;
+use domain::{Sequence, Timestamp};
+use models::Model;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// First bytes of a bundle.
+const MAGIC: &[u8; 8] = b"CNCGBND1";
+
+/// What is known of a bundle besides its model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BundleInfo {
+    pub(crate) number: u64,
+    pub(crate) absorbed: Sequence,
+    pub(crate) trained_at: Timestamp,
+    pub(crate) events: u64,
+    pub(crate) config: serde_json::Value,
+}
+
+fn file_name(number: u64) -> String {
+    format!("bundle-{number:08}.cncg")
+}
+
+/// Numbers of the bundles in a folder, ascending.
+pub(crate) fn numbers(dir: &Path) -> Result<Vec<u64>, ServiceError> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(dir).map_err(|e| ServiceError::io("listing", dir, e))?;
+    let mut found: Vec<u64> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?
+                .strip_prefix("bundle-")?
+                .strip_suffix(".cncg")?
+                .parse()
+                .ok()
+        })
+        .collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Writes a bundle; durable on return. Then removes the oldest beyond `keep`.
+pub(crate) fn publish(
+    dir: &Path,
+    info: &BundleInfo,
+    model: &dyn Model,
+    keep: usize,
+) -> Result<u64, ServiceError> {
+    fs::create_dir_all(dir).map_err(|e| ServiceError::io("creating", dir, e))?;
+    let head = serde_json::to_vec(info).expect("the head has no maps with odd keys");
+    let mut payload = Vec::new();
+    payload.extend((head.len() as u32).to_le_bytes());
+    payload.extend(head);
+    model.save(&mut payload);
+    let path = dir.join(file_name(info.number));
+    let beside = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(MAGIC)?;
+        file.write_all(&crc32fast::hash(&payload).to_le_bytes())?;
+        file.write_all(&(payload.len() as u64).to_le_bytes())?;
+        file.write_all(&payload)?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(|e| ServiceError::io("writing", &path, e))?;
+    let all = numbers(dir)?;
+    for number in all.iter().take(all.len().saturating_sub(keep)) {
+        let old = dir.join(file_name(*number));
+        fs::remove_file(&old).map_err(|e| ServiceError::io("removing", &old, e))?;
+    }
+    Ok(payload.len() as u64)
+}
+
+/// Reads one bundle.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub(crate) fn read(path: &Path) -> Result<(BundleInfo, Box<dyn Model>), String> {
+    let bytes = fs::read(path).map_err(|e| e.to_string())?;
+    let payload = bytes.get(20..).ok_or("too short")?;
+    if &bytes[..8] != MAGIC {
+        return Err("not a bundle of models".into());
+    }
+    let crc = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
+    let len = u64::from_le_bytes(bytes[12..20].try_into().expect("eight bytes"));
+    if len != payload.len() as u64 {
+        return Err(format!("{} bytes of payload, {len} were written", payload.len()));
+    }
+    if crc32fast::hash(payload) != crc {
+        return Err("the checksum does not match".into());
+    }
+    let head_len = payload.get(..4).ok_or("no head")?;
+    let head_len = u32::from_le_bytes(head_len.try_into().expect("four bytes")) as usize;
+    let head = payload.get(4..4 + head_len).ok_or("the head is cut")?;
+    let info = serde_json::from_slice(head).map_err(|e| e.to_string())?;
+    let model = models::load(&payload[4 + head_len..]).map_err(|e| e.to_string())?;
+    Ok((info, model))
+}
+
+/// A bundle as read.
+pub(crate) type Loaded = (BundleInfo, Box<dyn Model>);
+
+/// The newest bundle that is whole, and what was wrong with newer ones.
+pub(crate) fn newest(dir: &Path) -> Result<(Option<Loaded>, Vec<String>), ServiceError> {
+    let mut warnings = Vec::new();
+    for number in numbers(dir)?.into_iter().rev() {
+        let path: PathBuf = dir.join(file_name(number));
+        match read(&path) {
+            Ok(loaded) => return Ok((Some(loaded), warnings)),
+            Err(reason) => warnings.push(format!("{} is passed over: {reason}", path.display())),
+        }
+    }
+    Ok((None, warnings))
+}
+
+/// Every bundle with its verdict, for the doctor.
+pub(crate) fn verify(dir: &Path) -> Result<Vec<(PathBuf, Result<(), String>)>, ServiceError> {
+    let paths = numbers(dir)?
+        .into_iter()
+        .map(|number| dir.join(file_name(number)));
+    Ok(paths
+        .map(|path| {
+            let verdict = read(&path).map(|_| ());
+            (path, verdict)
+        })
+        .collect())
+}

@@ -1,0 +1,238 @@
+//! Configuration of a data folder: one TOML file, unknown keys refused, checked whole at load.
+
+use serde::{Deserialize, Serialize};
+use signals::EventTypes;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Name of the configuration file in a data folder.
+pub const CONFIG_FILE: &str = "concierge.toml";
+
+/// Why a configuration cannot be.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{file}: {reason}")]
+pub struct ConfigError {
+    /// The file.
+    pub file: String,
+    /// Which key, what was there, what was expected.
+    pub reason: String,
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Events kept per user for serving, 1 to 100,000.
+    pub history_events_max: usize,
+    /// How often new events are taken into the models, milliseconds, at least 10.
+    pub absorb_interval_ms: u64,
+    /// Space for the decision log, MiB, at least 1.
+    pub decisions_retention_mb: u64,
+    /// Limits of the HTTP interface.
+    pub server: ServerConfig,
+    /// When and what to train.
+    pub training: TrainingConfig,
+    /// Surfaces of the product by name.
+    pub placements: BTreeMap<String, PlacementConfig>,
+    /// What events are worth.
+    pub event_types: EventTypes,
+}
+
+/// Limits of the HTTP interface.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Largest request body, bytes.
+    pub max_body_bytes: usize,
+    /// Most rows of one batch.
+    pub max_batch_rows: usize,
+    /// Deepest nesting of JSON.
+    pub max_json_depth: usize,
+    /// A request that takes longer is given up, milliseconds.
+    pub request_timeout_ms: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            max_body_bytes: 16 << 20,
+            max_batch_rows: 100_000,
+            max_json_depth: 16,
+            request_timeout_ms: 30_000,
+        }
+    }
+}
+
+/// When and what to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Learner that ranks; its parts are the sources of candidates.
+    pub model: String,
+    /// Its configuration; absent for the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_config: Option<serde_json::Value>,
+    /// Minutes between trainings while there are new events; 0 for on demand only.
+    pub every_minutes: u32,
+    /// New events since the last training below which the schedule waits.
+    pub new_events_min: u64,
+    /// Published bundles to keep, at least 2, so that there is one to fall back to.
+    pub keep: usize,
+    /// Source of all randomness.
+    pub seed: u64,
+    /// Threads; 0 for all.
+    pub threads: usize,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        TrainingConfig {
+            model: "blend".into(),
+            model_config: None,
+            every_minutes: 60,
+            new_events_min: 100,
+            keep: 3,
+            seed: 1,
+            threads: 0,
+        }
+    }
+}
+
+/// One surface of the product.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlacementConfig {
+    /// Items if the request does not say, 1 to 1,000.
+    pub n: usize,
+    /// Candidates from each source, 1 to 10,000.
+    pub source_quota: usize,
+    /// Sources by name; empty for all that the bundle has.
+    pub sources: Vec<String>,
+    /// Whether items with an event that marks them seen are left out.
+    pub exclude_seen: bool,
+    /// Time budget, milliseconds; 0 for none.
+    pub deadline_ms: u64,
+    /// What is recorded.
+    pub record: engine::Caps,
+}
+
+impl Default for PlacementConfig {
+    fn default() -> Self {
+        PlacementConfig {
+            n: 10,
+            source_quota: 200,
+            sources: Vec::new(),
+            exclude_seen: true,
+            deadline_ms: 100,
+            record: engine::Caps::default(),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            history_events_max: signals::HISTORY_EVENTS_MAX,
+            absorb_interval_ms: 500,
+            decisions_retention_mb: 256,
+            server: ServerConfig::default(),
+            training: TrainingConfig::default(),
+            placements: BTreeMap::from([("home".to_owned(), PlacementConfig::default())]),
+            event_types: EventTypes::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration; `file` is for messages.
+    ///
+    /// # Errors
+    /// The first key that cannot be, with what was there and what was expected.
+    pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
+        let fail = |reason: String| ConfigError {
+            file: file.display().to_string(),
+            reason,
+        };
+        let config: Config = toml::from_str(text).map_err(|e| fail(e.to_string()))?;
+        config.check().map_err(fail)?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let within = |key: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{key}: got {value}, expected {low} to {high}"))
+            }
+        };
+        within("history_events_max", self.history_events_max as u64, 1, 100_000)?;
+        within("absorb_interval_ms", self.absorb_interval_ms, 10, 3_600_000)?;
+        within("decisions_retention_mb", self.decisions_retention_mb, 1, 1 << 20)?;
+        within(
+            "server.max_body_bytes",
+            self.server.max_body_bytes as u64,
+            1024,
+            1 << 30,
+        )?;
+        within(
+            "server.max_batch_rows",
+            self.server.max_batch_rows as u64,
+            1,
+            10_000_000,
+        )?;
+        within("server.max_json_depth", self.server.max_json_depth as u64, 4, 100)?;
+        within(
+            "server.request_timeout_ms",
+            self.server.request_timeout_ms,
+            10,
+            3_600_000,
+        )?;
+        within("training.keep", self.training.keep as u64, 2, 1000)?;
+        let Some(entry) = models::trainer(&self.training.model) else {
+            let names: Vec<_> = models::trainers().iter().map(|t| t.name).collect();
+            return Err(format!(
+                "training.model: got {:?}, expected one of {}",
+                self.training.model,
+                names.join(", ")
+            ));
+        };
+        (entry.build)(
+            self.training
+                .model_config
+                .as_ref()
+                .unwrap_or(&serde_json::Value::Null),
+        )
+        .map_err(|e| format!("training.model_config: {e}"))?;
+        if self.placements.is_empty() {
+            return Err("placements: got none, expected at least one".into());
+        }
+        for (name, placement) in &self.placements {
+            if name.is_empty() {
+                return Err("placements: got an empty name, expected a name".into());
+            }
+            within(&format!("placements.{name}.n"), placement.n as u64, 1, 1000)?;
+            within(
+                &format!("placements.{name}.source_quota"),
+                placement.source_quota as u64,
+                1,
+                10_000,
+            )?;
+            within(
+                &format!("placements.{name}.deadline_ms"),
+                placement.deadline_ms,
+                0,
+                60_000,
+            )?;
+        }
+        self.event_types.check().map_err(|e| e.to_string())
+    }
+
+    /// The default configuration as a file.
+    pub fn default_toml() -> String {
+        let head = "# Configuration of this data folder. Every key is optional; what is left out has the value shown here.\n\
+                    # Unknown keys are refused. Changes take effect at the next start; event weights need no new import.\n\n";
+        let body = toml::to_string(&Config::default()).expect("the default configuration is valid TOML");
+        format!("{head}{body}")
+    }
+}
