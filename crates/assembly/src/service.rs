@@ -1,0 +1,241 @@
+//! The running service: log, catalogue, live state, models and engine tied together.
+
+use crate::bound::Bound;
+use crate::bundle;
+use crate::catalogue::{Entry, LiveCatalogue};
+use crate::live::Live;
+use crate::snapshot::Snapshot;
+use crate::{CONFIG_FILE, Clock, Config, ConfigError, ServiceError};
+use arc_swap::ArcSwap;
+use domain::{AppendOutcome, Catalogue, EntityKind, EventLog, NewEvent, Receipt, Sequence, UserId};
+use feedback::{DecisionLog, DecisionLogOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What opening found and did.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct OpenReport {
+    /// Whether the folder was made by this opening.
+    pub created: bool,
+    /// Events in the log.
+    pub events: u64,
+    /// Items in the catalogue.
+    pub items: u64,
+    /// What was mended.
+    pub recovered: Vec<String>,
+    /// What an operator should look at.
+    pub warnings: Vec<String>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Where the truth is kept.
+#[derive(Clone)]
+pub struct Stores {
+    /// Events.
+    pub log: Arc<dyn EventLog>,
+    /// Items and users.
+    pub catalogue: Arc<dyn Catalogue>,
+}
+
+/// What is remembered of training between runs.
+#[derive(Debug, Default)]
+pub(crate) struct TrainingState {
+    pub(crate) bundle: u64,
+    pub(crate) trained_at: Option<domain::Timestamp>,
+    pub(crate) trained_events: u64,
+    pub(crate) last_error: Option<String>,
+    /// Pending events handed to the models in service while a training runs; the new ones need them too.
+    pub(crate) replay: Vec<crate::live::Pending>,
+}
+
+/// A data folder in service. Share it as `Arc<Service>`.
+pub struct Service {
+    pub(crate) dir: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stores: Stores,
+    pub(crate) live: Live,
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) decisions: DecisionLog,
+    /// Held while a new snapshot is made.
+    pub(crate) swap: Mutex<()>,
+    pub(crate) is_training: AtomicBool,
+    pub(crate) training: Mutex<TrainingState>,
+    pub(crate) warnings: Mutex<Vec<String>>,
+    pub(crate) decision_counter: AtomicU64,
+}
+
+/// A lock whose holder cannot leave half-changed data behind, even by a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Folder of published models.
+pub(crate) fn models_dir(dir: &Path) -> PathBuf {
+    dir.join("models")
+}
+
+/// Reads the configuration of a folder, writing the default one if there is none.
+pub(crate) fn read_config(dir: &Path) -> Result<Config, ServiceError> {
+    let path = dir.join(CONFIG_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Config::parse(&text, &path)?),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let text = Config::default_toml();
+            std::fs::write(&path, text).map_err(|e| ServiceError::io("writing", &path, e))?;
+            Ok(Config::default())
+        }
+        Err(e) => Err(ConfigError {
+            file: path.display().to_string(),
+            reason: e.to_string(),
+        }
+        .into()),
+    }
+}
+
+impl Service {
+    /// Puts a folder with these stores in service: folds the log into user states, loads the newest
+    /// whole bundle of models, and makes the first snapshot.
+    ///
+    /// # Errors
+    /// A store or a file that cannot be read, or a configuration that cannot be.
+    pub fn with_stores(
+        dir: &Path,
+        stores: Stores,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Arc<Service>, OpenReport), ServiceError> {
+        let start = clock.micros();
+        let config = read_config(dir)?;
+        let options = DecisionLogOptions {
+            retention_bytes: config.decisions_retention_mb << 20,
+            ..DecisionLogOptions::default()
+        };
+        let decisions_dir = dir.join("decisions");
+        let decisions = DecisionLog::open(&decisions_dir, options)
+            .map_err(|e| ServiceError::io("opening", &decisions_dir, e))?;
+        let (loaded, warnings) = bundle::newest(&models_dir(dir))?;
+        let live = Live::new(config.history_events_max);
+        let absorbed = loaded.as_ref().map(|(info, _)| info.absorbed);
+        stores.log.for_each(&mut |sequence, event| {
+            let queue = absorbed.is_some_and(|absorbed| sequence > absorbed);
+            live.apply(sequence, event, &config.event_types, queue);
+        })?;
+        let mut training = TrainingState::default();
+        let mut bound = None;
+        if let Some((info, model)) = loaded {
+            bound = Some(Arc::new(Bound::new(Arc::from(model), &live.positions)));
+            training.bundle = info.number;
+            training.trained_at = Some(info.trained_at);
+            training.trained_events = info.events;
+        }
+        let catalogue = Arc::new(whole_catalogue(&stores, &live)?);
+        let absorbed = absorbed.unwrap_or(Sequence::ZERO);
+        let snapshot = Snapshot::new(&config, catalogue, bound, training.bundle, absorbed);
+        let report = OpenReport {
+            events: stores.log.len(),
+            items: stores.catalogue.counts()?.0,
+            warnings: warnings.clone(),
+            seconds: clock.micros().saturating_sub(start) as f64 / 1e6,
+            ..OpenReport::default()
+        };
+        let service = Service {
+            dir: dir.to_owned(),
+            config,
+            stores,
+            live,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            decisions,
+            swap: Mutex::default(),
+            is_training: AtomicBool::new(false),
+            training: Mutex::new(training),
+            warnings: Mutex::new(warnings),
+            decision_counter: AtomicU64::new(clock.micros()),
+            clock,
+        };
+        service.absorb()?;
+        Ok((Arc::new(service), report))
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Appends prepared events and takes them into the live state before it returns, so that the
+    /// next request sees them.
+    ///
+    /// # Errors
+    /// The log's; then nothing was stored.
+    pub fn append_events(&self, batch: Vec<NewEvent>) -> Result<AppendOutcome, ServiceError> {
+        let events: Vec<_> = batch.iter().map(|new| new.event.clone()).collect();
+        let outcome = self.stores.log.append(batch)?;
+        let queue = self.snapshot.load().bound.is_some() || self.is_training.load(std::sync::atomic::Ordering::SeqCst);
+        for (event, receipt) in events.into_iter().zip(&outcome.receipts) {
+            if let Receipt::Accepted(sequence) = receipt {
+                self.live.apply(*sequence, event, &self.config.event_types, queue);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Removes a user from log, states, catalogue and decision log.
+    ///
+    /// # Errors
+    /// An id that cannot be, or a store's.
+    pub fn erase_user(&self, id: &str) -> Result<ErasureReport, ServiceError> {
+        let user = UserId::new(id).map_err(|e| ServiceError::input("user_id", id, e.to_string()))?;
+        let erased = self.stores.log.erase_user(&user)?;
+        self.live.forget(&user);
+        self.live.states.erase(&user);
+        let attributes = self.stores.catalogue.erase_user(&user)?;
+        let decisions = self
+            .decisions
+            .erase_user(&user)
+            .map_err(|e| ServiceError::io("erasing from", &self.dir.join("decisions"), e))?;
+        Ok(ErasureReport {
+            user_id: id.to_owned(),
+            events: erased.events,
+            decisions,
+            attributes,
+        })
+    }
+
+    /// Writes down everything that is still in memory. May be called more than once.
+    ///
+    /// # Errors
+    /// The decision log's.
+    pub fn close(&self) -> Result<(), ServiceError> {
+        let path = self.dir.join("decisions");
+        self.decisions.flush().map_err(|e| ServiceError::io("flushing", &path, e))
+    }
+}
+
+/// What an erasure removed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ErasureReport {
+    /// Whose.
+    pub user_id: String,
+    /// Events removed from the log.
+    pub events: u64,
+    /// Decision records removed.
+    pub decisions: u64,
+    /// Whether there were attributes.
+    pub attributes: bool,
+}
+
+/// The catalogue as stored, by position.
+pub(crate) fn whole_catalogue(stores: &Stores, live: &Live) -> Result<LiveCatalogue, ServiceError> {
+    let schema = Arc::new(stores.catalogue.schema(EntityKind::Item)?);
+    let revision = stores.catalogue.revision()?;
+    let mut changes = Vec::new();
+    stores.catalogue.for_each_item(&mut |item| {
+        let position = live.positions.insert(&item.item_id);
+        changes.push((position, Entry::of(&item, &schema), item.hidden));
+    })?;
+    let mut catalogue = LiveCatalogue::default().with(&live.positions, changes);
+    catalogue.schema = schema;
+    catalogue.revision = revision;
+    Ok(catalogue)
+}
