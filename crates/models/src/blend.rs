@@ -53,11 +53,11 @@ pub struct BlendPart {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlendConfig {
-    /// What is blended. Default: item-cosine, als, content, popular. Those without data are left out.
+    /// What is blended. Default: item-bm25, als, content, popular. Those without data are left out.
     pub parts: Vec<BlendPart>,
-    /// Items taken from each part before exact scoring. Default 500.
+    /// Items taken from each part before exact scoring. Default 300.
     pub depth: usize,
-    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 400.
+    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 300.
     pub validation_users: usize,
 }
 
@@ -68,9 +68,9 @@ impl Default for BlendConfig {
             config: serde_json::Value::Null,
         };
         BlendConfig {
-            parts: ["item-cosine", "als", "content", "popular"].map(part).to_vec(),
-            depth: 500,
-            validation_users: 400,
+            parts: ["item-bm25", "als", "content", "popular"].map(part).to_vec(),
+            depth: 300,
+            validation_users: 300,
         }
     }
 }
@@ -152,7 +152,7 @@ impl Trainer for BlendTrainer {
         if let Some(weights) = weights {
             blend.use_weights(&weights);
         }
-        let cases = blend_fit::whole_histories(data, self.config.validation_users.max(100), run.seed);
+        let cases = blend_fit::whole_histories(data, 100, run.seed);
         numeric::on_threads(run.threads, || {
             blend_fit::fit_scales(&mut blend, &cases);
             blend_fit::fit_alone(&mut blend, &cases);
@@ -247,14 +247,14 @@ impl Blend {
         (range_of(history.iter().filter(known).count()), active)
     }
 
-    /// Coefficients of the scaled scores for an item.
-    fn coefficients(&self, range: usize, active: &[bool], item: u32) -> Coefficients {
-        let knows: Vec<bool> = self
-            .parts
-            .iter()
-            .zip(active)
-            .map(|(p, a)| *a && p.model.knows(item))
-            .collect();
+    /// Which active parts know an item.
+    fn knowing(&self, active: &[bool], item: u32) -> Vec<bool> {
+        let parts = self.parts.iter().zip(active);
+        parts.map(|(p, a)| *a && p.model.knows(item)).collect()
+    }
+
+    /// Coefficients of the scaled scores for an item that these parts know.
+    fn coefficients(&self, range: usize, active: &[bool], knows: &[bool]) -> Coefficients {
         let whole = knows == active;
         let weight = |part: &Part| {
             if whole {
@@ -263,7 +263,7 @@ impl Blend {
                 part.weights[range].max(WEIGHT_FLOOR)
             }
         };
-        let speaking = || self.parts.iter().zip(&knows).filter(|(_, knows)| **knows);
+        let speaking = || self.parts.iter().zip(knows).filter(|(_, knows)| **knows);
         let total: f32 = speaking().map(|(part, _)| weight(part)).sum();
         let coefficient = |(part, knows): (&Part, &bool)| {
             if !*knows || total <= 0.0 {
@@ -272,7 +272,7 @@ impl Blend {
             let alone = if whole { 1.0 } else { part.alone[range] };
             weight(part) * alone / total
         };
-        self.parts.iter().zip(&knows).map(coefficient).collect()
+        self.parts.iter().zip(knows).map(coefficient).collect()
     }
 
     pub(crate) fn score_all(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
@@ -283,8 +283,15 @@ impl Blend {
                 part.model.score(history, candidates, raw);
             }
         }
+        let whole = self.coefficients(range, &active, &active);
         for (at, (item, score)) in candidates.iter().zip(scores).enumerate() {
-            let coefficients = self.coefficients(range, &active, *item);
+            let mut speaking = self.parts.iter().zip(&active).filter(|(_, active)| **active);
+            let partial = if speaking.all(|(part, _)| part.model.knows(*item)) {
+                None
+            } else {
+                Some(self.coefficients(range, &active, &self.knowing(&active, *item)))
+            };
+            let coefficients = partial.as_ref().unwrap_or(&whole);
             *score = 0.0;
             for ((part, raw), coefficient) in self.parts.iter().zip(&raw).zip(coefficients) {
                 *score += coefficient * part.scaled(raw[at]);
@@ -400,7 +407,7 @@ impl Model for Blend {
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
         let (range, active) = self.active(history);
-        let coefficients = self.coefficients(range, &active, item);
+        let coefficients = self.coefficients(range, &active, &self.knowing(&active, item));
         let mut explanation = Explanation::default();
         for (part, coefficient) in self.parts.iter().zip(coefficients) {
             let mut raw = [0f32];

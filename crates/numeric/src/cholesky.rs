@@ -124,12 +124,30 @@ impl Cholesky {
     /// # Panics
     /// If `b` is not as long as the factorised matrix is wide.
     pub fn solve(&self, b: &mut [f32]) {
+        self.solve_lower(b);
+        self.solve_upper(b);
+    }
+
+    /// b ← L⁻¹b.
+    ///
+    /// # Panics
+    /// As [`solve`](Self::solve).
+    pub fn solve_lower(&self, b: &mut [f32]) {
         let n = self.n;
         assert_eq!(b.len(), n, "right-hand side length");
         for i in 0..n {
             let sum = dot(&self.lower[i * n..i * n + i], &b[..i]);
             b[i] = (b[i] - sum) * self.inverse[i];
         }
+    }
+
+    /// b ← L⁻ᵀb.
+    ///
+    /// # Panics
+    /// As [`solve`](Self::solve).
+    pub fn solve_upper(&self, b: &mut [f32]) {
+        let n = self.n;
+        assert_eq!(b.len(), n, "right-hand side length");
         for i in (0..n).rev() {
             let x = b[i] * self.inverse[i];
             b[i] = x;
