@@ -1,0 +1,243 @@
+//! Ranking for every test user with a fitted model, and what came of it.
+
+use crate::bootstrap::{Estimate, ROUNDS, column_means};
+use crate::{EvaluateError, MetricSet, Popularity, Prepared, TestUser};
+use domain::{ItemId, UserId};
+use models::Model;
+use numeric::{TopK, on_threads, parallel_chunks_with};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// Lists are at least this long, so that the reciprocal rank is not cut with the shortest lists.
+const LIST_LENGTH_MIN: usize = 100;
+/// Histories of 1 to this many items are reported as few-shot.
+const FEW_SHOT_MAX: usize = 5;
+/// Users per unit of parallel work.
+const CHUNK: usize = 16;
+
+/// What is ranked for a user.
+#[derive(Debug, Clone)]
+pub enum Protocol {
+    /// Every item of the catalogue but those that the user has seen.
+    Full,
+    /// The user's relevant items and these. Figures are not comparable with those of full ranking
+    /// (Krichene and Rendle, 2020) and are for tables that were made so.
+    Negatives(HashMap<UserId, Vec<ItemId>>),
+}
+
+/// Part of the users.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Segment {
+    /// How many.
+    pub users: usize,
+    /// Their metrics.
+    pub metrics: BTreeMap<String, Estimate>,
+}
+
+/// What came of one model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measured {
+    /// By name, as `ndcg@10`.
+    pub metrics: BTreeMap<String, Estimate>,
+    /// `unseen` (no history), `few_shot` (1 to 5 items), `warm`, where there are such users.
+    pub segments: BTreeMap<&'static str, Segment>,
+    /// Users for whom the model gave nothing.
+    pub empty_lists: usize,
+}
+
+/// One user's list with its metrics.
+struct Ranked {
+    list: Vec<u32>,
+    row: Vec<f64>,
+}
+
+/// Ranks for all test users on this many threads and aggregates. The reciprocal rank looks at
+/// the first max(longest k, 100) places. Metrics of novelty are taken with full ranking only.
+/// `progress` is told how many users are done since the last call. The same at any thread count.
+///
+/// # Errors
+/// [`EvaluateError::NoNegatives`] if a test user has no negatives under that protocol.
+///
+/// # Panics
+/// If `model` was not fitted on the training data of `prepared`.
+pub fn measure(
+    model: &dyn Model,
+    prepared: &Prepared,
+    set: &MetricSet,
+    protocol: &Protocol,
+    seed: u64,
+    threads: usize,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Measured, EvaluateError> {
+    let items = &prepared.training.interactions.items;
+    assert_eq!(
+        model.vocabulary().ids(),
+        items.ids(),
+        "model {} was fitted on other items",
+        model.name()
+    );
+    let candidates = candidates(prepared, protocol)?;
+    let popularity = matches!(protocol, Protocol::Full)
+        .then(|| Popularity::new(&prepared.training.interactions, items.len()));
+    let length = set.longest().max(LIST_LENGTH_MIN);
+    let users = &prepared.users;
+    on_threads(threads, || {
+        let ranked: Vec<Ranked> = parallel_chunks_with(
+            users.len(),
+            CHUNK,
+            || vec![false; items.len()],
+            |hidden, range| {
+                let done = range.len();
+                let ranked: Vec<Ranked> = range
+                    .map(|at| {
+                        let user = &users[at];
+                        let list = match &candidates {
+                            None => full(model, user, length, hidden),
+                            Some(candidates) => sampled(model, user, &candidates[at], length),
+                        };
+                        judged(list, user, set, popularity.as_ref())
+                    })
+                    .collect();
+                progress(done);
+                ranked
+            },
+        )
+        .into_iter()
+        .flatten()
+        .collect();
+        Ok(aggregate(&ranked, prepared, set, popularity.as_ref(), seed))
+    })
+}
+
+fn candidates(prepared: &Prepared, protocol: &Protocol) -> Result<Option<Vec<Vec<u32>>>, EvaluateError> {
+    let Protocol::Negatives(negatives) = protocol else {
+        return Ok(None);
+    };
+    let mut without = prepared
+        .users
+        .iter()
+        .filter(|user| !negatives.contains_key(&user.user));
+    if let Some(example) = without.next() {
+        return Err(EvaluateError::NoNegatives {
+            user: example.user.to_string(),
+            missing: 1 + without.count(),
+        });
+    }
+    let items = &prepared.training.interactions.items;
+    let of_user = |user: &TestUser| {
+        let own = negatives.get(&user.user).map_or(&[][..], Vec::as_slice);
+        let mut all: Vec<u32> = own
+            .iter()
+            .filter_map(|item| items.position(item.as_str()))
+            .collect();
+        all.extend(&user.relevant);
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    Ok(Some(prepared.users.iter().map(of_user).collect()))
+}
+
+fn full(model: &dyn Model, user: &TestUser, length: usize, hidden: &mut [bool]) -> Vec<u32> {
+    user.seen.iter().for_each(|item| hidden[*item as usize] = true);
+    let shown = &*hidden;
+    let allowed = |item: u32| !shown[item as usize];
+    let top = model.recommend(&user.history, length, &allowed);
+    user.seen.iter().for_each(|item| hidden[*item as usize] = false);
+    top.into_iter().map(|(item, _)| item).collect()
+}
+
+/// Candidates that the model knows by score, ties by item id (positions are in id order), then
+/// the others.
+fn sampled(model: &dyn Model, user: &TestUser, candidates: &[u32], length: usize) -> Vec<u32> {
+    let mut scores = vec![0.0; candidates.len()];
+    model.score(&user.history, candidates, &mut scores);
+    let mut top = TopK::new(length, |a, b| a.cmp(&b));
+    for (item, score) in candidates.iter().zip(scores) {
+        top.push(
+            *item,
+            if model.knows(*item) {
+                score
+            } else {
+                f32::NEG_INFINITY
+            },
+        );
+    }
+    top.finish().into_iter().map(|(item, _)| item).collect()
+}
+
+fn judged(list: Vec<u32>, user: &TestUser, set: &MetricSet, popularity: Option<&Popularity>) -> Ranked {
+    let gains: Vec<f64> = list
+        .iter()
+        .map(|item| f64::from(user.relevant.binary_search(item).is_ok()))
+        .collect();
+    let ideal = vec![1.0; user.n_relevant];
+    let mut row = Vec::new();
+    set.row(&list, &gains, &ideal, popularity, &mut row);
+    Ranked { list, row }
+}
+
+fn aggregate(
+    ranked: &[Ranked],
+    prepared: &Prepared,
+    set: &MetricSet,
+    popularity: Option<&Popularity>,
+    seed: u64,
+) -> Measured {
+    let names = set.names(popularity.is_some());
+    let named = |of: &dyn Fn(&TestUser) -> bool| {
+        let rows = ranked.iter().zip(&prepared.users).filter(|(_, user)| of(user));
+        let values: Vec<f64> = rows.flat_map(|(ranked, _)| ranked.row.iter().copied()).collect();
+        let means = column_means(&values, names.len(), ROUNDS, seed);
+        Segment {
+            users: values.len() / names.len(),
+            metrics: names.iter().cloned().zip(means).collect(),
+        }
+    };
+    let mut metrics = named(&|_| true).metrics;
+    if let Some(popularity) = popularity {
+        let lists = ranked.iter().map(|ranked| ranked.list.as_slice());
+        metrics.extend(coverage(lists, set, popularity.n_catalogue()));
+    }
+    let n = |user: &TestUser| user.history.len();
+    let segments = BTreeMap::from([
+        ("unseen", named(&|user| n(user) == 0)),
+        ("few_shot", named(&|user| (1..=FEW_SHOT_MAX).contains(&n(user)))),
+        ("warm", named(&|user| n(user) > FEW_SHOT_MAX)),
+    ]);
+    Measured {
+        metrics,
+        segments: segments
+            .into_iter()
+            .filter(|(_, segment)| segment.users > 0)
+            .collect(),
+        empty_lists: ranked.iter().filter(|ranked| ranked.list.is_empty()).count(),
+    }
+}
+
+/// Share of the catalogue that is in at least one list's first k places. It is no mean over
+/// users, so it has no interval here.
+pub(crate) fn coverage<'a>(
+    lists: impl Iterator<Item = &'a [u32]> + Clone,
+    set: &MetricSet,
+    n_catalogue: usize,
+) -> Vec<(String, Estimate)> {
+    let at_length = |k: usize| {
+        let mut listed: Vec<u32> = lists
+            .clone()
+            .flat_map(|list| list.iter().take(k).copied())
+            .collect();
+        listed.sort_unstable();
+        listed.dedup();
+        let mean = listed.len() as f64 / n_catalogue.max(1) as f64;
+        (
+            format!("catalog_coverage@{k}"),
+            Estimate {
+                mean,
+                low: None,
+                high: None,
+            },
+        )
+    };
+    set.lengths().iter().map(|k| at_length(*k)).collect()
+}

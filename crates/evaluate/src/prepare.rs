@@ -1,0 +1,327 @@
+//! Rows into what a learner may see and what it is judged by.
+
+use crate::{EvaluateError, Row};
+use dataset::{Interactions, InteractionsBuilder, Vocabulary};
+use domain::{HistoryEvent, ItemId, Timestamp, UserId};
+use models::{ItemFeatures, TrainingData};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What is given to an evaluation.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// Rows to learn from.
+    pub train: Vec<Row>,
+    /// Rows that a learner was or will be tuned on: they join the histories, and their items are
+    /// not ranked again, but nothing is learnt from them.
+    pub valid: Vec<Row>,
+    /// Rows to judge by.
+    pub test: Vec<Row>,
+    /// Attributes by item.
+    pub features: BTreeMap<ItemId, ItemFeatures>,
+    /// Items that have attributes are ranked even if no training row has them.
+    pub rank_described: bool,
+    /// If given, only rows with at least this value count; an item of a training row below it is
+    /// learnt nothing from, but is not ranked for that user again.
+    pub positive_min: Option<f64>,
+    /// Leaves test pairs that are also in train or valid out of the judgement instead of refusing.
+    pub allow_overlap: bool,
+}
+
+/// Someone to rank for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestUser {
+    /// Who.
+    pub user: UserId,
+    /// What they did, oldest first, one entry per item; empty for someone not seen in training.
+    pub history: Vec<HistoryEvent>,
+    /// Items that are not ranked for them, ascending.
+    pub seen: Vec<u32>,
+    /// Relevant items that could be listed, ascending.
+    pub relevant: Vec<u32>,
+    /// Number of relevant items, those counted that no list can hold.
+    pub n_relevant: usize,
+}
+
+/// What the data was, in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DataSummary {
+    /// Rows learnt from.
+    pub train_rows: usize,
+    /// Users with rows learnt from.
+    pub train_users: usize,
+    /// Items with rows learnt from.
+    pub train_items: usize,
+    /// Items that are ranked.
+    pub catalogue_items: usize,
+    /// Of these, how many have attributes.
+    pub catalogue_items_described: usize,
+    /// Rows that only join the histories.
+    pub valid_rows: usize,
+    /// Rows judged by, each user-item pair once.
+    pub test_rows: usize,
+    /// Users judged by.
+    pub test_users: usize,
+    /// Of these, how many have no history: they are answered as anyone unknown.
+    pub unseen_users: usize,
+    /// Items of the test that are not ranked, so that no list can hold them.
+    pub unseen_items: usize,
+    /// Test rows with such items: they count as relevant and are never hit.
+    pub test_rows_of_unseen_items: usize,
+    /// Test rows left out because the pair is also in train or valid.
+    pub overlap_left_out: usize,
+    /// Rows of all files below the least positive value.
+    pub rows_below_positive_min: usize,
+    /// Test rows that happened before the last row learnt from; above zero, the figures are no
+    /// forecast.
+    pub test_rows_before_train_end: usize,
+}
+
+/// Ready to fit and measure.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// What a learner may see.
+    pub training: TrainingData,
+    /// Whom to rank for, by user id.
+    pub users: Vec<TestUser>,
+    /// In numbers.
+    pub summary: DataSummary,
+}
+
+/// Builds the training data, and for each test user the history, the items not to rank and the
+/// relevant ones. Every row weighs one: a rating's height is used only by `positive_min`. Ages
+/// are counted to the last moment of train and valid.
+///
+/// # Errors
+/// [`EvaluateError::EmptyTrain`] and [`EvaluateError::EmptyTest`] if nothing is left;
+/// [`EvaluateError::Overlap`] if test pairs occur in train or valid and that is not allowed.
+pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
+    let positive = |row: &Row| match (inputs.positive_min, row.value) {
+        (Some(least), Some(value)) => value >= least,
+        _ => true,
+    };
+    let mut summary = DataSummary {
+        rows_below_positive_min: [&inputs.train, &inputs.valid, &inputs.test]
+            .iter()
+            .map(|rows| rows.iter().filter(|row| !positive(row)).count())
+            .sum(),
+        ..DataSummary::default()
+    };
+    let interactions = interactions(&inputs, &positive);
+    if interactions.rows.is_empty() {
+        return Err(EvaluateError::EmptyTrain(because(&inputs)));
+    }
+    let now = last_moment(&inputs);
+    let train_end = interactions.last_moment();
+    let past = past(&inputs, &interactions.items, &positive);
+    let tests = tests(&inputs, &past, &interactions.items, &positive, &mut summary)?;
+    if tests.is_empty() {
+        return Err(EvaluateError::EmptyTest(because(&inputs)));
+    }
+    let items = &interactions.items;
+    let mut unseen = BTreeSet::new();
+    let mut users = Vec::with_capacity(tests.len());
+    for (user, rows) in &tests {
+        let mut relevant: Vec<u32> = Vec::with_capacity(rows.len());
+        for (item, moment) in rows {
+            summary.test_rows_before_train_end += usize::from(*moment < train_end);
+            match items.position(item.as_str()) {
+                Some(position) => relevant.push(position),
+                None => {
+                    summary.test_rows_of_unseen_items += 1;
+                    unseen.insert(*item);
+                }
+            }
+        }
+        relevant.sort_unstable();
+        let own = past.get(user);
+        let history = own.map_or_else(Vec::new, |own| own.history(now));
+        summary.unseen_users += usize::from(history.is_empty());
+        summary.test_rows += rows.len();
+        users.push(TestUser {
+            user: (*user).clone(),
+            history,
+            seen: own.map_or_else(Vec::new, |own| own.seen.iter().copied().collect()),
+            relevant,
+            n_relevant: rows.len(),
+        });
+    }
+    summary.test_users = users.len();
+    summary.unseen_items = unseen.len();
+    let features: Vec<ItemFeatures> = items
+        .ids()
+        .iter()
+        .map(|item| inputs.features.get(item).cloned().unwrap_or_default())
+        .collect();
+    summary.train_rows = interactions.rows.len();
+    summary.train_users = interactions.n_users();
+    summary.train_items = interactions
+        .rows
+        .iter()
+        .map(|row| row.item)
+        .collect::<BTreeSet<_>>()
+        .len();
+    summary.catalogue_items = interactions.n_items();
+    summary.catalogue_items_described = features.iter().filter(|features| !features.is_empty()).count();
+    summary.valid_rows = inputs.valid.iter().filter(|row| positive(row)).count();
+    Ok(Prepared {
+        training: TrainingData {
+            interactions: Arc::new(interactions),
+            features: Arc::new(features),
+            now,
+        },
+        users,
+        summary,
+    })
+}
+
+/// What is known of one user before the test.
+#[derive(Default)]
+struct Past {
+    /// Position, moment; of positive rows.
+    events: Vec<(Timestamp, u32)>,
+    /// Positions of all rows.
+    seen: BTreeSet<u32>,
+    /// Items of rows that are not ranked at all: in valid only.
+    elsewhere: BTreeSet<ItemId>,
+}
+
+impl Past {
+    /// One entry per item at its last moment, strengths added, oldest first.
+    fn history(&self, now: Timestamp) -> Vec<HistoryEvent> {
+        let mut by_item: BTreeMap<u32, (Timestamp, f32)> = BTreeMap::new();
+        for (moment, item) in &self.events {
+            let entry = by_item.entry(*item).or_insert((*moment, 0.0));
+            entry.0 = entry.0.max(*moment);
+            entry.1 += 1.0;
+        }
+        let mut order: Vec<(Timestamp, u32, f32)> = by_item
+            .into_iter()
+            .map(|(item, (moment, weight))| (moment, item, weight))
+            .collect();
+        order.sort_unstable_by_key(|(moment, item, _)| (*moment, *item));
+        order
+            .into_iter()
+            .map(|(moment, item, weight)| HistoryEvent {
+                item,
+                weight,
+                age_days: now.days_since(moment),
+            })
+            .collect()
+    }
+
+    fn has(&self, item: &ItemId, position: Option<u32>) -> bool {
+        position.is_some_and(|position| self.seen.contains(&position)) || self.elsewhere.contains(item)
+    }
+}
+
+fn because(inputs: &Inputs) -> String {
+    match inputs.positive_min {
+        Some(least) => format!(" with a value of at least {least}"),
+        None => String::new(),
+    }
+}
+
+fn last_moment(inputs: &Inputs) -> Timestamp {
+    let rows = inputs.train.iter().chain(&inputs.valid);
+    rows.map(|row| row.timestamp).max().unwrap_or_default()
+}
+
+fn interactions(inputs: &Inputs, positive: &impl Fn(&Row) -> bool) -> Interactions {
+    let mut builder = InteractionsBuilder::default();
+    for row in &inputs.train {
+        if positive(row) {
+            builder.push(&row.user, &row.item, 1.0, row.timestamp);
+        } else {
+            builder.item(&row.item);
+        }
+    }
+    if inputs.rank_described {
+        for item in inputs.features.keys() {
+            builder.item(item);
+        }
+    }
+    builder.build()
+}
+
+fn past<'a>(
+    inputs: &'a Inputs,
+    items: &Vocabulary,
+    positive: &impl Fn(&Row) -> bool,
+) -> BTreeMap<&'a UserId, Past> {
+    let wanted: BTreeSet<&UserId> = inputs.test.iter().map(|row| &row.user).collect();
+    let mut past: BTreeMap<&UserId, Past> = BTreeMap::new();
+    for row in inputs.train.iter().chain(&inputs.valid) {
+        if !wanted.contains(&row.user) {
+            continue;
+        }
+        let own = past.entry(&row.user).or_default();
+        match items.position(row.item.as_str()) {
+            Some(position) => {
+                own.seen.insert(position);
+                if positive(row) {
+                    own.events.push((row.timestamp, position));
+                }
+            }
+            None => {
+                own.elsewhere.insert(row.item.clone());
+            }
+        }
+    }
+    past
+}
+
+type Tests<'a> = BTreeMap<&'a UserId, BTreeMap<&'a ItemId, Timestamp>>;
+
+/// Positive test rows by user, each item once at its first moment, without the overlap.
+fn tests<'a>(
+    inputs: &'a Inputs,
+    past: &BTreeMap<&UserId, Past>,
+    items: &Vocabulary,
+    positive: &impl Fn(&Row) -> bool,
+    summary: &mut DataSummary,
+) -> Result<Tests<'a>, EvaluateError> {
+    let mut tests: Tests<'a> = BTreeMap::new();
+    for row in inputs.test.iter().filter(|row| positive(row)) {
+        let moment = tests
+            .entry(&row.user)
+            .or_default()
+            .entry(&row.item)
+            .or_insert(row.timestamp);
+        *moment = (*moment).min(row.timestamp);
+    }
+    let of = tests.values().map(BTreeMap::len).sum();
+    let mut example: Option<(String, String)> = None;
+    let mut pairs = 0usize;
+    for (user, rows) in &mut tests {
+        let Some(own) = past.get(user) else { continue };
+        let before = rows.len();
+        rows.retain(|item, _| {
+            let twice = own.has(item, items.position(item.as_str()));
+            if twice && example.is_none() {
+                example = Some((user.to_string(), item.to_string()));
+            }
+            !twice
+        });
+        pairs += before - rows.len();
+    }
+    tests.retain(|_, rows| !rows.is_empty());
+    match example {
+        Some((user, item)) if !inputs.allow_overlap => Err(EvaluateError::Overlap {
+            pairs,
+            of,
+            given: if inputs.valid.is_empty() {
+                "train"
+            } else {
+                "train or valid"
+            },
+            user,
+            item,
+        }),
+        _ => {
+            summary.overlap_left_out = pairs;
+            Ok(tests)
+        }
+    }
+}

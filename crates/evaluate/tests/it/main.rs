@@ -1,0 +1,3 @@
+//! Preparing and measuring with real learners on small worlds.
+
+mod protocols;
