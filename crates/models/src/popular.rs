@@ -2,8 +2,8 @@
 //!
 //! Input: interactions with moments. Cost: one pass; 12 bytes per item. Nothing is random.
 //! Ages are counted to the latest event taken in, which scales all scores alike. Without a
-//! half-life in the configuration, the one is taken, of a week to no decay at all, that gives the
-//! last tenth of the events the highest likelihood given the nine tenths before.
+//! half-life in the configuration, the longest of a week to no decay at all is taken that gives the last tenth of the
+//! events about the highest likelihood given the nine tenths before.
 //! Limits: not personal; one user's many events all count; an event dated in the future ages all others.
 
 use crate::artefact::{Reader, Writer, seal};
@@ -19,6 +19,9 @@ pub(crate) const NAME: &str = "popular";
 
 /// Half-lives tried when none is given, days.
 const TRIED_DAYS: [f64; 6] = [7.0, 30.0, 90.0, 365.0, 1460.0, f64::INFINITY];
+/// Gain in log-likelihood per unit of strength for which a shorter half-life is taken: forgetting costs
+/// items with few events most, so it must pay.
+const GAIN_MIN: f64 = 0.05;
 
 /// Configuration of decayed popularity.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -94,14 +97,11 @@ fn likeliest_half_life(rows: &[Interaction], n_items: usize) -> f64 {
             .map(|row| f64::from(row.weight.max(0.0)) * ((sums.get(row.item) + floor) / total).ln())
             .sum::<f64>()
     };
-    let mut best = (f64::INFINITY, f64::NEG_INFINITY);
-    for days in TRIED_DAYS {
-        let value = likelihood(days);
-        if value >= best.1 {
-            best = (days, value);
-        }
-    }
-    best.0
+    let strength: f64 = future.iter().map(|row| f64::from(row.weight.max(0.0))).sum();
+    let tried = TRIED_DAYS.map(|days| (days, likelihood(days)));
+    let best = tried.iter().map(|t| t.1).fold(f64::NEG_INFINITY, f64::max);
+    let near = |t: &&(f64, f64)| t.1 >= best - GAIN_MIN * strength;
+    tried.iter().rev().find(near).map_or(f64::INFINITY, |t| t.0)
 }
 
 #[derive(Clone)]
@@ -230,5 +230,26 @@ impl Model for Popular {
 
     fn memory_bytes(&self) -> usize {
         self.sums.memory_bytes() + self.counts.len() * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Timestamp;
+
+    #[test]
+    fn the_half_life_follows_the_data() {
+        let row = |n: i64, item: u32| Interaction {
+            user: 0,
+            item,
+            weight: 1.0,
+            timestamp: Timestamp(n * 3_600_000),
+        };
+        // Five items in turn for ever, and five that replace each other every eight days.
+        let steady: Vec<_> = (0..2000).map(|n| row(n, (n % 5) as u32)).collect();
+        let moving: Vec<_> = (0..2000).map(|n| row(n, (n / 200) as u32)).collect();
+        assert_eq!(likeliest_half_life(&steady, 10), f64::INFINITY);
+        assert!(likeliest_half_life(&moving[..1900], 10) <= 30.0);
     }
 }
