@@ -58,6 +58,9 @@ fn both(
                 timestamp: Timestamp(row.day * DAY_MS),
             });
         }
+        // Served before each update, so that whatever a model keeps ready is there to go stale.
+        let everything = fold((0..model.vocabulary().len() as u32).map(|item| (item, 1.0)));
+        model.recommend(&everything, 5, &|_| true);
         let mut next = model.fork();
         let report = next.update(&new_items, &events, &histories);
         assert_eq!(report.absorbed + report.ignored, events.len());
