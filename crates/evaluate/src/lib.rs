@@ -20,7 +20,7 @@ mod split;
 pub use bootstrap::{Estimate, ROUNDS};
 pub use error::EvaluateError;
 pub use lists::{ListMetrics, Listed, ListsInput, measure_lists};
-pub use measure::{Measured, Protocol, Segment, measure};
+pub use measure::{LIST_LENGTH_MIN, Measured, Protocol, Segment, measure};
 pub use popularity::Popularity;
 pub use prepare::{DataSummary, Inputs, Prepared, TestUser, prepare};
 pub use set::MetricSet;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
 /// Lists are at least this long, so that the reciprocal rank is not cut with the shortest lists.
-const LIST_LENGTH_MIN: usize = 100;
+pub const LIST_LENGTH_MIN: usize = 100;
 /// Histories of 1 to this many items are reported as few-shot.
 const FEW_SHOT_MAX: usize = 5;
 /// Users per unit of parallel work.

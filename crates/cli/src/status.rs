@@ -1,0 +1,53 @@
+//! `concierge status`: how a data folder stands.
+
+use crate::folder::DataFolder;
+use crate::output::{self, count};
+
+/// Show how a data folder stands.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  concierge status --data shop")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    folder: DataFolder,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let service = args.folder.open()?;
+    let status = service.status();
+    service.close()?;
+    if args.json {
+        return output::json(&status);
+    }
+    let trained = status
+        .trained_at
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map_or_else(|| "never".to_owned(), |moment| moment.to_string());
+    let mut rows = vec![
+        row("events", count(status.events)),
+        row("items", format!("{} ({} hidden)", count(status.items), count(status.hidden_items))),
+        row("users", count(status.users)),
+        row("last event", status.sequence.to_string()),
+        row("absorbed by the models", status.absorbed_sequence.to_string()),
+        row("snapshot", status.snapshot.clone()),
+        row("trained", trained),
+        row("decisions kept", count(status.decisions)),
+        row("placements", status.placements.join(", ")),
+    ];
+    for (name, bytes) in &status.models {
+        rows.push(row("model", format!("{name}, {} bytes", count(*bytes))));
+    }
+    for (name, events) in &status.unknown_event_types {
+        rows.push(row("unknown event type", format!("{name}: {} events count for nothing", count(*events))));
+    }
+    for warning in &status.warnings {
+        rows.push(row("warning", warning.clone()));
+    }
+    output::table(&["", ""], rows)
+}
+
+fn row(name: &str, value: String) -> Vec<String> {
+    vec![name.to_owned(), value]
+}
