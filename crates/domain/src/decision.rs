@@ -1,6 +1,6 @@
 //! What was decided and why.
 
-use crate::{DecisionId, ItemId, Sequence, Timestamp, UserId};
+use crate::{Attributes, DecisionId, ItemId, Sequence, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 /// Which immutable bundle answered: three counters, each rising.
@@ -173,6 +173,15 @@ pub struct Decision {
     pub config_hash: String,
     /// The request as resolved: items asked for.
     pub n: u32,
+    /// What was known of the person: stored attributes and those of the request.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
+    /// Circumstances of the request.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub context: Attributes,
+    /// The item that the placement was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<ItemId>,
     /// History used: item and strength, oldest first.
     pub history: Vec<(ItemId, f32)>,
     /// Stage by stage.

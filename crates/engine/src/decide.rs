@@ -146,6 +146,12 @@ pub fn decide(
             seed: query.seed,
             config_hash: request.config_hash.clone(),
             n: u32::try_from(query.n).unwrap_or(u32::MAX),
+            attributes: query.user_attributes.clone(),
+            context: query.context.clone(),
+            item_id: query
+                .anchor
+                .filter(known)
+                .map(|item| catalogue.item_id(item).clone()),
             history: history
                 .map(|e| (catalogue.item_id(e.item).clone(), e.weight))
                 .collect(),

@@ -77,6 +77,11 @@ fn order(names: &[EventType], a: &Record, b: &Record) -> Ordering {
         .then_with(|| a.value.total_cmp(&b.value))
 }
 
+/// Place of a user in the order of [`UserStates::sample`].
+fn sample_key(id: &UserId) -> [u8; 32] {
+    *blake3::hash(id.as_str().as_bytes()).as_bytes()
+}
+
 /// What a decision needs of a person's past.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UserView {
@@ -201,6 +206,21 @@ impl UserStates {
                 timestamp: Timestamp(record.timestamp),
                 value: (!record.value.is_nan()).then_some(record.value),
             })
+            .collect()
+    }
+
+    /// Ids and numbers of kept events of `n` users, always the same ones of the same population:
+    /// those whose ids have the lowest checksums. Looks at every user.
+    pub fn sample(&self, n: usize) -> Vec<(UserId, usize)> {
+        let mut all: Vec<_> = self
+            .users
+            .iter()
+            .map(|(id, user)| (sample_key(id), id, user.records.len()))
+            .collect();
+        all.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        all.truncate(n);
+        all.into_iter()
+            .map(|(_, id, events)| (id.clone(), events))
             .collect()
     }
 
@@ -412,6 +432,16 @@ impl ShardedUserStates {
     /// [`UserStates::recent`].
     pub fn recent(&self, user: &UserId, n: usize) -> Vec<RecentEvent> {
         self.read(user, |states| states.recent(user, n))
+    }
+
+    /// [`UserStates::sample`] over all parts.
+    pub fn sample(&self, n: usize) -> Vec<(UserId, usize)> {
+        let read =
+            |shard: &RwLock<UserStates>| shard.read().unwrap_or_else(PoisonError::into_inner).sample(n);
+        let mut all: Vec<_> = self.shards.iter().flat_map(read).collect();
+        all.sort_by_cached_key(|(id, _)| (sample_key(id), id.clone()));
+        all.truncate(n);
+        all
     }
 
     /// [`UserStates::erase`].

@@ -31,6 +31,9 @@ fn decision(number: u32, considered: u32) -> StoredDecision {
         }
     };
     let decision = Decision {
+        attributes: Default::default(),
+        context: Default::default(),
+        item_id: None,
         decision_id: id(number),
         now: Timestamp(i64::from(number)),
         placement: "home".to_owned(),
