@@ -11,19 +11,35 @@ use std::sync::Arc;
 /// A model and the two ways between its positions and the catalogue's.
 pub(crate) struct Bound {
     pub(crate) model: Arc<dyn Model>,
-    to_local: Vec<u32>,
-    to_global: Vec<u32>,
+    to_local: Arc<Vec<u32>>,
+    to_global: Arc<Vec<u32>>,
 }
 
 impl Bound {
     /// Binds a model; items that the catalogue has not met yet are added to `positions`.
     /// Costs one look-up per item of the model.
     pub(crate) fn new(model: Arc<dyn Model>, positions: &Positions) -> Bound {
-        let to_global = positions.insert_all(model.vocabulary().ids());
-        let size = to_global.iter().max().map_or(0, |last| *last as usize + 1);
-        let mut to_local = vec![NOWHERE; size];
-        for (local, global) in to_global.iter().enumerate() {
-            to_local[*global as usize] = local as u32;
+        let nothing = Bound {
+            model: model.clone(),
+            to_local: Arc::default(),
+            to_global: Arc::default(),
+        };
+        nothing.grown(model, positions)
+    }
+
+    /// Binds a model that has the items of this one at the same places, and perhaps more.
+    pub(crate) fn grown(&self, model: Arc<dyn Model>, positions: &Positions) -> Bound {
+        let known = self.to_global.len();
+        let fresh = positions.insert_all(&model.vocabulary().ids()[known..]);
+        let (mut to_local, mut to_global) = (self.to_local.clone(), self.to_global.clone());
+        if !fresh.is_empty() {
+            let size = fresh.iter().max().map_or(0, |last| *last as usize + 1);
+            let to_local = Arc::make_mut(&mut to_local);
+            to_local.resize(size.max(to_local.len()), NOWHERE);
+            for (at, global) in fresh.iter().enumerate() {
+                to_local[*global as usize] = (known + at) as u32;
+            }
+            Arc::make_mut(&mut to_global).extend(fresh);
         }
         Bound {
             model,
@@ -139,22 +155,26 @@ impl Retriever for AnchorRetriever {
     }
 }
 
-/// The model as the judge of candidates. With an anchor and no history, the anchor stands in for
-/// the history.
+/// The model as the judge of candidates. An anchor counts as much as everything that speaks for
+/// something in the person's history together, and at least as 1.
 pub(crate) struct ModelRanker {
     pub(crate) bound: Arc<Bound>,
 }
 
 impl ModelRanker {
     fn history(&self, query: &Query) -> Vec<HistoryEvent> {
-        match query.anchor {
-            Some(item) if query.history.is_empty() => self.bound.history(&[HistoryEvent {
-                item,
-                weight: 1.0,
-                age_days: 0.0,
-            }]),
-            _ => self.bound.history(&query.history),
-        }
+        let Some(anchor) = query.anchor else {
+            return self.bound.history(&query.history);
+        };
+        let mut history = query.history.clone();
+        history.retain(|event| event.item != anchor);
+        let total: f32 = history.iter().map(|event| event.weight.max(0.0)).sum();
+        history.push(HistoryEvent {
+            item: anchor,
+            weight: total.max(1.0),
+            age_days: 0.0,
+        });
+        self.bound.history(&history)
     }
 }
 

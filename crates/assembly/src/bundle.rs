@@ -26,6 +26,11 @@ fn file_name(number: u64) -> String {
     format!("bundle-{number:08}.cncg")
 }
 
+/// Where a bundle lies.
+pub(crate) fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(file_name(number))
+}
+
 /// Numbers of the bundles in a folder, ascending.
 pub(crate) fn numbers(dir: &Path) -> Result<Vec<u64>, ServiceError> {
     if !dir.exists() {
@@ -50,7 +55,7 @@ pub(crate) fn numbers(dir: &Path) -> Result<Vec<u64>, ServiceError> {
 pub(crate) fn publish(
     dir: &Path,
     info: &BundleInfo,
-    model: &dyn Model,
+    models: &[&dyn Model],
     keep: usize,
 ) -> Result<u64, ServiceError> {
     fs::create_dir_all(dir).map_err(|e| ServiceError::io("creating", dir, e))?;
@@ -58,7 +63,12 @@ pub(crate) fn publish(
     let mut payload = Vec::new();
     payload.extend((head.len() as u32).to_le_bytes());
     payload.extend(head);
-    model.save(&mut payload);
+    for model in models {
+        let mut bytes = Vec::new();
+        model.save(&mut bytes);
+        payload.extend((bytes.len() as u64).to_le_bytes());
+        payload.extend(bytes);
+    }
     let path = dir.join(file_name(info.number));
     let beside = path.with_extension("tmp");
     let write = || -> std::io::Result<()> {
@@ -84,7 +94,7 @@ pub(crate) fn publish(
 ///
 /// # Errors
 /// What is wrong with the file, in words.
-pub(crate) fn read(path: &Path) -> Result<(BundleInfo, Box<dyn Model>), String> {
+pub(crate) fn read(path: &Path) -> Result<Loaded, String> {
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
     let payload = bytes.get(20..).ok_or("too short")?;
     if &bytes[..8] != MAGIC {
@@ -98,16 +108,34 @@ pub(crate) fn read(path: &Path) -> Result<(BundleInfo, Box<dyn Model>), String> 
     if crc32fast::hash(payload) != crc {
         return Err("the checksum does not match".into());
     }
-    let head_len = payload.get(..4).ok_or("no head")?;
+    let mut rest = payload;
+    let head_len = take(&mut rest, 4).ok_or("no head")?;
     let head_len = u32::from_le_bytes(head_len.try_into().expect("four bytes")) as usize;
-    let head = payload.get(4..4 + head_len).ok_or("the head is cut")?;
+    let head = take(&mut rest, head_len).ok_or("the head is cut")?;
     let info = serde_json::from_slice(head).map_err(|e| e.to_string())?;
-    let model = models::load(&payload[4 + head_len..]).map_err(|e| e.to_string())?;
-    Ok((info, model))
+    let mut models = Vec::new();
+    while !rest.is_empty() {
+        let len = take(&mut rest, 8).ok_or("a length is cut")?;
+        let len = u64::from_le_bytes(len.try_into().expect("eight bytes"));
+        let len = usize::try_from(len).map_err(|e| e.to_string())?;
+        let bytes = take(&mut rest, len).ok_or("a model is cut")?;
+        models.push(models::load(bytes).map_err(|e| e.to_string())?);
+    }
+    if models.is_empty() {
+        return Err("no models".into());
+    }
+    Ok((info, models))
 }
 
-/// A bundle as read.
-pub(crate) type Loaded = (BundleInfo, Box<dyn Model>);
+/// Cuts `n` bytes off the front.
+fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
+    let (head, tail) = rest.split_at_checked(n)?;
+    *rest = tail;
+    Some(head)
+}
+
+/// A bundle as read: its models, the ranking one first.
+pub(crate) type Loaded = (BundleInfo, Vec<Box<dyn Model>>);
 
 /// The newest bundle that is whole, and what was wrong with newer ones.
 pub(crate) fn newest(dir: &Path) -> Result<(Option<Loaded>, Vec<String>), ServiceError> {
@@ -120,17 +148,4 @@ pub(crate) fn newest(dir: &Path) -> Result<(Option<Loaded>, Vec<String>), Servic
         }
     }
     Ok((None, warnings))
-}
-
-/// Every bundle with its verdict, for the doctor.
-pub(crate) fn verify(dir: &Path) -> Result<Vec<(PathBuf, Result<(), String>)>, ServiceError> {
-    let paths = numbers(dir)?
-        .into_iter()
-        .map(|number| dir.join(file_name(number)));
-    Ok(paths
-        .map(|path| {
-            let verdict = read(&path).map(|_| ());
-            (path, verdict)
-        })
-        .collect())
 }

@@ -36,6 +36,15 @@ impl Positions {
         self.0.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Ids at positions.
+    pub(crate) fn ids_of(&self, positions: &[u32]) -> Vec<ItemId> {
+        let vocabulary = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        positions
+            .iter()
+            .map(|position| vocabulary.id(*position).clone())
+            .collect()
+    }
+
     /// Ids from `start` on.
     pub(crate) fn since(&self, start: usize) -> Vec<ItemId> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).ids()[start..].to_vec()
@@ -83,6 +92,8 @@ pub(crate) fn features(attributes: &Attributes, schema: &Schema) -> ItemFeatures
 }
 
 const CHUNK: usize = 1024;
+/// Newest items that are a source of their own.
+const RECENT_MAX: usize = 500;
 
 /// Items by position, immutable; a changed copy shares every untouched run of 1,024 items.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +104,8 @@ pub(crate) struct LiveCatalogue {
     pub(crate) hidden: Arc<Vec<bool>>,
     /// By position: decides between equal scores.
     pub(crate) tie_keys: Arc<Vec<u32>>,
+    /// Newest items with the moment they were added, newest first.
+    pub(crate) recent: Arc<Vec<(u32, Timestamp)>>,
     /// Kinds of the attributes.
     pub(crate) schema: Arc<Schema>,
     /// Revision of the stored catalogue.
@@ -134,13 +147,27 @@ impl LiveCatalogue {
                 next.len += 1;
             }
         }
+        let moved = !changes.is_empty();
         for (position, entry, is_hidden) in changes {
             let at = position as usize;
             Arc::make_mut(&mut next.chunks[at / CHUNK])[at % CHUNK] = entry;
             hidden[at] = is_hidden;
         }
+        if moved {
+            next.recent = Arc::new(recent(&next));
+        }
         next
     }
+}
+
+fn recent(catalogue: &LiveCatalogue) -> Vec<(u32, Timestamp)> {
+    let added = catalogue.entries().enumerate();
+    let mut added: Vec<_> = added
+        .filter_map(|(at, entry)| Some((at as u32, entry.added_at?)))
+        .collect();
+    added.sort_unstable_by_key(|(at, moment)| (std::cmp::Reverse(*moment), *at));
+    added.truncate(RECENT_MAX);
+    added
 }
 
 /// A number that depends on the id alone, so that ties break alike on every machine.

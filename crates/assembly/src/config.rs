@@ -72,6 +72,9 @@ pub struct TrainingConfig {
     /// Its configuration; absent for the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_config: Option<serde_json::Value>,
+    /// Learners that need to know nothing of a person: sources, and what fills a slate that the
+    /// others leave short, in this order. Those that are parts of `model` are not trained twice.
+    pub fallbacks: Vec<String>,
     /// Minutes between trainings while there are new events; 0 for on demand only.
     pub every_minutes: u32,
     /// New events since the last training below which the schedule waits.
@@ -89,6 +92,7 @@ impl Default for TrainingConfig {
         TrainingConfig {
             model: "blend".into(),
             model_config: None,
+            fallbacks: vec!["trending".into(), "popular".into()],
             every_minutes: 60,
             new_events_min: 100,
             keep: 3,
@@ -204,6 +208,18 @@ impl Config {
                 .unwrap_or(&serde_json::Value::Null),
         )
         .map_err(|e| format!("training.model_config: {e}"))?;
+        for (at, name) in self.training.fallbacks.iter().enumerate() {
+            if models::trainer(name).is_none() || *name == self.training.model {
+                return Err(format!(
+                    "training.fallbacks[{at}]: got {name:?}, expected the name of another learner than training.model"
+                ));
+            }
+            if self.training.fallbacks[..at].contains(name) {
+                return Err(format!(
+                    "training.fallbacks[{at}]: got {name:?} again, expected each once"
+                ));
+            }
+        }
         if self.placements.is_empty() {
             return Err("placements: got none, expected at least one".into());
         }

@@ -3,8 +3,14 @@
 use crate::catalogue::Positions;
 use domain::{Event, HistoryEvent, Sequence, Timestamp, UserId};
 use signals::{EventTypes, ShardedUserStates};
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Events that may wait for the models; beyond, the oldest are left to the next training.
+const PENDING_MAX: usize = 1_000_000;
+/// How long a batch waits for the batches before it. They are on their way: this is for a caller that died.
+const TURN_WAIT: Duration = Duration::from_secs(10);
 
 /// An event that the models have yet to take in.
 #[derive(Debug, Clone)]
@@ -27,7 +33,9 @@ pub(crate) struct Absorbable {
 
 #[derive(Default)]
 struct Queue {
-    pending: Vec<Pending>,
+    pending: VecDeque<Pending>,
+    /// Events left to the next training.
+    skipped: u64,
     /// Events of types that are not configured, by type.
     unknown: BTreeMap<String, u64>,
 }
@@ -37,6 +45,9 @@ pub(crate) struct Live {
     pub(crate) positions: Positions,
     pub(crate) states: ShardedUserStates,
     queue: Mutex<Queue>,
+    /// Last number applied, so that batches are applied in the order of the log.
+    applied: Mutex<Sequence>,
+    turn: Condvar,
 }
 
 impl Live {
@@ -45,11 +56,46 @@ impl Live {
             positions: Positions::default(),
             states: ShardedUserStates::new(history_events_max),
             queue: Mutex::default(),
+            applied: Mutex::default(),
+            turn: Condvar::new(),
         }
     }
 
     fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that everything up to `sequence` has been applied.
+    pub(crate) fn applied_to(&self, sequence: Sequence) {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        *applied = (*applied).max(sequence);
+        self.turn.notify_all();
+    }
+
+    /// Takes in the accepted events of one batch, once those of all batches before it are in: the
+    /// state of a user as of a number is then all of the user's events up to that number.
+    pub(crate) fn apply_in_turn(&self, batch: Vec<(Sequence, Event)>, types: &EventTypes, queue: bool) {
+        let (Some((first, _)), Some((last, _))) = (batch.first(), batch.last()) else {
+            return;
+        };
+        let (first, last) = (*first, *last);
+        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .turn
+            .wait_timeout_while(applied, TURN_WAIT, |applied| applied.next() < first);
+        let (mut applied, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            tracing::warn!(
+                first = first.0,
+                "applied out of turn: an earlier batch did not come"
+            );
+        }
+        for (sequence, event) in batch {
+            self.apply(sequence, event, types, queue);
+        }
+        *applied = (*applied).max(last);
+        drop(applied);
+        self.turn.notify_all();
     }
 
     /// Takes in one accepted event. `queue` says whether there are models to take it in later.
@@ -64,10 +110,19 @@ impl Live {
                     item,
                     weight,
                 };
-                self.queue().pending.push(pending);
+                let mut queue = self.queue();
+                queue.pending.push_back(pending);
+                if queue.pending.len() > PENDING_MAX {
+                    queue.pending.pop_front();
+                    queue.skipped += 1;
+                }
             }
             None if types.get(event.event_type.as_str()).is_none() => {
-                *self.queue().unknown.entry(event.event_type.as_str().to_owned()).or_default() += 1;
+                *self
+                    .queue()
+                    .unknown
+                    .entry(event.event_type.as_str().to_owned())
+                    .or_default() += 1;
             }
             _ => {}
         }
@@ -77,11 +132,26 @@ impl Live {
         self.queue().unknown.clone()
     }
 
-    /// Hands out what is waiting, in order of sequence.
-    pub(crate) fn drain(&self) -> Vec<Pending> {
-        let mut pending = std::mem::take(&mut self.queue().pending);
-        pending.sort_by_key(|p| p.sequence);
-        pending
+    /// Hands out up to `n` of what is waiting, in order of sequence.
+    pub(crate) fn drain(&self, n: usize) -> Vec<Pending> {
+        let mut queue = self.queue();
+        let n = n.min(queue.pending.len());
+        queue.pending.drain(..n).collect()
+    }
+
+    /// Events waiting.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue().pending.len()
+    }
+
+    /// Events left to the next training for want of room; `reset` once it has happened.
+    pub(crate) fn skipped(&self, reset: bool) -> u64 {
+        let mut queue = self.queue();
+        if reset {
+            std::mem::take(&mut queue.skipped)
+        } else {
+            queue.skipped
+        }
     }
 
     /// Forgets what a user still has waiting.
@@ -98,14 +168,16 @@ impl Live {
         }
         let mut out: Vec<Option<Absorbable>> = vec![None; pending.len()];
         for (user, mine) in waiting {
-            let mut taken: BTreeMap<(i64, u32, &str), usize> = BTreeMap::new();
+            let mut taken: BTreeMap<(i64, u32, domain::EventType), usize> = BTreeMap::new();
             for at in &mine {
                 let p = &pending[*at];
-                *taken.entry((p.event.timestamp.0, p.item, p.event.event_type.as_str())).or_default() += 1;
+                *taken
+                    .entry((p.event.timestamp.0, p.item, p.event.event_type.clone()))
+                    .or_default() += 1;
             }
             let mut before: Vec<HistoryEvent> = Vec::new();
             for recent in self.states.recent(user, usize::MAX).into_iter().rev() {
-                let key = (recent.timestamp.0, recent.item, recent.event_type.as_str());
+                let key = (recent.timestamp.0, recent.item, recent.event_type.clone());
                 if let Some(count) = taken.get_mut(&key).filter(|count| **count > 0) {
                     *count -= 1;
                     continue;

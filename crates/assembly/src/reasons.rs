@@ -39,7 +39,9 @@ impl TitleReasoner {
         if local == NOWHERE {
             return None;
         }
-        let features = bound.model.features_shared(&bound.history(&query.history), local, 2);
+        let features = bound
+            .model
+            .features_shared(&bound.history(&query.history), local, 2);
         let names: Vec<String> = features.into_iter().map(|(name, _)| name).collect();
         (!names.is_empty()).then(|| format!("Shares {}", names.join(", ")))
     }
@@ -60,7 +62,9 @@ impl Reasoner for TitleReasoner {
         let personal: f32 = history.iter().map(|(_, value)| value).sum();
         let visible = |item: u32| !self.catalogue.hidden.get(item as usize).copied().unwrap_or(true);
         let named = history.iter().filter(|(item, _)| visible(*item)).take(2);
-        let titles: Vec<&str> = named.filter_map(|(item, _)| Some(title_of(self.catalogue.get(*item)?))).collect();
+        let titles: Vec<&str> = named
+            .filter_map(|(item, _)| Some(title_of(self.catalogue.get(*item)?)))
+            .collect();
         let mut reasons = Vec::new();
         if !titles.is_empty() {
             reasons.push(format!("Because of {}", titles.join(" and ")));

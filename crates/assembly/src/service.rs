@@ -4,13 +4,14 @@ use crate::bound::Bound;
 use crate::bundle;
 use crate::catalogue::{Entry, LiveCatalogue};
 use crate::live::Live;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Models, Snapshot};
+use crate::stores::{Stores, settled};
 use crate::{CONFIG_FILE, Clock, Config, ConfigError, ServiceError};
 use arc_swap::ArcSwap;
-use domain::{AppendOutcome, Catalogue, EntityKind, EventLog, NewEvent, Receipt, Sequence, UserId};
+use domain::{AppendOutcome, EntityKind, NewEvent, Receipt, Sequence, UserId};
 use feedback::{DecisionLog, DecisionLogOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What opening found and did.
@@ -30,22 +31,22 @@ pub struct OpenReport {
     pub seconds: f64,
 }
 
-/// Where the truth is kept.
-#[derive(Clone)]
-pub struct Stores {
-    /// Events.
-    pub log: Arc<dyn EventLog>,
-    /// Items and users.
-    pub catalogue: Arc<dyn Catalogue>,
-}
-
 /// What is remembered of training between runs.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct TrainingState {
     pub(crate) bundle: u64,
     pub(crate) trained_at: Option<domain::Timestamp>,
     pub(crate) trained_events: u64,
+    /// Name and bytes of the models in service.
+    pub(crate) models: Vec<(String, u64)>,
+    /// Failure of the last training.
     pub(crate) last_error: Option<String>,
+    /// When it failed.
+    pub(crate) failed_at: Option<domain::Timestamp>,
+    /// To stop the training under way.
+    pub(crate) cancel: Arc<AtomicBool>,
+    /// Items put while a training runs, for the models that come of it.
+    pub(crate) items: Vec<(domain::ItemId, models::ItemFeatures)>,
     /// Pending events handed to the models in service while a training runs; the new ones need them too.
     pub(crate) replay: Vec<crate::live::Pending>,
 }
@@ -96,6 +97,27 @@ pub(crate) fn read_config(dir: &Path) -> Result<Config, ServiceError> {
 }
 
 impl Service {
+    /// Opens a data folder, making it if it is not there, and puts it in service.
+    ///
+    /// # Errors
+    /// A store that is damaged or in use, or a configuration that cannot be.
+    pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<(Arc<Service>, OpenReport), ServiceError> {
+        let mut opened = OpenReport::default();
+        let stores = Stores::open(dir, &mut opened)?;
+        let (service, report) = Service::with_stores(dir, stores, clock)?;
+        let OpenReport {
+            created, recovered, ..
+        } = opened;
+        Ok((
+            service,
+            OpenReport {
+                created,
+                recovered,
+                ..report
+            },
+        ))
+    }
+
     /// Puts a folder with these stores in service: folds the log into user states, loads the newest
     /// whole bundle of models, and makes the first snapshot.
     ///
@@ -123,21 +145,23 @@ impl Service {
             live.apply(sequence, event, &config.event_types, queue);
         })?;
         let mut training = TrainingState::default();
-        let mut bound = None;
-        if let Some((info, model)) = loaded {
-            bound = Some(Arc::new(Bound::new(Arc::from(model), &live.positions)));
+        live.applied_to(stores.log.head());
+        let mut models = None;
+        if let Some((info, loaded)) = loaded {
             training.bundle = info.number;
             training.trained_at = Some(info.trained_at);
             training.trained_events = info.events;
+            models = bind(loaded, &live);
         }
+        training.models = models.as_ref().map(sizes).unwrap_or_default();
         let catalogue = Arc::new(whole_catalogue(&stores, &live)?);
         let absorbed = absorbed.unwrap_or(Sequence::ZERO);
-        let snapshot = Snapshot::new(&config, catalogue, bound, training.bundle, absorbed);
+        let snapshot = Snapshot::new(&config, catalogue, models, training.bundle, absorbed);
+        check(&snapshot, dir)?;
         let report = OpenReport {
             events: stores.log.len(),
             items: stores.catalogue.counts()?.0,
             warnings: warnings.clone(),
-            seconds: clock.micros().saturating_sub(start) as f64 / 1e6,
             ..OpenReport::default()
         };
         let service = Service {
@@ -155,6 +179,8 @@ impl Service {
             clock,
         };
         service.absorb()?;
+        let mut report = report;
+        report.seconds = service.clock.micros().saturating_sub(start) as f64 / 1e6;
         Ok((Arc::new(service), report))
     }
 
@@ -169,14 +195,17 @@ impl Service {
     /// # Errors
     /// The log's; then nothing was stored.
     pub fn append_events(&self, batch: Vec<NewEvent>) -> Result<AppendOutcome, ServiceError> {
+        let batch = settled(batch, self.clock.now());
         let events: Vec<_> = batch.iter().map(|new| new.event.clone()).collect();
         let outcome = self.stores.log.append(batch)?;
-        let queue = self.snapshot.load().bound.is_some() || self.is_training.load(std::sync::atomic::Ordering::SeqCst);
-        for (event, receipt) in events.into_iter().zip(&outcome.receipts) {
-            if let Receipt::Accepted(sequence) = receipt {
-                self.live.apply(*sequence, event, &self.config.event_types, queue);
-            }
-        }
+        let queue = self.snapshot.load().models.is_some() || self.is_training.load(Ordering::SeqCst);
+        let accepted = events.into_iter().zip(&outcome.receipts);
+        let accepted = accepted.filter_map(|(event, receipt)| match receipt {
+            Receipt::Accepted(sequence) => Some((*sequence, event)),
+            Receipt::Duplicate => None,
+        });
+        self.live
+            .apply_in_turn(accepted.collect(), &self.config.event_types, queue);
         Ok(outcome)
     }
 
@@ -188,6 +217,9 @@ impl Service {
         let user = UserId::new(id).map_err(|e| ServiceError::input("user_id", id, e.to_string()))?;
         let erased = self.stores.log.erase_user(&user)?;
         self.live.forget(&user);
+        lock(&self.training)
+            .replay
+            .retain(|pending| pending.event.user_id != user);
         self.live.states.erase(&user);
         let attributes = self.stores.catalogue.erase_user(&user)?;
         let decisions = self
@@ -202,14 +234,57 @@ impl Service {
         })
     }
 
-    /// Writes down everything that is still in memory. May be called more than once.
+    /// Stops a training under way and writes down everything that is still in memory. May be called
+    /// more than once.
     ///
     /// # Errors
     /// The decision log's.
     pub fn close(&self) -> Result<(), ServiceError> {
-        let path = self.dir.join("decisions");
-        self.decisions.flush().map_err(|e| ServiceError::io("flushing", &path, e))
+        lock(&self.training).cancel.store(true, Ordering::SeqCst);
+        self.flush_decisions()
     }
+
+    pub(crate) fn flush_decisions(&self) -> Result<(), ServiceError> {
+        let path = self.dir.join("decisions");
+        self.decisions
+            .flush()
+            .map_err(|e| ServiceError::io("flushing", &path, e))
+    }
+}
+
+/// Binds the models of a bundle, the ranking one first; `None` if there are none.
+pub(crate) fn bind(loaded: Vec<Box<dyn models::Model>>, live: &Live) -> Option<Models> {
+    let bound = loaded
+        .into_iter()
+        .map(|model| Arc::new(Bound::new(Arc::from(model), &live.positions)));
+    let mut bound = bound.collect::<Vec<_>>().into_iter();
+    Some(Models {
+        main: bound.next()?,
+        fallbacks: bound.collect(),
+    })
+}
+
+/// Names and bytes of the models, parts of the ranking one included.
+pub(crate) fn sizes(models: &Models) -> Vec<(String, u64)> {
+    let size = |model: &dyn models::Model| (model.name().to_owned(), model.memory_bytes() as u64);
+    let parts = models.main.model.parts();
+    let parts = parts.into_iter().map(size);
+    models
+        .all()
+        .map(|bound| size(&*bound.model))
+        .chain(parts)
+        .collect()
+}
+
+/// Placements that name a source which is not there cannot be served as configured.
+fn check(snapshot: &Snapshot, dir: &Path) -> Result<(), ServiceError> {
+    for placement in snapshot.placements.values() {
+        placement.pipeline.check().map_err(|e| ConfigError {
+            file: dir.join(CONFIG_FILE).display().to_string(),
+            reason: e.to_string(),
+        })?;
+    }
+    Ok(())
 }
 
 /// What an erasure removed.

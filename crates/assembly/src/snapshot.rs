@@ -8,14 +8,52 @@ use domain::{Ranker, Retriever, Rule, Sequence, SnapshotVersion};
 use engine::{GreedyPolicy, Pipeline, Source};
 use ranking::SourceScoreRanker;
 use rerank::{AnchorRule, ExcludedRule, HiddenRule, OnlyRule, SeenRule, TopReranker};
-use retrieval::{ListRetriever, RecentRetriever};
+use retrieval::RecentRetriever;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Parts of a blend that serve as rungs of the ladder, best first.
-const LADDER: [&str; 2] = ["trending", "popular"];
-/// Newest items that are a source of their own.
-const RECENT_MAX: usize = 500;
+/// The models of one bundle: the first ranks, the others are sources and rungs of the ladder.
+#[derive(Clone)]
+pub(crate) struct Models {
+    pub(crate) main: Arc<Bound>,
+    pub(crate) fallbacks: Vec<Arc<Bound>>,
+}
+
+impl Models {
+    /// All, the ranking one first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Bound>> {
+        std::iter::once(&self.main).chain(&self.fallbacks)
+    }
+
+    /// The same models, each replaced.
+    pub(crate) fn map(&self, mut change: impl FnMut(&Arc<Bound>) -> Arc<Bound>) -> Models {
+        Models {
+            main: change(&self.main),
+            fallbacks: self.fallbacks.iter().map(change).collect(),
+        }
+    }
+
+    /// The model or part of a model with this name.
+    pub(crate) fn named(&self, name: &str) -> Option<(&Arc<Bound>, Option<usize>)> {
+        if let Some(bound) = self.all().find(|bound| bound.model.name() == name) {
+            return Some((bound, None));
+        }
+        let part = self
+            .main
+            .model
+            .parts()
+            .iter()
+            .position(|part| part.name() == name)?;
+        Some((&self.main, Some(part)))
+    }
+
+    /// Names that [`named`](Self::named) knows.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.all().map(|bound| bound.model.name()).collect();
+        names.extend(self.main.model.parts().iter().map(|part| part.name()));
+        names
+    }
+}
 
 /// One placement ready to answer.
 pub(crate) struct Placement {
@@ -28,7 +66,7 @@ pub(crate) struct Placement {
 pub(crate) struct Snapshot {
     pub(crate) version: SnapshotVersion,
     pub(crate) catalogue: Arc<LiveCatalogue>,
-    pub(crate) bound: Option<Arc<Bound>>,
+    pub(crate) models: Option<Models>,
     pub(crate) placements: BTreeMap<String, Placement>,
 }
 
@@ -36,17 +74,17 @@ impl Snapshot {
     pub(crate) fn new(
         config: &Config,
         catalogue: Arc<LiveCatalogue>,
-        bound: Option<Arc<Bound>>,
-        models: u64,
+        models: Option<Models>,
+        bundle: u64,
         absorbed: Sequence,
     ) -> Snapshot {
         let version = SnapshotVersion {
-            models,
+            models: bundle,
             absorbed,
             catalogue: catalogue.revision,
         };
         let placements = config.placements.iter().map(|(name, placement)| {
-            let pipeline = pipeline(name, placement, &catalogue, bound.as_ref());
+            let pipeline = pipeline(config, name, placement, &catalogue, models.as_ref());
             let text = serde_json::to_string(&(placement, &config.event_types, config.history_events_max))
                 .expect("a configuration is valid JSON");
             let placement = Placement {
@@ -60,58 +98,66 @@ impl Snapshot {
             version,
             placements: placements.collect(),
             catalogue,
-            bound,
+            models,
         }
     }
 }
 
-fn recent(catalogue: &LiveCatalogue) -> RecentRetriever {
-    let added = catalogue.entries().enumerate();
-    let mut added: Vec<_> = added.filter_map(|(at, entry)| Some((at as u32, entry.added_at?))).collect();
-    added.sort_unstable_by_key(|(at, moment)| (std::cmp::Reverse(*moment), *at));
-    added.truncate(RECENT_MAX);
-    RecentRetriever::new("recent", added)
+fn retriever(bound: &Arc<Bound>, part: Option<usize>, name: &str) -> Arc<dyn Retriever> {
+    Arc::new(ModelRetriever {
+        name: name.to_owned(),
+        bound: bound.clone(),
+        part,
+    })
+}
+
+/// Every source that the models offer, most telling first.
+fn sources(models: &Models) -> Vec<Arc<dyn Retriever>> {
+    let parts = models.main.model.parts();
+    let mut sources: Vec<_> = (parts.iter().enumerate())
+        .map(|(at, part)| retriever(&models.main, Some(at), part.name()))
+        .collect();
+    if parts.is_empty() {
+        sources.push(retriever(&models.main, None, models.main.model.name()));
+    }
+    for bound in &models.fallbacks {
+        sources.push(retriever(bound, None, bound.model.name()));
+    }
+    sources.push(Arc::new(AnchorRetriever {
+        bound: models.main.clone(),
+    }));
+    sources
 }
 
 fn pipeline(
+    config: &Config,
     name: &str,
-    config: &PlacementConfig,
+    placement: &PlacementConfig,
     catalogue: &Arc<LiveCatalogue>,
-    bound: Option<&Arc<Bound>>,
+    models: Option<&Models>,
 ) -> Pipeline {
-    let mut retrievers: Vec<Arc<dyn Retriever>> = Vec::new();
-    let mut ladder: Vec<Arc<dyn Retriever>> = Vec::new();
-    let mut ranker: Arc<dyn Ranker> = Arc::new(SourceScoreRanker::default());
-    if let Some(bound) = bound {
-        ranker = Arc::new(ModelRanker { bound: bound.clone() });
-        let part = |part: usize, model: &str| -> Arc<dyn Retriever> {
-            Arc::new(ModelRetriever {
-                name: model.to_owned(),
-                bound: bound.clone(),
-                part: Some(part),
-            })
-        };
-        let names: Vec<&str> = bound.model.parts().iter().map(|model| model.name()).collect();
-        retrievers.extend(names.iter().enumerate().map(|(at, model)| part(at, model)));
-        if names.is_empty() {
-            retrievers.push(Arc::new(ModelRetriever {
-                name: bound.model.name().to_owned(),
-                bound: bound.clone(),
-                part: None,
-            }));
-        }
-        retrievers.push(Arc::new(AnchorRetriever { bound: bound.clone() }));
-        for rung in LADDER {
-            ladder.extend(names.iter().position(|model| *model == rung).map(|at| part(at, rung)));
-        }
+    let mut retrievers = models.map(sources).unwrap_or_default();
+    let ranker: Arc<dyn Ranker> = match models {
+        Some(models) => Arc::new(ModelRanker {
+            bound: models.main.clone(),
+        }),
+        None => Arc::new(SourceScoreRanker::default()),
+    };
+    let rungs = config.training.fallbacks.iter();
+    let ladder = rungs.filter_map(|rung| {
+        let (bound, part) = models?.named(rung)?;
+        Some(retriever(bound, part, rung))
+    });
+    let ladder: Vec<_> = ladder.collect();
+    retrievers.push(Arc::new(RecentRetriever::new(
+        "recent",
+        catalogue.recent.to_vec(),
+    )));
+    if !placement.sources.is_empty() {
+        retrievers.retain(|retriever| placement.sources.iter().any(|source| source == retriever.name()));
     }
-    retrievers.push(Arc::new(recent(catalogue)));
-    if !config.sources.is_empty() {
-        retrievers.retain(|retriever| config.sources.iter().any(|source| source == retriever.name()));
-    }
-    ladder.push(Arc::new(ListRetriever::new("catalogue", Arc::default())));
     let mut rules: Vec<Arc<dyn Rule>> = vec![Arc::new(HiddenRule::new(catalogue.hidden.clone()))];
-    if config.exclude_seen {
+    if placement.exclude_seen {
         rules.push(Arc::new(SeenRule));
     }
     rules.extend([
@@ -119,10 +165,13 @@ fn pipeline(
         Arc::new(OnlyRule),
         Arc::new(AnchorRule),
     ]);
-    let quota = config.source_quota;
+    let quota = placement.source_quota;
     Pipeline {
         placement: name.to_owned(),
-        sources: retrievers.into_iter().map(|retriever| Source { retriever, quota }).collect(),
+        sources: retrievers
+            .into_iter()
+            .map(|retriever| Source { retriever, quota })
+            .collect(),
         ranker,
         fallback_ranker: Arc::new(SourceScoreRanker::default()),
         rules,
@@ -131,9 +180,9 @@ fn pipeline(
         ladder,
         reasoner: Some(Arc::new(TitleReasoner {
             catalogue: catalogue.clone(),
-            bound: bound.cloned(),
+            bound: models.map(|models| models.main.clone()),
         })),
-        caps: config.record,
-        deadline_us: config.deadline_ms * 1000,
+        caps: placement.record,
+        deadline_us: placement.deadline_ms * 1000,
     }
 }

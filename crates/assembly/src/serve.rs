@@ -1,0 +1,524 @@
+//! Answers: slates, similar items, given items in order, and past decisions.
+
+use crate::catalogue::LiveCatalogue;
+use crate::intake::{attributes, id, moment};
+use crate::reasons::title_of;
+use crate::snapshot::Snapshot;
+use crate::wire::{
+    KeptDecision, Part, RankRequest, RecommendRequest, RecommendResponse, Recommended, SessionEvent,
+    SimilarRequest, SimilarResponse,
+};
+use crate::{Clock, Problem, Service, ServiceError};
+use domain::{
+    Contribution, ContributionSource, DecisionId, Event, EventType, ItemId, Query, RawAttribute, Retriever,
+    Rule, Sequence, Shown, StageError, Timestamp, UserId,
+};
+use engine::{DecideRequest, Decided, Pipeline, Source};
+use feedback::StoredDecision;
+use rerank::{Filter, FilterForm, FilterRule};
+use signals::UserView;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Most items of an answer.
+const N_MAX: usize = 1000;
+/// Most events of a session in a request.
+const SESSION_MAX: usize = 1000;
+/// Most items excluded, or given to choose from.
+const LIST_MAX: usize = 10_000;
+/// Type of an event of a session that does not say.
+const SESSION_TYPE: &str = "click";
+
+/// The service's clock as the engine asks for it.
+struct Elapsed<'a>(&'a dyn Clock);
+
+impl engine::Clock for Elapsed<'_> {
+    fn micros(&self) -> u64 {
+        self.0.micros()
+    }
+}
+
+/// Proposes exactly the items that the request gives.
+struct Given;
+
+impl Retriever for Given {
+    fn name(&self) -> &'static str {
+        "request"
+    }
+
+    fn retrieve(
+        &self,
+        query: &Query,
+        budget: usize,
+        allowed: &dyn Fn(u32) -> bool,
+    ) -> Result<Vec<(u32, f32)>, StageError> {
+        let given = query.only.iter().flatten().copied().filter(|item| allowed(*item));
+        Ok(given.take(budget).map(|item| (item, 0.0)).collect())
+    }
+}
+
+fn within(field: &str, n: usize, low: usize, high: usize) -> Result<usize, Problem> {
+    if (low..=high).contains(&n) {
+        Ok(n)
+    } else {
+        Err(Problem::new(field, n.to_string(), format!("{low} to {high}")))
+    }
+}
+
+fn raw_moment(value: &RawAttribute) -> Option<Timestamp> {
+    match value {
+        RawAttribute::Number(number) => signals::timestamp_from_number(*number).ok(),
+        RawAttribute::Text(text) => signals::parse_timestamp(text).ok(),
+        _ => None,
+    }
+}
+
+/// The filter of a request as a rule.
+fn filter_rule(
+    sent: Option<&serde_json::Value>,
+    catalogue: &Arc<LiveCatalogue>,
+) -> Result<Option<FilterRule>, Problem> {
+    let Some(sent) = sent else {
+        return Ok(None);
+    };
+    let form: FilterForm = serde_json::from_value(sent.clone()).map_err(|e| {
+        let expected = format!("a filter such as {{\"attribute\": \"genres\", \"any\": [\"Comedy\"]}}: {e}");
+        Problem::new("filter", sent.to_string(), expected)
+    })?;
+    let filter = Filter::check(&form, &catalogue.schema, &raw_moment)
+        .map_err(|e| Problem::new(e.field, e.got, e.expected))?;
+    Ok(Some(FilterRule::new(filter, catalogue.clone())))
+}
+
+impl Service {
+    fn known(&self, snapshot: &Snapshot, item: &str) -> Option<u32> {
+        let position = self.live.positions.get(item)?;
+        ((position as usize) < snapshot.catalogue.len()).then_some(position)
+    }
+
+    fn session(&self, sent: &[SessionEvent], now: Timestamp) -> Result<Vec<(Event, u32)>, Problem> {
+        within("session.length", sent.len(), 0, SESSION_MAX)?;
+        let mut events = Vec::with_capacity(sent.len());
+        for (at, sent) in sent.iter().enumerate() {
+            let inside = |problem: Problem| Problem {
+                field: format!("session[{at}].{}", problem.field),
+                ..problem
+            };
+            let event_type = sent.event_type.as_deref().unwrap_or(SESSION_TYPE);
+            if self.config.event_types.get(event_type).is_none() {
+                let known: Vec<_> = self.config.event_types.0.keys().map(String::as_str).collect();
+                return Err(inside(Problem::new(
+                    "event_type",
+                    event_type,
+                    format!("one of {}", known.join(", ")),
+                )));
+            }
+            if let Some(value) = sent.value.filter(|value| !value.is_finite()) {
+                return Err(inside(Problem::new(
+                    "value",
+                    value.to_string(),
+                    "a finite number",
+                )));
+            }
+            let timestamp = sent
+                .timestamp
+                .as_ref()
+                .map(|sent| moment("timestamp", sent))
+                .transpose();
+            let item_id = id(ItemId::new, &sent.item_id).map_err(inside)?;
+            // Something never heard of says nothing yet.
+            let Some(position) = self.live.positions.get(item_id.as_str()) else {
+                continue;
+            };
+            let event = Event {
+                event_id: None,
+                user_id: UserId::new("session").expect("the literal is an id"),
+                item_id,
+                event_type: id(EventType::new, event_type).map_err(inside)?,
+                timestamp: timestamp.map_err(inside)?.unwrap_or(now).min(now),
+                value: sent.value,
+                session_id: None,
+                decision_id: None,
+                context: domain::Attributes::new(),
+            };
+            events.push((event, position));
+        }
+        Ok(events)
+    }
+
+    /// What is known of a person now, and the number up to which: all of the person's events up to it
+    /// are in the view, and none after it.
+    fn view(&self, user: Option<&UserId>, session: &[(Event, u32)], now: Timestamp) -> (UserView, Sequence) {
+        let as_of = self.live.states.as_of();
+        let session = session.iter().map(|(event, item)| (event, *item));
+        let types = &self.config.event_types;
+        let view = match user {
+            Some(user) => self.live.states.history_with(user, session, now, types),
+            None => signals::session_view(session, now, types),
+        };
+        let sequence = as_of.max(view.sequence);
+        (view, sequence)
+    }
+
+    fn new_decision_id(&self, now: Timestamp) -> DecisionId {
+        let count = self.decision_counter.fetch_add(1, Ordering::Relaxed);
+        let tail = numeric::mix(count) as u32;
+        let text = format!("d{:011x}{:08x}{tail:08x}", now.0.max(0), count as u32);
+        DecisionId::new(text).expect("hexadecimal is a valid id")
+    }
+
+    fn positions_of(&self, snapshot: &Snapshot, ids: &[String]) -> Vec<u32> {
+        let mut positions: Vec<u32> = ids.iter().filter_map(|id| self.known(snapshot, id)).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions
+    }
+
+    fn given(&self, snapshot: &Snapshot, ids: &[String]) -> Result<Vec<u32>, Problem> {
+        within("candidates.length", ids.len(), 1, LIST_MAX)?;
+        for (at, id) in ids.iter().enumerate() {
+            if self.known(snapshot, id).is_none() {
+                let field = format!("candidates[{at}]");
+                return Err(Problem::new(
+                    field,
+                    id.as_str(),
+                    "the id of an item in the catalogue",
+                ));
+            }
+        }
+        Ok(self.positions_of(snapshot, ids))
+    }
+
+    /// Answers with a slate for a placement, and records the decision.
+    ///
+    /// # Errors
+    /// [`ServiceError::Input`] names the field at fault; [`ServiceError::NotFound`] an item that the
+    /// placement should be about but nobody knows.
+    pub fn recommend(&self, request: &RecommendRequest) -> Result<RecommendResponse, ServiceError> {
+        let snapshot = self.snapshot.load_full();
+        let Some(placement) = snapshot.placements.get(&request.placement) else {
+            let known: Vec<_> = snapshot.placements.keys().map(String::as_str).collect();
+            let expected = format!("one of {}", known.join(", "));
+            return Err(ServiceError::input(
+                "placement",
+                request.placement.as_str(),
+                expected,
+            ));
+        };
+        let now = self.clock.now();
+        let n =
+            within("n", request.n.unwrap_or(placement.config.n), 1, N_MAX).map_err(ServiceError::Input)?;
+        let query = self
+            .query(&snapshot, request, n, now)
+            .map_err(ServiceError::Input)?;
+        let (query, sequence) = query;
+        let query = match &request.item_id {
+            None => query,
+            Some(item) => Query {
+                anchor: Some(
+                    self.known(&snapshot, item)
+                        .ok_or_else(|| ServiceError::NotFound {
+                            what: "item",
+                            id: item.clone(),
+                        })?,
+                ),
+                ..query
+            },
+        };
+        let filter =
+            filter_rule(request.filter.as_ref(), &snapshot.catalogue).map_err(ServiceError::Input)?;
+        let user_id = request
+            .user_id
+            .as_deref()
+            .map(|text| id(UserId::new, text))
+            .transpose();
+        let user_id = user_id.map_err(ServiceError::Input)?;
+        let decision_id = self.new_decision_id(now);
+        let seed = request
+            .seed
+            .unwrap_or_else(|| numeric::hash_bytes(decision_id.as_str().as_bytes()));
+        let mut query = Query { seed, ..query };
+        if let Some(user) = &user_id
+            && let Some(stored) = self.stores.catalogue.user(user)?
+        {
+            query.user_attributes = stored
+                .attributes
+                .into_iter()
+                .chain(query.user_attributes)
+                .collect();
+        }
+        let only = query.only.as_ref().map(Vec::len);
+        let decide = DecideRequest {
+            decision_id,
+            user_id,
+            snapshot: snapshot.version,
+            sequence,
+            config_hash: placement.config_hash.clone(),
+            arms: Vec::new(),
+            explain: true,
+            rules: filter
+                .into_iter()
+                .map(|rule| Arc::new(rule) as Arc<dyn Rule>)
+                .collect(),
+            query,
+        };
+        let clock = Elapsed(&*self.clock);
+        let decided = match only {
+            None => engine::decide(&placement.pipeline, &*snapshot.catalogue, &decide, &clock),
+            Some(len) => engine::decide(
+                &of_given(&placement.pipeline, len),
+                &*snapshot.catalogue,
+                &decide,
+                &clock,
+            ),
+        };
+        Ok(self.answer(&snapshot, decided, request.explain))
+    }
+
+    /// The parts of a request that are about the person and the choice.
+    fn query(
+        &self,
+        snapshot: &Snapshot,
+        request: &RecommendRequest,
+        n: usize,
+        now: Timestamp,
+    ) -> Result<(Query, Sequence), Problem> {
+        attributes("attributes", &request.attributes)?;
+        attributes("context", &request.context)?;
+        within("exclude.length", request.exclude.len(), 0, LIST_MAX)?;
+        let session = self.session(&request.session, now)?;
+        let user = request
+            .user_id
+            .as_deref()
+            .map(|text| id(UserId::new, text))
+            .transpose()?;
+        let (view, sequence) = self.view(user.as_ref(), &session, now);
+        let only = request
+            .candidates
+            .as_ref()
+            .map(|ids| self.given(snapshot, ids))
+            .transpose()?;
+        let query = Query {
+            now,
+            history: view.history,
+            seen: view.seen,
+            user_attributes: request.attributes.clone(),
+            context: request.context.clone(),
+            anchor: None,
+            excluded: self.positions_of(snapshot, &request.exclude),
+            only,
+            n,
+            seed: 0,
+        };
+        Ok((query, sequence))
+    }
+
+    /// Records a decision and says it in the caller's words.
+    fn answer(&self, snapshot: &Snapshot, decided: Decided, explain: bool) -> RecommendResponse {
+        let decision = &decided.decision;
+        let items = decision
+            .shown
+            .iter()
+            .map(|shown| self.shown(snapshot, shown, explain));
+        let response = RecommendResponse {
+            decision_id: decision.decision_id.as_str().to_owned(),
+            items: items.collect(),
+            snapshot: decision.snapshot.to_string(),
+            sequence: decision.sequence.0,
+            arms: decision.arms.iter().cloned().collect(),
+            degraded: decision.degraded.clone(),
+            timings_us: decided.timings_us.iter().cloned().collect(),
+        };
+        let Decided { decision, timings_us } = decided;
+        if !self.decisions.record(StoredDecision { decision, timings_us }) {
+            tracing::warn!("a decision could not be recorded: the decision log is full or failing");
+        }
+        response
+    }
+
+    fn shown(&self, snapshot: &Snapshot, shown: &Shown, explain: bool) -> Recommended {
+        let catalogue = &snapshot.catalogue;
+        let entry = self
+            .known(snapshot, shown.item_id.as_str())
+            .and_then(|at| catalogue.get(at));
+        let parts = shown.explanation.as_ref().filter(|_| explain);
+        let parts = parts.map(|parts| {
+            parts
+                .contributions
+                .iter()
+                .map(|part| named(catalogue, part))
+                .collect()
+        });
+        Recommended {
+            item_id: shown.item_id.as_str().to_owned(),
+            rank: shown.rank,
+            score: shown.score,
+            propensity: shown.propensity,
+            sources: shown.sources.clone(),
+            reasons: shown.reasons.clone(),
+            explanation: parts,
+            attributes: entry
+                .and_then(|entry| entry.attributes.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Orders given items for someone, best first. Hidden items are left out; nothing else is, what
+    /// the person has seen included.
+    ///
+    /// # Errors
+    /// [`ServiceError::Input`] names the field at fault.
+    pub fn rank(&self, request: &RankRequest) -> Result<RecommendResponse, ServiceError> {
+        let snapshot = self.snapshot.load_full();
+        let name = request.placement.as_deref().unwrap_or("home");
+        let Some(placement) = snapshot.placements.get(name) else {
+            let known: Vec<_> = snapshot.placements.keys().map(String::as_str).collect();
+            return Err(ServiceError::input(
+                "placement",
+                name,
+                format!("one of {}", known.join(", ")),
+            ));
+        };
+        let now = self.clock.now();
+        let as_recommend = RecommendRequest {
+            placement: name.to_owned(),
+            user_id: request.user_id.clone(),
+            session: request.session.clone(),
+            candidates: Some(request.candidates.clone()),
+            ..RecommendRequest::default()
+        };
+        let (mut query, sequence) = self
+            .query(&snapshot, &as_recommend, 1, now)
+            .map_err(ServiceError::Input)?;
+        let len = query.only.as_ref().map_or(0, Vec::len);
+        let user_id = request
+            .user_id
+            .as_deref()
+            .map(|text| id(UserId::new, text))
+            .transpose();
+        let decision_id = self.new_decision_id(now);
+        query.n = len;
+        query.seen.clear();
+        query.seed = numeric::hash_bytes(decision_id.as_str().as_bytes());
+        let decide = DecideRequest {
+            decision_id,
+            user_id: user_id.map_err(ServiceError::Input)?,
+            snapshot: snapshot.version,
+            sequence,
+            config_hash: placement.config_hash.clone(),
+            arms: Vec::new(),
+            explain: true,
+            rules: Vec::new(),
+            query,
+        };
+        let pipeline = of_given(&placement.pipeline, len);
+        let decided = engine::decide(&pipeline, &*snapshot.catalogue, &decide, &Elapsed(&*self.clock));
+        Ok(self.answer(&snapshot, decided, request.explain))
+    }
+
+    /// Items like one item, hidden ones left out.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] for an item that nobody knows, [`ServiceError::Input`] for a model or a filter that
+    /// cannot be, [`ServiceError::Busy`] before the first training.
+    pub fn similar(&self, request: &SimilarRequest) -> Result<SimilarResponse, ServiceError> {
+        let snapshot = self.snapshot.load_full();
+        let n = within("n", request.n.unwrap_or(10), 1, N_MAX).map_err(ServiceError::Input)?;
+        let Some(item) = self.known(&snapshot, &request.item_id) else {
+            return Err(ServiceError::NotFound {
+                what: "item",
+                id: request.item_id.clone(),
+            });
+        };
+        let Some(models) = &snapshot.models else {
+            return Err(ServiceError::Busy("there are no models yet: train first".into()));
+        };
+        let (bound, part) = match &request.model {
+            None => (&models.main, None),
+            Some(name) => models.named(name).ok_or_else(|| {
+                let expected = format!("one of {}", models.names().join(", "));
+                ServiceError::input("model", name.as_str(), expected)
+            })?,
+        };
+        let catalogue = &snapshot.catalogue;
+        let filter = filter_rule(request.filter.as_ref(), catalogue).map_err(ServiceError::Input)?;
+        let nobody = Query::default();
+        let hidden = |item: u32| catalogue.hidden.get(item as usize).copied().unwrap_or(true);
+        let admits = |item: u32| {
+            let kept = filter.as_ref().map(|rule| rule.check(&nobody, item));
+            kept.is_none_or(|verdict| verdict == domain::Verdict::Keep)
+        };
+        let allowed = |item: u32| !hidden(item) && admits(item);
+        let found = bound.similar(part, item, n, &allowed);
+        let like = catalogue.get(item).map_or(request.item_id.as_str(), title_of);
+        let source = bound.part(part).map_or("", |model| model.name());
+        let items = found.into_iter().enumerate().filter_map(|(at, (item, score))| {
+            let entry = catalogue.get(item)?;
+            Some(Recommended {
+                item_id: entry.id.as_str().to_owned(),
+                rank: at as u32 + 1,
+                score,
+                propensity: 1.0,
+                sources: vec![source.to_owned()],
+                reasons: vec![format!("Like {like}")],
+                explanation: None,
+                attributes: entry.attributes.clone().unwrap_or_default(),
+            })
+        });
+        Ok(SimilarResponse {
+            items: items.collect(),
+            snapshot: snapshot.version.to_string(),
+        })
+    }
+
+    /// A past decision.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] if there is none of this id, or no longer.
+    pub fn decision(&self, decision_id: &str) -> Result<KeptDecision, ServiceError> {
+        let not_found = || ServiceError::NotFound {
+            what: "decision",
+            id: decision_id.to_owned(),
+        };
+        let id = DecisionId::new(decision_id).map_err(|_| not_found())?;
+        let path = self.dir.join("decisions");
+        let kept = self
+            .decisions
+            .get(&id)
+            .map_err(|e| ServiceError::io("reading", &path, e))?;
+        let StoredDecision { decision, timings_us } = kept.ok_or_else(not_found)?;
+        Ok(KeptDecision {
+            decision,
+            timings_us: timings_us.into_iter().collect::<BTreeMap<_, _>>(),
+        })
+    }
+}
+
+/// The pipeline with the items of the request in place of its sources.
+fn of_given(pipeline: &Pipeline, len: usize) -> Pipeline {
+    Pipeline {
+        sources: vec![Source {
+            retriever: Arc::new(Given),
+            quota: len.max(1),
+        }],
+        ..pipeline.clone()
+    }
+}
+
+fn named(catalogue: &LiveCatalogue, part: &Contribution) -> Part {
+    let (kind, of) = match &part.source {
+        ContributionSource::History { item } => {
+            let id = catalogue.get(*item).map_or("", |entry| entry.id.as_str());
+            ("history", id.to_owned())
+        }
+        ContributionSource::Feature { name } => ("feature", name.clone()),
+        ContributionSource::Base { name } => ("base", name.clone()),
+    };
+    Part {
+        model: part.model.clone(),
+        kind,
+        of,
+        value: part.value,
+    }
+}
