@@ -39,44 +39,115 @@ const CATEGORY_WORDS_MAX: usize = 4;
 /// lists of strings `Tags`; strings that all read as a moment with a date `Timestamp`; short strings that repeat
 /// (fewer distinct than half of the values, once there are ten) or flags `Category`; longer ones `Text`.
 pub fn infer_kind<'a>(values: impl IntoIterator<Item = &'a RawAttribute>) -> Option<AttributeKind> {
-    let (mut numbers, mut points, mut vectors, mut lists, mut texts, mut flags) =
-        (0usize, 0usize, 0usize, 0usize, 0usize, 0usize);
-    let (mut moments, mut short) = (0usize, 0usize);
-    let mut distinct = std::collections::BTreeSet::new();
+    let mut tally = KindTally::default();
     for value in values {
+        tally.add(value);
+    }
+    tally.kind()
+}
+
+/// What inference needs of the values of one attribute: they can come and go. Memory: 24 bytes per
+/// distinct string.
+#[derive(Debug, Clone, Default)]
+pub struct KindTally {
+    numbers: usize,
+    points: usize,
+    vectors: usize,
+    lists: usize,
+    texts: usize,
+    flags: usize,
+    moments: usize,
+    short: usize,
+    distinct: hashbrown::HashMap<u64, usize>,
+}
+
+/// What a string says of its attribute's kind.
+fn traits_of(text: &str) -> (bool, bool) {
+    let dated = text.contains('-') && text.parse::<f64>().is_err();
+    let moment = dated && crate::parse_timestamp(text).is_ok();
+    let short =
+        text.chars().count() <= CATEGORY_CHARS_MAX && text.split_whitespace().count() <= CATEGORY_WORDS_MAX;
+    (moment, short)
+}
+
+fn text_hash(text: &str) -> u64 {
+    let hash = blake3::hash(text.as_bytes());
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
+}
+
+impl KindTally {
+    /// Counts a value.
+    pub fn add(&mut self, value: &RawAttribute) {
         match value {
-            RawAttribute::Number(_) => numbers += 1,
-            RawAttribute::Geo { .. } => points += 1,
-            RawAttribute::Numbers(_) => vectors += 1,
-            RawAttribute::Texts(_) => lists += 1,
-            RawAttribute::Flag(_) => flags += 1,
+            RawAttribute::Number(_) => self.numbers += 1,
+            RawAttribute::Geo { .. } => self.points += 1,
+            RawAttribute::Numbers(_) => self.vectors += 1,
+            RawAttribute::Texts(_) => self.lists += 1,
+            RawAttribute::Flag(_) => self.flags += 1,
             RawAttribute::Text(text) => {
-                texts += 1;
-                let dated = text.contains('-') && text.parse::<f64>().is_err();
-                moments += usize::from(dated && crate::parse_timestamp(text).is_ok());
-                short += usize::from(
-                    text.chars().count() <= CATEGORY_CHARS_MAX
-                        && text.split_whitespace().count() <= CATEGORY_WORDS_MAX,
-                );
-                distinct.insert(text.as_str());
+                let (moment, short) = traits_of(text);
+                self.texts += 1;
+                self.moments += usize::from(moment);
+                self.short += usize::from(short);
+                *self.distinct.entry(text_hash(text)).or_default() += 1;
             }
         }
     }
-    let total = numbers + points + vectors + lists + texts + flags;
-    Some(match total {
-        0 => return None,
-        _ if numbers == total => AttributeKind::Number,
-        _ if points == total => AttributeKind::Geo,
-        _ if vectors == total => AttributeKind::Embedding,
-        _ if lists > 0 => AttributeKind::Tags,
-        _ if texts > 0 && moments == texts && texts == total => AttributeKind::Timestamp,
-        _ if flags == total => AttributeKind::Category,
-        _ if texts > 0 && short == texts && (texts < 10 || distinct.len() * 2 < texts) => {
-            AttributeKind::Category
+
+    /// Takes back a value that was counted.
+    pub fn remove(&mut self, value: &RawAttribute) {
+        let less = |count: &mut usize, by: bool| *count = count.saturating_sub(usize::from(by));
+        match value {
+            RawAttribute::Number(_) => less(&mut self.numbers, true),
+            RawAttribute::Geo { .. } => less(&mut self.points, true),
+            RawAttribute::Numbers(_) => less(&mut self.vectors, true),
+            RawAttribute::Texts(_) => less(&mut self.lists, true),
+            RawAttribute::Flag(_) => less(&mut self.flags, true),
+            RawAttribute::Text(text) => {
+                let (moment, short) = traits_of(text);
+                less(&mut self.texts, true);
+                less(&mut self.moments, moment);
+                less(&mut self.short, short);
+                let hash = text_hash(text);
+                if let Some(count) = self.distinct.get_mut(&hash) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.distinct.remove(&hash);
+                    }
+                }
+            }
         }
-        _ if texts > 0 => AttributeKind::Text,
-        _ => AttributeKind::Category,
-    })
+    }
+
+    /// Values counted.
+    pub fn len(&self) -> usize {
+        self.numbers + self.points + self.vectors + self.lists + self.texts + self.flags
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// As [`infer_kind`] of the values counted.
+    pub fn kind(&self) -> Option<AttributeKind> {
+        let total = self.len();
+        let texts = self.texts;
+        Some(match total {
+            0 => return None,
+            _ if self.numbers == total => AttributeKind::Number,
+            _ if self.points == total => AttributeKind::Geo,
+            _ if self.vectors == total => AttributeKind::Embedding,
+            _ if self.lists > 0 => AttributeKind::Tags,
+            _ if texts > 0 && self.moments == texts && texts == total => AttributeKind::Timestamp,
+            _ if self.flags == total => AttributeKind::Category,
+            _ if texts > 0 && self.short == texts && (texts < 10 || self.distinct.len() * 2 < texts) => {
+                AttributeKind::Category
+            }
+            _ if texts > 0 => AttributeKind::Text,
+            _ => AttributeKind::Category,
+        })
+    }
 }
 
 /// Reads a value as a kind. Lossless readings only: a single string is a list of one for `Tags`

@@ -9,7 +9,7 @@ mod keys;
 mod moments;
 mod state;
 
-pub use attributes::{TypedValue, infer_kind, typed};
+pub use attributes::{KindTally, TypedValue, infer_kind, typed};
 pub use event_types::{EventTypeConfig, EventTypeError, EventTypes, Role};
 pub use keys::{UNTIMED_WINDOW_MS, event_key, new_event};
 pub use moments::{MomentError, parse_timestamp, timestamp_from_number};
