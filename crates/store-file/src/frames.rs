@@ -1,7 +1,7 @@
 //! Segments of frames.
 //!
 //! A segment opens with 24 bytes: magic, version, the sequence before its first, CRC-32 of these. Then frames:
-//! marker (4 bytes, never UTF-8), payload length (4), CRC-32 of length and payload (4), payload. A payload is the
+//! marker (4 bytes, never UTF-8), payload length (4), CRC-32 of the payload (4), CRC-32 of these 12 bytes (4), payload. A payload is the
 //! sequence before it (8), the last sequence it covers (8), the count of events (4), the events. A frame is what one
 //! flush made durable: whole batches, all of them or none. A frame begins where the one before ended, so
 //! that a lost frame shows; erasure leaves a frame its range.
@@ -18,7 +18,9 @@ const MAGIC: &[u8; 8] = b"CNCGLOG\x1a";
 const VERSION: u32 = 1;
 pub(crate) const SEGMENT_HEADER: u64 = 24;
 const MARKER: [u8; 4] = [0xf7, 0xff, 0xfe, 0xc1];
-const FRAME_HEADER: usize = 12;
+const FRAME_HEADER: usize = 16;
+/// Disks write sectors of this size whole or not at all.
+const SECTOR: usize = 512;
 const PAYLOAD_HEADER: usize = 20;
 const CHUNK: usize = 256 * 1024;
 
@@ -66,18 +68,13 @@ pub(crate) fn finish(out: &mut [u8], start: usize, base: u64, last: u64, count: 
     let length = (frame.len() - FRAME_HEADER) as u32;
     frame[..4].copy_from_slice(&MARKER);
     frame[4..8].copy_from_slice(&length.to_le_bytes());
-    frame[12..20].copy_from_slice(&base.to_le_bytes());
-    frame[20..28].copy_from_slice(&last.to_le_bytes());
-    frame[28..32].copy_from_slice(&count.to_le_bytes());
-    let crc = checksum(&frame[4..8], &frame[FRAME_HEADER..]);
+    frame[16..24].copy_from_slice(&base.to_le_bytes());
+    frame[24..32].copy_from_slice(&last.to_le_bytes());
+    frame[32..36].copy_from_slice(&count.to_le_bytes());
+    let crc = crc32fast::hash(&frame[FRAME_HEADER..]);
     frame[8..12].copy_from_slice(&crc.to_le_bytes());
-}
-
-fn checksum(length: &[u8], payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(length);
-    hasher.update(payload);
-    hasher.finalize()
+    let crc = crc32fast::hash(&frame[..12]);
+    frame[12..16].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// A frame that passed its checksum.
@@ -225,7 +222,8 @@ impl FrameFault {
 }
 
 fn frame_length(header: &[u8; FRAME_HEADER], left: u64) -> Result<usize, &'static str> {
-    if header[..4] != MARKER {
+    let crc = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
+    if header[..4] != MARKER || crc32fast::hash(&header[..12]) != crc {
         return Err("no frame begins here");
     }
     let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
@@ -241,7 +239,8 @@ fn frame_length(header: &[u8; FRAME_HEADER], left: u64) -> Result<usize, &'stati
 fn parse(bytes: &[u8], offset: u64) -> Result<Frame<'_>, &'static str> {
     let mut cursor = Cursor(&bytes[8..]);
     let crc = u32::from_le_bytes(cursor.array()?);
-    if crc != checksum(&bytes[4..8], cursor.0) {
+    cursor.take(4)?;
+    if crc != crc32fast::hash(cursor.0) {
         return Err("the checksum of a frame does not hold");
     }
     Ok(Frame {
@@ -251,6 +250,33 @@ fn parse(bytes: &[u8], offset: u64) -> Result<Frame<'_>, &'static str> {
         count: u32::from_le_bytes(cursor.array()?),
         events: cursor.0,
     })
+}
+
+/// True if `tail`, which begins at `offset` where no good frame stands, can be what a write left that was cut off by
+/// a crash, and so was never acknowledged: a frame cut short, or one with sectors that were never
+/// written. Anything else was once whole.
+pub(crate) fn is_torn(tail: &[u8], offset: u64) -> bool {
+    let Some(header) = tail.first_chunk::<FRAME_HEADER>() else {
+        return true;
+    };
+    if find_frame(&tail[1..]).is_some() {
+        return false;
+    }
+    let whole = match frame_length(header, tail.len() as u64) {
+        Ok(length) => FRAME_HEADER + length,
+        Err(_) => {
+            let crc = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
+            let is_header = header[..4] == MARKER && crc32fast::hash(&header[..12]) == crc;
+            if is_header {
+                return true;
+            }
+            tail.len()
+        }
+    };
+    let first = (SECTOR as u64 - offset % SECTOR as u64) as usize % SECTOR;
+    let unwritten = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
+    let (head, rest) = tail[..whole].split_at(first.min(whole));
+    (!head.is_empty() && unwritten(head)) || rest.chunks(SECTOR).any(unwritten)
 }
 
 /// Place of a whole frame in `tail`, if there is one.

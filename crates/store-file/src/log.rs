@@ -100,12 +100,9 @@ pub(crate) enum Body {
 impl Segment {
     pub(crate) fn frames(&self) -> Option<Frames> {
         match &self.body {
-            Body::Log { file, end } => Some(Frames::new(
-                Arc::clone(file),
-                self.path.clone(),
-                self.base,
-                *end,
-            )),
+            Body::Log { file, end } => {
+                Some(Frames::new(Arc::clone(file), self.path.clone(), self.base, *end))
+            }
             Body::Sealed(_) => None,
         }
     }
@@ -185,8 +182,7 @@ impl FileEventLog {
                 }
                 Part::Sealed(mut reader) => {
                     for place in (0..reader.groups()?).rev() {
-                        let found =
-                            reader.group(place, (0, u64::MAX), Some(user.as_str()), &mut interner)?;
+                        let found = reader.group(place, (0, u64::MAX), Some(user.as_str()), &mut interner)?;
                         newest_first.extend(found.into_iter().rev());
                         if newest_first.len() >= n {
                             break;
@@ -234,7 +230,10 @@ fn of_user(
 ) -> Result<Vec<StoredEvent>, StoreError> {
     let mut found = Vec::new();
     let path = frames.path.clone();
-    while let Some(frame) = frames.next().map_err(|fault: FrameFault| fault.into_error(&path))? {
+    while let Some(frame) = frames
+        .next()
+        .map_err(|fault: FrameFault| fault.into_error(&path))?
+    {
         frame
             .for_each(&mut |sequence, view| {
                 if view.user_id == user.as_str() {

@@ -77,7 +77,11 @@ impl Note {
             return Err(damaged(path, 0, reason));
         }
         if note.base != base || note.last < base {
-            return Err(damaged(path, 0, "it is not that of the segment that its name says"));
+            return Err(damaged(
+                path,
+                0,
+                "it is not that of the segment that its name says",
+            ));
         }
         Ok(note)
     }
@@ -235,12 +239,8 @@ impl SealWriter {
         let mut place = 0;
         while let Some(mut column) = group.next_column()? {
             match place {
-                0 => column
-                    .typed::<Int64Type>()
-                    .write_batch(&sequences, None, None)?,
-                5 => column
-                    .typed::<Int64Type>()
-                    .write_batch(&timestamps, None, None)?,
+                0 => column.typed::<Int64Type>().write_batch(&sequences, None, None)?,
+                5 => column.typed::<Int64Type>().write_batch(&timestamps, None, None)?,
                 6 => column
                     .typed::<DoubleType>()
                     .write_batch(&values.0, Some(&values.1), None)?,
@@ -263,10 +263,7 @@ impl SealWriter {
     pub(crate) fn finish(mut self, generation: u64, base: u64, last: u64) -> Result<Note, StoreError> {
         self.flush()?;
         let (path, rows) = (self.path, self.rows);
-        let checked = self
-            .writer
-            .into_inner()
-            .map_err(parquet_io("writing", &path))?;
+        let checked = self.writer.into_inner().map_err(parquet_io("writing", &path))?;
         checked.file.sync_all().map_err(io("flushing", &path))?;
         Ok(Note {
             format: FORMAT,
@@ -317,9 +314,7 @@ impl SealedReader {
 
     fn reader(&mut self) -> Result<&SerializedFileReader<File>, StoreError> {
         if let Some(file) = self.file.take() {
-            let properties = ReaderProperties::builder()
-                .set_read_bloom_filter(true)
-                .build();
+            let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
             let options = ReadOptionsBuilder::new()
                 .with_reader_properties(properties)
                 .build();
@@ -346,10 +341,8 @@ impl SealedReader {
         interner: &mut Interner,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let range = self.range;
-        let decode = |reader: &SerializedFileReader<File>| -> Result<Vec<StoredEvent>, String> {
-            let group = reader
-                .get_row_group(place)
-                .map_err(|error| error.to_string())?;
+        let mut decode = |reader: &SerializedFileReader<File>| -> Result<Vec<StoredEvent>, String> {
+            let group = reader.get_row_group(place).map_err(|error| error.to_string())?;
             decode_group(&*group, range, (from, to), of_user, interner)
         };
         decode(self.reader()?).map_err(|error| self.damaged(error))
@@ -420,10 +413,7 @@ fn decode_group(
 }
 
 /// Values and definition levels of a column.
-fn read<T: DataType>(group: &dyn RowGroupReader, place: usize) -> Result<(Vec<T::T>, Vec<i16>), String>
-where
-    T: Typed,
-{
+fn read<T: Typed>(group: &dyn RowGroupReader, place: usize) -> Result<(Vec<T::T>, Vec<i16>), String> {
     let rows = group.metadata().num_rows().max(0) as usize;
     let text = |error: parquet::errors::ParquetError| error.to_string();
     let column = group.get_column_reader(place).map_err(text)?;
@@ -545,10 +535,7 @@ impl<'a> Rows<'a> {
         } else {
             None
         };
-        let timestamp = *columns
-            .timestamps
-            .get(self.row)
-            .ok_or("a column is too short")?;
+        let timestamp = *columns.timestamps.get(self.row).ok_or("a column is too short")?;
         let view = EventView {
             event_id: self.text(0)?,
             user_id: self.required(1)?,
