@@ -3,7 +3,7 @@
 use crate::service::{lock, models_dir};
 use crate::stores::{CATALOGUE_FILE, EVENTS_DIR};
 use crate::{CONFIG_FILE, Config, OpenReport, Service, ServiceError, Stores, bundle};
-use domain::{Catalogue, EventRead};
+use domain::Catalogue;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Read;

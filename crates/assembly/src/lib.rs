@@ -1,1 +1,37 @@
-//! The one place that knows every component: names, configuration, construction.
+//! The one place that knows every component: configuration, construction, and the running
+//! [`Service`] that ties log, catalogue, state, models and engine together.
+//!
+//! What this crate does not know: HTTP, terminals.
+//!
+//! Entry points: [`Service::open`], [`Service::ingest`], [`Service::recommend`], [`Service::train`].
+
+mod bound;
+mod bundle;
+mod care;
+mod catalogue;
+mod clock;
+mod config;
+mod error;
+mod inspect;
+mod intake;
+mod learn;
+mod live;
+mod reasons;
+mod serve;
+mod service;
+mod snapshot;
+mod stores;
+mod wire;
+
+pub use care::{Check, DoctorReport, doctor, restore};
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use config::{CONFIG_FILE, Config, ConfigError, PlacementConfig, ServerConfig, TrainingConfig};
+pub use error::{Actor, Problem, ServiceError};
+pub use learn::{TrainReport, TrainedModel};
+pub use service::{ErasureReport, OpenReport, Service};
+pub use stores::Stores;
+pub use wire::{
+    EventInput, EventReceipt, IngestReport, ItemInput, KeptDecision, Moment, Part, RankRequest,
+    RecommendRequest, RecommendResponse, Recommended, RowProblem, RowStatus, SessionEvent, SimilarRequest,
+    SimilarResponse, Status, UserInput, WriteReport,
+};

@@ -1,0 +1,7 @@
+//! The service on a real folder, with a clock that stands still.
+
+mod care;
+mod freshness;
+mod learning;
+mod requests;
+mod world;
