@@ -54,9 +54,9 @@ fn run_tidy(show_advice: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// The checkout that cargo runs this for; asked at run time, since several checkouts may share what they build.
 fn root() -> anyhow::Result<PathBuf> {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(Path::to_path_buf)
-        .context("xtask lies in the root of the repository")
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo run -p xtask`")?;
+    let root = Path::new(&manifest).parent().map(Path::to_path_buf);
+    root.context("xtask lies in the root of the repository")
 }
