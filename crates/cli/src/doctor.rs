@@ -27,11 +27,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         output::json(&json!({ "ok": report.ok(), "checks": checks }))?;
     } else {
         let rows = report.checks.iter().map(|c| {
-            vec![c.name.to_string(), if c.ok { "ok" } else { "WRONG" }.to_owned(), c.detail.clone()]
+            vec![
+                c.name.to_string(),
+                if c.ok { "ok" } else { "WRONG" }.to_owned(),
+                c.detail.clone(),
+            ]
         });
         output::table(&["check", "", "found"], rows.collect())?;
     }
     let wrong = report.checks.iter().filter(|c| !c.ok).count();
-    anyhow::ensure!(report.ok(), "{wrong} of {} checks failed in {}", report.checks.len(), dir.display());
+    anyhow::ensure!(
+        report.ok(),
+        "{wrong} of {} checks failed in {}",
+        report.checks.len(),
+        dir.display()
+    );
     Ok(())
 }

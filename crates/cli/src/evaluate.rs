@@ -1,6 +1,6 @@
 //! `concierge evaluate`: fits models on one part of the data and judges them by another.
 
-use crate::errors::InputError;
+use crate::failure::InputError;
 use crate::evaluate_models::{self, Chosen};
 use crate::evaluate_report as report;
 use crate::tables;
@@ -23,7 +23,7 @@ use std::time::Instant;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  concierge evaluate --train train.parquet --test test.parquet --k 10,20 --json result.json\n  \
     concierge evaluate --data ratings.csv --split temporal:0.8 --items movies.csv --models 'popular,als:{\"factors\":64}'")]
-pub(crate) struct EvaluateArgs {
+pub(crate) struct Args {
     /// Rows to learn from.
     #[arg(long, value_name = "FILE", requires = "test", required_unless_present = "data")]
     train: Option<PathBuf>,
@@ -110,7 +110,7 @@ pub(crate) struct Skipped {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: EvaluateArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let set = MetricSet::new(&args.k, false).map_err(|e| InputError(format!("--{e}")))?;
     let chosen = evaluate_models::chosen(&args.models, args.config.as_deref())?;
     let (protocol, negatives) = protocol(&args)?;
@@ -154,7 +154,7 @@ fn input(error: evaluate::EvaluateError) -> anyhow::Error {
     InputError(format!("{error}{hint}")).into()
 }
 
-fn prepared(args: &EvaluateArgs) -> anyhow::Result<Prepared> {
+fn prepared(args: &Args) -> anyhow::Result<Prepared> {
     let values = &["value", "rating"];
     let (train, test) = match (&args.data, &args.train, &args.test) {
         (Some(data), _, _) => {
@@ -204,7 +204,7 @@ fn check_values(least: f64, parts: [(&str, &Vec<Row>); 3]) -> anyhow::Result<()>
 }
 
 /// The protocol, and the mean number of negatives.
-fn protocol(args: &EvaluateArgs) -> anyhow::Result<(Protocol, Option<f64>)> {
+fn protocol(args: &Args) -> anyhow::Result<(Protocol, Option<f64>)> {
     match (&args.protocol, &args.negatives) {
         (ProtocolArg::Full, None) => Ok((Protocol::Full, None)),
         (ProtocolArg::Full, Some(_)) => {
@@ -264,7 +264,7 @@ fn measured(
     }))
 }
 
-fn data_json(args: &EvaluateArgs, prepared: &Prepared) -> anyhow::Result<serde_json::Value> {
+fn data_json(args: &Args, prepared: &Prepared) -> anyhow::Result<serde_json::Value> {
     let mut data = serde_json::to_value(&prepared.summary)?;
     let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     if let Some(data) = data.as_object_mut() {
@@ -290,7 +290,7 @@ fn data_json(args: &EvaluateArgs, prepared: &Prepared) -> anyhow::Result<serde_j
 }
 
 fn protocol_json(
-    args: &EvaluateArgs,
+    args: &Args,
     set: &MetricSet,
     threads: usize,
     negatives: Option<f64>,

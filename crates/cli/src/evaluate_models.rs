@@ -1,6 +1,6 @@
 //! Which models an evaluation is about.
 
-use crate::errors::InputError;
+use crate::failure::InputError;
 use models::Trainer;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -2,16 +2,21 @@
 //! 0 done, 1 the operator must look after something, 2 the input cannot be.
 
 use assembly::{Actor, ServiceError};
+use std::fmt;
 use std::process::ExitCode;
 
 /// An argument or a file that cannot be.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{field}: got {got}, expected {expected}")]
+#[derive(Debug, Clone)]
 pub(crate) struct BadInput {
     field: String,
     got: String,
     expected: String,
 }
+
+/// What was given is wrong, in words of its own: the message says which file, option or field, what
+/// was there and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InputError(pub(crate) String);
 
 /// An error about the caller's input: which field, what was there, what was expected.
 pub(crate) fn bad_input(
@@ -19,13 +24,35 @@ pub(crate) fn bad_input(
     got: impl Into<String>,
     expected: impl Into<String>,
 ) -> anyhow::Error {
-    BadInput { field: field.into(), got: got.into(), expected: expected.into() }.into()
+    BadInput {
+        field: field.into(),
+        got: got.into(),
+        expected: expected.into(),
+    }
+    .into()
 }
+
+impl fmt::Display for BadInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BadInput { field, got, expected } = self;
+        write!(f, "{field}: got {got}, expected {expected}")
+    }
+}
+
+impl std::error::Error for BadInput {}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InputError {}
 
 /// Who must act on an error.
 fn actor(error: &anyhow::Error) -> Actor {
     for cause in error.chain() {
-        if cause.is::<BadInput>() || cause.is::<crate::errors::InputError>() {
+        if cause.is::<BadInput>() || cause.is::<InputError>() {
             return Actor::Caller;
         }
         if let Some(service) = cause.downcast_ref::<ServiceError>() {

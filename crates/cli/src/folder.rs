@@ -22,7 +22,12 @@ pub(crate) fn open_or_create(dir: &Path) -> anyhow::Result<(Arc<Service>, OpenRe
     for warning in &report.warnings {
         tracing::warn!(folder = %dir.display(), "{warning}");
     }
-    tracing::debug!(events = report.events, items = report.items, seconds = report.seconds, "opened");
+    tracing::debug!(
+        events = report.events,
+        items = report.items,
+        seconds = report.seconds,
+        "opened"
+    );
     Ok((service, report))
 }
 
@@ -43,18 +48,14 @@ pub(crate) fn check(dir: &Path) -> anyhow::Result<&Path> {
     if dir.join(CONFIG_FILE).is_file() {
         return Ok(dir);
     }
-    let got = if dir.exists() { "a path without" } else { "no folder, so no" };
+    let got = if dir.exists() {
+        "a path without"
+    } else {
+        "no folder, so no"
+    };
     Err(bad_input(
         "--data",
         format!("{} ({got} {CONFIG_FILE})", dir.display()),
         "a data folder; `concierge init --data DIR` makes one",
     ))
-}
-
-/// True if there is nothing at the path, or an empty folder.
-pub(crate) fn is_empty(dir: &Path) -> bool {
-    match std::fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    }
 }

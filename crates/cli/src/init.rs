@@ -39,6 +39,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         return output::json(&json!({ "config": path }));
     }
-    output::line(format!("wrote {}: every setting with its default and what it does", path.display()))?;
-    output::line(format!("next: concierge import --data {} --items products.csv --events clicks.csv", dir.display()))
+    output::line(format!(
+        "wrote {}: every setting with its default and what it does",
+        path.display()
+    ))?;
+    output::line(format!(
+        "next: concierge import --data {} --items products.csv --events clicks.csv",
+        dir.display()
+    ))
 }

@@ -1,2 +1,78 @@
-//! The concierge binary.
-fn main() {}
+//! The concierge binary: arguments in, tables or JSON out. Results go to standard output, the
+//! program's own log and progress bars to standard error.
+//!
+//! What this crate does not know: how anything is computed or stored; it asks `assembly`, `server`,
+//! `import` and `evaluate`.
+
+mod backup;
+mod doctor;
+mod erase;
+mod failure;
+mod folder;
+mod init;
+mod logging;
+mod output;
+mod progress;
+mod recommend;
+mod schema;
+mod similar;
+mod status;
+mod train;
+
+use clap::{Parser, Subcommand};
+use logging::LogFormat;
+use std::process::ExitCode;
+
+/// Decides what to show: items, users and events go in, slates come out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "concierge",
+    version,
+    after_help = "Exit codes: 0 done, 1 the machine or the data folder needs attention, 2 the input cannot be.\n\
+                  CONCIERGE_LOG says what is logged to standard error, such as `info` or `server=debug,warn`.\n\n\
+                  Example:\n  concierge init --data shop && concierge status --data shop"
+)]
+struct Cli {
+    /// How log lines look
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human, value_name = "FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Train(train::Args),
+    Recommend(recommend::Args),
+    Similar(similar::Args),
+    Schema(schema::Args),
+    Status(status::Args),
+    Doctor(doctor::Args),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    Erase(erase::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match logging::start(cli.log_format, "warn").and_then(|()| run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Recommend(args) => recommend::run(&args),
+        Command::Similar(args) => similar::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Erase(args) => erase::run(&args),
+    }
+}

@@ -1,6 +1,6 @@
 //! `concierge metrics`: ranking metrics of lists that were made elsewhere.
 
-use crate::errors::InputError;
+use crate::failure::InputError;
 use crate::tables;
 use anyhow::Context;
 use comfy_table::{Table, presets};
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  concierge metrics --relevance relevance.parquet \
     --recommendations recommendations.parquet --train train.parquet --catalog-items 800 --k 5,10,20 --json")]
-pub(crate) struct MetricsArgs {
+pub(crate) struct Args {
     /// Relevant items: user_id, item_id and, if graded, gain (or rating, value); without it each row counts 1.
     #[arg(long, value_name = "FILE")]
     relevance: PathBuf,
@@ -41,7 +41,7 @@ pub(crate) struct MetricsArgs {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: MetricsArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let set = MetricSet::new(&args.k, args.variants).map_err(|e| InputError(format!("--{e}")))?;
     let found = measured(&args, &set)?;
     if args.json {
@@ -59,7 +59,7 @@ pub(crate) fn run(args: MetricsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measured(args: &MetricsArgs, set: &MetricSet) -> anyhow::Result<ListMetrics> {
+fn measured(args: &Args, set: &MetricSet) -> anyhow::Result<ListMetrics> {
     if args.catalog_items == Some(0) {
         return Err(InputError("--catalog-items: got 0, expected at least 1".to_owned()).into());
     }
@@ -93,8 +93,8 @@ mod tests {
         (ours - theirs).abs() <= 1e-6 * theirs.abs().max(1e-3)
     }
 
-    fn args(folder: &Path) -> MetricsArgs {
-        MetricsArgs {
+    fn args(folder: &Path) -> Args {
+        Args {
             relevance: folder.join("relevance.parquet"),
             recommendations: folder.join("recommendations.parquet"),
             train: Some(folder.join("train.parquet")),

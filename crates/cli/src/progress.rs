@@ -3,15 +3,6 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
-/// A bar for a known amount of bytes or rows; `unit` is `bytes` or a plural such as `events`.
-pub(crate) fn bar(total: u64, unit: &str) -> ProgressBar {
-    let template = match unit {
-        "bytes" => "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {msg}".to_owned(),
-        _ => format!("{{bar:30}} {{human_pos}}/{{human_len}} {unit} {{per_sec}} ETA {{eta}} {{msg}}"),
-    };
-    style(ProgressBar::new(total), &template)
-}
-
 /// A spinner for work of unknown length.
 pub(crate) fn spinner(message: impl Into<String>) -> ProgressBar {
     let spinner = style(ProgressBar::new_spinner(), "{spinner} {msg} ({elapsed})");

@@ -111,7 +111,11 @@ pub(crate) fn slate(service: &Service, items: &[Recommended]) -> anyhow::Result<
         let Some(parts) = &item.explanation else { continue };
         output::line(format!("{} {:.4} =", title(service, &item.item_id), item.score))?;
         for part in parts {
-            let of = if part.kind == "history" { title(service, &part.of) } else { part.of.clone() };
+            let of = if part.kind == "history" {
+                title(service, &part.of)
+            } else {
+                part.of.clone()
+            };
             output::line(format!("  {:+.4}  {} {} {of}", part.value, part.model, part.kind))?;
         }
     }
@@ -120,5 +124,7 @@ pub(crate) fn slate(service: &Service, items: &[Recommended]) -> anyhow::Result<
 
 /// What a person calls an item.
 pub(crate) fn title(service: &Service, id: &str) -> String {
-    service.item(id).map_or_else(|_| id.to_owned(), |item| service.title(&item))
+    service
+        .item(id)
+        .map_or_else(|_| id.to_owned(), |item| service.title(&item))
 }

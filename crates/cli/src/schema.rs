@@ -25,7 +25,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let changes = args.set.iter().map(|text| parse(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let changes = args
+        .set
+        .iter()
+        .map(|text| parse(text))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let service = args.folder.open()?;
     for (of, attribute, kind) in changes {
         service.fix_kind(of, &attribute, kind)?;
@@ -96,10 +100,19 @@ mod tests {
     #[test]
     fn settings_are_read_or_refused() {
         let (of, name, kind) = parse("items.year=number").unwrap();
-        assert_eq!((of, name.as_str(), kind), (EntityKind::Item, "year", Some(AttributeKind::Number)));
+        assert_eq!(
+            (of, name.as_str(), kind),
+            (EntityKind::Item, "year", Some(AttributeKind::Number))
+        );
         let (of, name, kind) = parse("users.home.city=inferred").unwrap();
         assert_eq!((of, name.as_str(), kind), (EntityKind::User, "home.city", None));
-        for text in ["year=number", "items.year", "things.year=number", "items.=text", "items.year=colour"] {
+        for text in [
+            "year=number",
+            "items.year",
+            "things.year=number",
+            "items.=text",
+            "items.year=colour",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

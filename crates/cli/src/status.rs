@@ -27,7 +27,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .map_or_else(|| "never".to_owned(), |moment| moment.to_string());
     let mut rows = vec![
         row("events", count(status.events)),
-        row("items", format!("{} ({} hidden)", count(status.items), count(status.hidden_items))),
+        row(
+            "items",
+            format!("{} ({} hidden)", count(status.items), count(status.hidden_items)),
+        ),
         row("users", count(status.users)),
         row("last event", status.sequence.to_string()),
         row("absorbed by the models", status.absorbed_sequence.to_string()),
@@ -40,7 +43,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         rows.push(row("model", format!("{name}, {} bytes", count(*bytes))));
     }
     for (name, events) in &status.unknown_event_types {
-        rows.push(row("unknown event type", format!("{name}: {} events count for nothing", count(*events))));
+        rows.push(row(
+            "unknown event type",
+            format!("{name}: {} events count for nothing", count(*events)),
+        ));
     }
     for warning in &status.warnings {
         rows.push(row("warning", warning.clone()));

@@ -24,7 +24,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return output::json(&as_json(&report));
     }
     let rows = report.models.iter().map(|m| {
-        vec![m.name.clone(), format!("{:.2}", m.seconds), output::count(m.bytes)]
+        vec![
+            m.name.clone(),
+            format!("{:.2}", m.seconds),
+            output::count(m.bytes),
+        ]
     });
     output::table(&["model", "seconds", "bytes"], rows.collect())?;
     output::line(format!(
