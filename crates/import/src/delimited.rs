@@ -1,0 +1,171 @@
+//! Fields between delimiters, quoted where needed (RFC 4180).
+
+use crate::guess;
+use crate::text::Reading;
+use crate::{BadRow, Batch, Cell, Consumed, ImportError, Row, RowSource, TextOptions};
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Longest row read: a quote that is never closed would otherwise take in the rest of the file.
+const ROW_MAX: u64 = 16 << 20;
+
+/// Refuses to go on reading while one row takes more than [`ROW_MAX`] bytes.
+struct Guard {
+    inner: Box<dyn Read + Send>,
+    left: Arc<AtomicU64>,
+}
+
+impl Read for Guard {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        let left = self.left.load(Ordering::Relaxed);
+        if (n as u64) > left {
+            let reason =
+                format!("a row is longer than {ROW_MAX} bytes: is there a quote that is never closed?");
+            return Err(std::io::Error::other(reason));
+        }
+        self.left.store(left - n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+pub(crate) struct Delimited {
+    reader: csv::Reader<Guard>,
+    left: Arc<AtomicU64>,
+    reading: Reading,
+    columns: Vec<String>,
+    delimiter: u8,
+    has_header: bool,
+    record: csv::ByteRecord,
+}
+
+impl Delimited {
+    /// `head` is what the input begins with, all of it if `whole`.
+    pub(crate) fn open(
+        input: Box<dyn Read + Send>,
+        reading: Reading,
+        head: &[u8],
+        whole: bool,
+        options: &TextOptions,
+    ) -> Result<Delimited, ImportError> {
+        let delimiter = options.delimiter.unwrap_or_else(|| guess::delimiter(head, whole));
+        let first = guess::rows(head, whole, delimiter);
+        let has_header = options.header.unwrap_or_else(|| guess::has_header(&first));
+        let left = Arc::new(AtomicU64::new(ROW_MAX));
+        let guard = Guard {
+            inner: input,
+            left: left.clone(),
+        };
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(false)
+            .flexible(true)
+            .buffer_capacity(1 << 18)
+            .from_reader(guard);
+        let mut record = csv::ByteRecord::new();
+        let mut columns: Vec<String> = Vec::new();
+        if has_header {
+            let read = reader.read_byte_record(&mut record);
+            read.map_err(|e| reading.unreadable(e))?;
+            columns.extend(
+                record
+                    .iter()
+                    .map(|name| String::from_utf8_lossy(name).trim().to_owned()),
+            );
+        } else {
+            let width = first.first().map_or(0, Vec::len);
+            columns.extend((1..=width).map(|place| format!("column{place}")));
+        }
+        check_names(&reading, &columns)?;
+        Ok(Delimited {
+            reader,
+            left,
+            reading,
+            columns,
+            delimiter,
+            has_header,
+            record,
+        })
+    }
+
+    fn row(&self) -> Result<Vec<Cell>, BadRow> {
+        if self.record.len() != self.columns.len() {
+            let got = format!("{} fields", self.record.len());
+            return Err(BadRow::new("row", got, format!("{} fields", self.columns.len())));
+        }
+        let mut cells = Vec::with_capacity(self.columns.len());
+        for (name, field) in self.columns.iter().zip(&self.record) {
+            let text = std::str::from_utf8(field).map_err(|_| {
+                BadRow::new(
+                    name.as_str(),
+                    String::from_utf8_lossy(field).into_owned(),
+                    "UTF-8 text",
+                )
+            })?;
+            cells.push(if text.is_empty() {
+                Cell::Null
+            } else {
+                Cell::Text(text.into())
+            });
+        }
+        Ok(cells)
+    }
+}
+
+fn check_names(reading: &Reading, columns: &[String]) -> Result<(), ImportError> {
+    for (place, name) in columns.iter().enumerate() {
+        if columns[..place].contains(name) {
+            return Err(reading.unreadable(format!(
+                "two columns are named {name:?}; expected a name for each"
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl RowSource for Delimited {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn describe(&self) -> String {
+        let delimiter = match self.delimiter {
+            b',' => "commas".to_owned(),
+            b'\t' => "tabs".to_owned(),
+            b';' => "semicolons".to_owned(),
+            other => format!("{:?}", char::from(other)),
+        };
+        let header = if self.has_header {
+            "with a header"
+        } else {
+            "without a header"
+        };
+        format!("text delimited by {delimiter}, {header}{}", self.reading.packed())
+    }
+
+    fn next_batch(&mut self, max: usize) -> Result<Option<Batch>, ImportError> {
+        let mut batch = Batch::new(self.columns.len());
+        while batch.rows.len() < max {
+            self.left.store(ROW_MAX, Ordering::Relaxed);
+            match self.reader.read_byte_record(&mut self.record) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => return Err(self.reading.unreadable(e)),
+            }
+            let line = self.record.position().map_or(0, csv::Position::line);
+            match self.row() {
+                Ok(cells) => {
+                    batch.cells.extend(cells);
+                    batch.rows.push(Row { line, bad: None });
+                }
+                Err(bad) => batch.push_bad(line, bad),
+            }
+        }
+        Ok((!batch.rows.is_empty()).then_some(batch))
+    }
+
+    fn consumed(&self) -> Consumed {
+        self.reading.consumed()
+    }
+}

@@ -1,0 +1,570 @@
+//! What each column will become.
+
+use crate::{Batch, Cell, ImportError, RowSource};
+use serde::Serialize;
+use std::fmt;
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// What happened.
+    Events,
+    /// What can be shown.
+    Items,
+    /// What is known of people.
+    Users,
+}
+
+/// What the caller says of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// What it holds.
+    pub kind: Kind,
+    /// Field and column, on top of what is found out. The column may be `-` for none.
+    pub map: Vec<(String, String)>,
+    /// Type of events that do not say theirs; by default `rating` if there is a value, else `click`.
+    pub event_type: Option<String>,
+    /// Separates the labels of a list in one field.
+    pub list_separator: char,
+    /// Share of bad rows above which the import fails, 0 to 1.
+    pub max_bad_share: f64,
+    /// Moment that events without one are given, milliseconds; events need one if absent.
+    pub untimed_at: Option<i64>,
+}
+
+impl Options {
+    /// The usual for this kind.
+    pub fn new(kind: Kind) -> Options {
+        Options {
+            kind,
+            map: Vec::new(),
+            event_type: None,
+            list_separator: '|',
+            max_bad_share: 0.01,
+            untimed_at: None,
+        }
+    }
+}
+
+/// What a column becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// Id of the event.
+    EventId,
+    /// Who.
+    UserId,
+    /// What.
+    ItemId,
+    /// Which kind of act.
+    EventType,
+    /// When.
+    Timestamp,
+    /// How much.
+    Value,
+    /// Run of activity.
+    SessionId,
+    /// Decision answered to.
+    DecisionId,
+    /// Named circumstances of an event.
+    Context,
+    /// Named attributes.
+    Attributes,
+    /// Whether an item is hidden.
+    Hidden,
+    /// When an item entered the catalogue.
+    AddedAt,
+    /// An attribute: text.
+    Text,
+    /// An attribute: numbers.
+    Number,
+    /// An attribute: true or false.
+    Flag,
+    /// An attribute: labels with a separator between.
+    List,
+    /// Left out.
+    Ignored,
+}
+
+/// Fields with the names that they go by, the first being our own.
+const EVENT_FIELDS: &[(Field, &[&str])] = &[
+    (Field::EventId, &["event_id", "eventid", "uuid"]),
+    (
+        Field::UserId,
+        &[
+            "user_id",
+            "userid",
+            "user",
+            "uid",
+            "visitorid",
+            "visitor_id",
+            "customer_id",
+            "customerid",
+            "reviewerid",
+        ],
+    ),
+    (
+        Field::ItemId,
+        &[
+            "item_id",
+            "itemid",
+            "item",
+            "iid",
+            "movieid",
+            "movie_id",
+            "product_id",
+            "productid",
+            "asin",
+            "parent_asin",
+            "sku",
+            "article_id",
+            "track_id",
+            "book_id",
+            "business_id",
+        ],
+    ),
+    (
+        Field::EventType,
+        &[
+            "event_type",
+            "eventtype",
+            "event",
+            "action",
+            "behavior",
+            "behaviour",
+            "type",
+        ],
+    ),
+    (
+        Field::Timestamp,
+        &[
+            "timestamp",
+            "ts",
+            "time",
+            "datetime",
+            "date",
+            "event_time",
+            "unixreviewtime",
+            "created_at",
+        ],
+    ),
+    (
+        Field::Value,
+        &[
+            "value", "rating", "stars", "score", "overall", "weight", "count", "dwell",
+        ],
+    ),
+    (Field::SessionId, &["session_id", "sessionid", "session"]),
+    (Field::DecisionId, &["decision_id"]),
+    (Field::Context, &["context"]),
+];
+const ITEM_FIELDS: &[(Field, &[&str])] = &[
+    (
+        Field::ItemId,
+        &[
+            "item_id",
+            "itemid",
+            "item",
+            "iid",
+            "movieid",
+            "movie_id",
+            "product_id",
+            "productid",
+            "asin",
+            "parent_asin",
+            "sku",
+            "article_id",
+            "track_id",
+            "book_id",
+            "business_id",
+            "id",
+        ],
+    ),
+    (Field::Attributes, &["attributes"]),
+    (Field::Hidden, &["hidden"]),
+    (Field::AddedAt, &["added_at"]),
+];
+const USER_FIELDS: &[(Field, &[&str])] = &[
+    (
+        Field::UserId,
+        &[
+            "user_id",
+            "userid",
+            "user",
+            "uid",
+            "visitorid",
+            "customer_id",
+            "customerid",
+            "reviewerid",
+            "id",
+        ],
+    ),
+    (Field::Attributes, &["attributes"]),
+];
+
+fn fields(kind: Kind) -> &'static [(Field, &'static [&'static str])] {
+    match kind {
+        Kind::Events => EVENT_FIELDS,
+        Kind::Items => ITEM_FIELDS,
+        Kind::Users => USER_FIELDS,
+    }
+}
+
+/// Lower case, with spaces, dashes and dots as underscores.
+fn plain(name: &str) -> String {
+    let lower = name.trim().to_lowercase();
+    lower
+        .chars()
+        .map(|c| if matches!(c, ' ' | '-' | '.') { '_' } else { c })
+        .collect()
+}
+
+/// True for a name that some kind of file uses for a field.
+pub(crate) fn names_something(name: &str) -> bool {
+    let name = plain(name);
+    let tables = [EVENT_FIELDS, ITEM_FIELDS, USER_FIELDS];
+    tables
+        .iter()
+        .any(|table| table.iter().any(|(_, names)| names.contains(&name.as_str())))
+}
+
+/// In what a number counts since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeUnit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+    /// RFC 3339, a date, or the format's own type.
+    Written,
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Column {
+    /// Its name in the file.
+    pub name: String,
+    /// What it becomes.
+    pub field: Field,
+    /// Values of the first rows.
+    pub examples: Vec<String>,
+}
+
+/// What will be done with a file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// The file.
+    pub name: String,
+    /// What it holds.
+    pub kind: Kind,
+    /// What was found out about its format.
+    pub format: String,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// How moments are written, if there are any.
+    pub time_unit: Option<TimeUnit>,
+    /// Type of events that do not say theirs.
+    pub event_type: Option<String>,
+    /// Separates labels.
+    pub list_separator: char,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    #[serde(skip)]
+    pub(crate) max_bad_share: f64,
+    #[serde(skip)]
+    pub(crate) untimed_at: Option<i64>,
+}
+
+/// Rows looked at before anything is stored.
+const SAMPLE_ROWS: usize = 20_000;
+/// Rows by which columns are judged.
+const JUDGED_ROWS: usize = 2000;
+
+/// Looks at the first rows of a source and says what each column will become. The rows read come
+/// back as the first batches of the import.
+///
+/// # Errors
+/// No rows, a column that must be there and is not, or an option that does not fit.
+pub fn plan(
+    source: &mut dyn RowSource,
+    name: &str,
+    options: &Options,
+) -> Result<(Plan, Vec<Batch>), ImportError> {
+    check_options(options)?;
+    let mut first = Vec::new();
+    let mut rows = 0;
+    while rows < SAMPLE_ROWS {
+        let Some(batch) = source.next_batch(SAMPLE_ROWS.min(4096))? else {
+            break;
+        };
+        rows += batch.rows.len();
+        first.push(batch);
+    }
+    if rows == 0 {
+        let hint = if source.columns().is_empty() {
+            ""
+        } else {
+            ": there is a header and nothing below it"
+        };
+        return Err(ImportError::Empty {
+            name: name.to_owned(),
+            hint: hint.to_owned(),
+        });
+    }
+    let columns = source.columns().to_vec();
+    first.iter_mut().for_each(|batch| batch.widen(columns.len()));
+    let given = assign(name, &columns, options)?;
+    let judged = given.iter().enumerate().map(|(place, field)| {
+        let cells = cells_of(&first, place);
+        Column {
+            name: columns[place].clone(),
+            field: field.unwrap_or_else(|| judge(options, &cells)),
+            examples: cells
+                .iter()
+                .filter(|c| ***c != Cell::Null)
+                .take(3)
+                .map(|c| c.shown())
+                .collect(),
+        }
+    });
+    let columns: Vec<Column> = judged.collect();
+    let place_of = |field: Field| columns.iter().position(|column| column.field == field);
+    let time_unit = place_of(Field::Timestamp)
+        .or(place_of(Field::AddedAt))
+        .map(|place| unit(&cells_of(&first, place)));
+    let event_type = (options.kind == Kind::Events).then(|| {
+        let default = if place_of(Field::Value).is_some() {
+            "rating"
+        } else {
+            "click"
+        };
+        options.event_type.clone().unwrap_or_else(|| default.to_owned())
+    });
+    let plan = Plan {
+        name: name.to_owned(),
+        kind: options.kind,
+        format: source.describe(),
+        notes: notes(options, &columns, event_type.as_deref()),
+        columns,
+        time_unit,
+        event_type,
+        list_separator: options.list_separator,
+        max_bad_share: options.max_bad_share,
+        untimed_at: options.untimed_at,
+    };
+    Ok((plan, first))
+}
+
+fn check_options(options: &Options) -> Result<(), ImportError> {
+    if !(0.0..=1.0).contains(&options.max_bad_share) {
+        return Err(ImportError::Option {
+            option: "max-bad-share",
+            got: options.max_bad_share.to_string(),
+            expected: "a share from 0 to 1".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Fields by column, as told and as known names have it; `None` where that says nothing.
+fn assign(name: &str, columns: &[String], options: &Options) -> Result<Vec<Option<Field>>, ImportError> {
+    let table = fields(options.kind);
+    let mut given: Vec<Option<Field>> = vec![None; columns.len()];
+    let mut told: Vec<Field> = Vec::new();
+    for (field, column) in &options.map {
+        let Some((known, _)) = table.iter().find(|(_, names)| names[0] == plain(field)) else {
+            let names: Vec<&str> = table.iter().map(|(_, names)| names[0]).collect();
+            return Err(ImportError::Option {
+                option: "map",
+                got: format!("the field {field:?}"),
+                expected: format!("one of {}", names.join(", ")),
+            });
+        };
+        told.push(*known);
+        if column == "-" {
+            continue;
+        }
+        let place = columns
+            .iter()
+            .position(|there| there == column)
+            .ok_or_else(|| ImportError::Option {
+                option: "map",
+                got: format!("the column {column:?}"),
+                expected: format!("one of {}", columns.join(", ")),
+            })?;
+        given[place] = Some(*known);
+    }
+    for (field, names) in table.iter().filter(|(field, _)| !told.contains(field)) {
+        let named = |known: &&str| columns.iter().position(|there| plain(there) == **known);
+        if let Some(place) = names
+            .iter()
+            .filter_map(named)
+            .find(|place| given[*place].is_none())
+        {
+            given[place] = Some(*field);
+        }
+    }
+    let mut needed = match options.kind {
+        Kind::Events => vec![Field::UserId, Field::ItemId],
+        Kind::Items => vec![Field::ItemId],
+        Kind::Users => vec![Field::UserId],
+    };
+    if options.kind == Kind::Events && options.untimed_at.is_none() {
+        needed.push(Field::Timestamp);
+    }
+    for field in needed {
+        if !given.contains(&Some(field)) {
+            let names = table
+                .iter()
+                .find(|(known, _)| *known == field)
+                .map_or("", |(_, names)| names[0]);
+            return Err(ImportError::NoColumn {
+                name: name.to_owned(),
+                field: names,
+                columns: columns.join(", "),
+            });
+        }
+    }
+    if options.kind == Kind::Events {
+        given
+            .iter_mut()
+            .for_each(|field| *field = field.or(Some(Field::Ignored)));
+    }
+    Ok(given)
+}
+
+fn cells_of(batches: &[Batch], place: usize) -> Vec<&Cell> {
+    let rows = batches
+        .iter()
+        .flat_map(|batch| (0..batch.rows.len()).map(move |row| (batch, row)));
+    rows.take(JUDGED_ROWS)
+        .map(|(batch, row)| &batch.cells_of(row)[place])
+        .collect()
+}
+
+/// What kind of attribute a column of text holds.
+fn judge(options: &Options, cells: &[&Cell]) -> Field {
+    let texts: Vec<&str> = cells
+        .iter()
+        .filter_map(|cell| match cell {
+            Cell::Text(text) => Some(&**text),
+            _ => None,
+        })
+        .collect();
+    if texts.is_empty() {
+        // Other formats say themselves what their values are.
+        return Field::Text;
+    }
+    let listed = texts
+        .iter()
+        .filter(|text| text.contains(options.list_separator))
+        .count();
+    let padded = |text: &&str| text.len() > 1 && text.starts_with('0') && !text.starts_with("0.");
+    if listed * 20 >= texts.len() {
+        Field::List
+    } else if texts
+        .iter()
+        .all(|text| text.parse::<f64>().is_ok_and(f64::is_finite))
+        && !texts.iter().any(padded)
+    {
+        Field::Number
+    } else if texts
+        .iter()
+        .all(|text| matches!(&*text.to_lowercase(), "true" | "false"))
+    {
+        Field::Flag
+    } else {
+        Field::Text
+    }
+}
+
+fn unit(cells: &[&Cell]) -> TimeUnit {
+    let numbers = cells
+        .iter()
+        .filter(|cell| !matches!(cell, Cell::Moment(_)))
+        .filter_map(|cell| cell.as_number());
+    let largest = numbers.map(f64::abs).fold(f64::NAN, f64::max);
+    match largest {
+        n if n.is_nan() => TimeUnit::Written,
+        n if n >= 1e17 => TimeUnit::Nanoseconds,
+        n if n >= 1e14 => TimeUnit::Microseconds,
+        n if n >= 1e11 => TimeUnit::Milliseconds,
+        _ => TimeUnit::Seconds,
+    }
+}
+
+fn notes(options: &Options, columns: &[Column], event_type: Option<&str>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let has = |field: Field| columns.iter().any(|column| column.field == field);
+    if let Some(event_type) = event_type
+        && !has(Field::EventType)
+    {
+        notes.push(format!(
+            "no column says what happened: every event is a {event_type:?} (--event-type)"
+        ));
+    }
+    if options.kind == Kind::Events && !has(Field::Timestamp) {
+        notes.push(
+            "no column says when: every event gets the same moment, and equal rows are one event".to_owned(),
+        );
+    }
+    let ignored: Vec<&str> = columns
+        .iter()
+        .filter(|c| c.field == Field::Ignored)
+        .map(|c| c.name.as_str())
+        .collect();
+    if !ignored.is_empty() {
+        notes.push(format!("left out: {}", ignored.join(", ")));
+    }
+    notes
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |value: &dyn erased::Told| value.told();
+        writeln!(f, "{}: {} as {}", self.name, told(&self.kind), self.format)?;
+        let width = self
+            .columns
+            .iter()
+            .map(|column| column.name.chars().count())
+            .max()
+            .unwrap_or(0)
+            .min(32);
+        for column in &self.columns {
+            let field = told(&column.field);
+            writeln!(
+                f,
+                "  {:width$}  {field:<12}  {}",
+                column.name,
+                column.examples.join(", ")
+            )?;
+        }
+        if let Some(unit) = &self.time_unit {
+            writeln!(f, "  moments are in {}", told(unit))?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Names of our enumerations as configuration and JSON have them.
+mod erased {
+    pub(super) trait Told {
+        fn told(&self) -> String;
+    }
+
+    impl<T: serde::Serialize> Told for T {
+        fn told(&self) -> String {
+            let value = serde_json::to_value(self).unwrap_or_default();
+            value.as_str().unwrap_or_default().to_owned()
+        }
+    }
+}
