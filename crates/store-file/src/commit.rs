@@ -3,16 +3,21 @@
 use crate::codec;
 use crate::errors::io;
 use crate::frames::{self, SEGMENT_HEADER};
-use crate::keys::KeyHashSet;
+use crate::keys::{KeyHashSet, KeySet};
 use crate::layout;
 use crate::log::{Body, Segment, Shared, lock};
-use domain::{AppendOutcome, NewEvent, Receipt, Sequence, StoreError};
+use domain::{AppendOutcome, NewEvent, RawAttribute, Receipt, Sequence, StoreError};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Events of one flush, unless a single batch has more.
 const GROUP_EVENTS_MAX: usize = 262_144;
+/// A frame of this many bytes takes no further batch.
+const FRAME_GOAL: usize = 32 << 20;
+/// A batch of more bytes is refused.
+const FRAME_MAX: usize = 1 << 30;
 /// The buffer of a frame is given back if it has grown beyond this.
 const BUFFER_MAX: usize = 32 << 20;
 
@@ -58,19 +63,22 @@ impl Writer {
     }
 
     /// Makes the frame in `buffer` durable at the end.
-    fn write(&mut self, path: &std::path::Path) -> Result<(), StoreError> {
-        let written = self
-            .disk
-            .write_at(&self.buffer, self.end)
+    fn write(&mut self, path: &Path) -> Result<(), StoreError> {
+        let written = self.disk.write_at(&self.buffer, self.end);
+        let is_written = written.is_ok();
+        let flushed = written
             .map_err(io("writing", path))
             .and_then(|()| self.disk.sync().map_err(io("flushing", path)));
-        if let Err(error) = written {
+        if let Err(error) = flushed {
             // Nothing of it may come back.
             let cut = self.disk.truncate(self.end).and_then(|()| self.disk.sync());
-            if let Err(cut) = cut {
+            if let Err(cut) = &cut {
                 tracing::error!(error = %cut, "the end of the event log could not be cut back");
             }
-            self.failed = Some(error.clone());
+            // After a failed flush the system may take bytes for written that are not. A full disk is no such case.
+            if is_written || cut.is_err() {
+                self.failed = Some(error.clone());
+            }
             return Err(error);
         }
         self.end += self.buffer.len() as u64;
@@ -110,9 +118,63 @@ impl Drop for Lead<'_> {
 }
 
 /// What one group adds.
+#[derive(Default)]
 struct Group {
     outcomes: Vec<AppendOutcome>,
     keys: Vec<u128>,
+    fresh: KeyHashSet,
+}
+
+impl Group {
+    fn encode(
+        &mut self,
+        batch: &[NewEvent],
+        known: &KeySet,
+        head: u64,
+        buffer: &mut Vec<u8>,
+    ) -> AppendOutcome {
+        let mut receipts = Vec::with_capacity(batch.len());
+        for new in batch {
+            let is_known = |key: u128| known.contains(key) || self.fresh.contains(&key);
+            if is_known(new.key.0) || new.alias.is_some_and(|alias| is_known(alias.0)) {
+                receipts.push(Receipt::Duplicate);
+                continue;
+            }
+            self.fresh.insert(new.key.0);
+            self.keys.push(new.key.0);
+            codec::encode(&new.event, buffer);
+            receipts.push(Receipt::Accepted(Sequence(head + self.keys.len() as u64)));
+        }
+        AppendOutcome { receipts }
+    }
+}
+
+/// Refuses numbers that have no stored form.
+fn check_numbers(batch: &[NewEvent]) -> Result<(), StoreError> {
+    let refuse = |field: String, got: f64| {
+        Err(StoreError::Input {
+            field,
+            got: got.to_string(),
+            expected: "a finite number".into(),
+        })
+    };
+    for new in batch {
+        if let Some(value) = new.event.value.filter(|value| !value.is_finite()) {
+            return refuse("value".into(), value);
+        }
+        for (name, attribute) in &new.event.context {
+            let numbers = match attribute {
+                RawAttribute::Number(number) => std::slice::from_ref(number),
+                RawAttribute::Numbers(numbers) => numbers.as_slice(),
+                RawAttribute::Geo { lat, lon } => &[*lat, *lon],
+                RawAttribute::Flag(_) | RawAttribute::Text(_) | RawAttribute::Texts(_) => &[],
+            };
+            if let Some(bad) = numbers.iter().find(|number| !number.is_finite()) {
+                return refuse(format!("context.{name}"), *bad);
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Shared {
@@ -120,6 +182,7 @@ impl Shared {
         if batch.is_empty() {
             return Ok(AppendOutcome::default());
         }
+        check_numbers(&batch)?;
         let slot: Slot = Slot::default();
         let mut queue = lock(&self.queue);
         queue.waiting.push((batch, Arc::clone(&slot)));
@@ -142,16 +205,22 @@ impl Shared {
     fn lead(&self, group: Vec<(Vec<NewEvent>, Slot)>) {
         let (batches, slots): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let lead = Lead { shared: self, slots };
-        let result = self.commit(&batches);
-        for (place, slot) in lead.slots.iter().enumerate() {
-            let of_batch = match &result {
-                Ok(outcomes) => Ok(outcomes[place].clone()),
-                Err(error) => Err(error.clone()),
+        let mut done = 0;
+        while done < batches.len() {
+            let results: Vec<Result<AppendOutcome, StoreError>> = match self.commit(&batches[done..]) {
+                Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+                Err(error @ StoreError::Input { .. }) => vec![Err(error)],
+                Err(error) => vec![Err(error); batches.len() - done],
             };
-            *lock(slot) = Some(of_batch);
+            for (result, slot) in results.into_iter().zip(&lead.slots[done..]) {
+                *lock(slot) = Some(result);
+                done += 1;
+            }
         }
     }
 
+    /// Stores the first of `batches`, and as many after it as go into one frame. An [`StoreError::Input`]
+    /// concerns the first only, another error all.
     fn commit(&self, batches: &[Vec<NewEvent>]) -> Result<Vec<AppendOutcome>, StoreError> {
         let mut writer = lock(&self.writer);
         if let Some(error) = &writer.failed {
@@ -165,7 +234,7 @@ impl Shared {
             let active = state.segments.last().map(|segment| segment.path.clone());
             (state.head, active.unwrap_or_default())
         };
-        let group = self.encode(batches, head, &mut writer.buffer);
+        let group = self.encode(batches, head, &mut writer.buffer)?;
         let accepted = group.keys.len() as u64;
         if accepted == 0 {
             return Ok(group.outcomes);
@@ -192,38 +261,48 @@ impl Shared {
     }
 
     /// Decides which events are new and encodes them as one frame.
-    fn encode(&self, batches: &[Vec<NewEvent>], head: u64, buffer: &mut Vec<u8>) -> Group {
+    fn encode(
+        &self,
+        batches: &[Vec<NewEvent>],
+        head: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Group, StoreError> {
         let state = self.read();
-        let mut group = Group {
-            outcomes: Vec::with_capacity(batches.len()),
-            keys: Vec::new(),
-        };
-        let mut fresh = KeyHashSet::default();
+        let mut group = Group::default();
         buffer.clear();
         let start = frames::begin(buffer);
         for batch in batches {
-            let mut receipts = Vec::with_capacity(batch.len());
-            for new in batch {
-                let known = |key: u128| state.keys.contains(key) || fresh.contains(&key);
-                if known(new.key.0) || new.alias.is_some_and(|alias| known(alias.0)) {
-                    receipts.push(Receipt::Duplicate);
-                    continue;
+            let (keys, bytes) = (group.keys.len(), buffer.len());
+            let outcome = group.encode(batch, &state.keys, head, buffer);
+            if buffer.len() > FRAME_MAX {
+                if group.outcomes.is_empty() {
+                    return Err(StoreError::Input {
+                        field: "batch".into(),
+                        got: format!("{} events of {} bytes", batch.len(), buffer.len()),
+                        expected: format!("at most {FRAME_MAX} bytes"),
+                    });
                 }
-                fresh.insert(new.key.0);
-                group.keys.push(new.key.0);
-                codec::encode(&new.event, buffer);
-                receipts.push(Receipt::Accepted(Sequence(head + group.keys.len() as u64)));
+                // It opens the next frame.
+                group.keys.truncate(keys);
+                buffer.truncate(bytes);
+                break;
             }
-            group.outcomes.push(AppendOutcome { receipts });
+            group.outcomes.push(outcome);
+            if buffer.len() > FRAME_GOAL {
+                break;
+            }
         }
         let count = group.keys.len() as u64;
         frames::finish(buffer, start, head, head + count, count as u32);
-        group
+        Ok(group)
     }
 
     /// Closes the active segment, if it has anything, so that it can be sealed.
     pub(crate) fn close_active(&self) -> Result<(), StoreError> {
         let mut writer = lock(&self.writer);
+        if let Some(error) = &writer.failed {
+            return Err(error.clone());
+        }
         if writer.end > SEGMENT_HEADER {
             self.close_with(&mut writer)?;
         }
@@ -232,7 +311,16 @@ impl Shared {
 
     fn close_with(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let head = self.read().head;
-        let segment = new_segment(&self.dir, head)?;
+        let segment = match new_segment(&self.dir, head) {
+            Ok(segment) => segment,
+            Err(error) => {
+                // With the next segment perhaps in place, the active one must not grow beyond its start.
+                if layout::log_path(&self.dir, head).exists() {
+                    writer.failed = Some(error.clone());
+                }
+                return Err(error);
+            }
+        };
         if let Body::Log { file, end } = &segment.body {
             *writer = Writer::new(Box::new(Tail(Arc::clone(file))), *end);
         }
@@ -255,7 +343,7 @@ fn take_group(queue: &mut Queue) -> Vec<(Vec<NewEvent>, Slot)> {
 }
 
 /// Makes an empty segment after `base`, durably.
-pub(crate) fn new_segment(dir: &std::path::Path, base: u64) -> Result<Segment, StoreError> {
+pub(crate) fn new_segment(dir: &Path, base: u64) -> Result<Segment, StoreError> {
     let path = layout::log_path(dir, base);
     layout::replace(&path, &frames::segment_header(base))?;
     let file = Arc::new(layout::open_for_writing(&path)?);

@@ -253,13 +253,13 @@ fn parse(bytes: &[u8], offset: u64) -> Result<Frame<'_>, &'static str> {
 }
 
 /// True if `tail`, which begins at `offset` where no good frame stands, can be what a write left that was cut off by
-/// a crash, and so was never acknowledged: a frame cut short, or one with sectors that were never
+/// a crash, and so was never acknowledged (`last` is the last sequence before it): a frame cut short, or one with sectors that were never
 /// written. Anything else was once whole.
-pub(crate) fn is_torn(tail: &[u8], offset: u64) -> bool {
+pub(crate) fn is_torn(tail: &[u8], offset: u64, last: u64) -> bool {
     let Some(header) = tail.first_chunk::<FRAME_HEADER>() else {
         return true;
     };
-    if find_frame(&tail[1..]).is_some() {
+    if has_frame(&tail[1..], last) {
         return false;
     }
     let whole = match frame_length(header, tail.len() as u64) {
@@ -279,19 +279,22 @@ pub(crate) fn is_torn(tail: &[u8], offset: u64) -> bool {
     (!head.is_empty() && unwritten(head)) || rest.chunks(SECTOR).any(unwritten)
 }
 
-/// Place of a whole frame in `tail`, if there is one.
-pub(crate) fn find_frame(tail: &[u8]) -> Option<usize> {
+/// True if there is a whole frame in `tail` that covers sequences after `last`.
+fn has_frame(tail: &[u8], last: u64) -> bool {
     let mut from = 0;
     while let Some(found) = tail[from..].windows(4).position(|w| w == MARKER) {
         let at = from + found;
         let rest = &tail[at..];
+        // Texts have no zero bytes; a sequence as large as eight of their bytes does not occur.
         if let Some(header) = rest.first_chunk::<FRAME_HEADER>()
             && let Ok(length) = frame_length(header, rest.len() as u64)
-            && parse(&rest[..FRAME_HEADER + length], 0).is_ok()
+            && let Ok(frame) = parse(&rest[..FRAME_HEADER + length], 0)
+            && frame.base >= last
+            && frame.last < 1 << 56
         {
-            return Some(at);
+            return true;
         }
         from = at + 1;
     }
-    None
+    false
 }

@@ -87,10 +87,16 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
         .map_err(io("flushing", dir))
 }
 
+/// Flushes the folder that holds `path`.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync_dir(parent.unwrap_or(Path::new(".")))
+}
+
 /// Gives a flushed temporary file its name, durably.
 pub(crate) fn publish(path: &Path) -> Result<(), StoreError> {
     std::fs::rename(temporary(path), path).map_err(io("renaming", path))?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
+    sync_parent(path)
 }
 
 /// Writes a small file whole.

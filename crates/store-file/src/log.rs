@@ -5,9 +5,10 @@ use crate::commit::{Queue, Tail, Writer};
 use crate::errors::damaged;
 use crate::frames::{FrameFault, Frames};
 use crate::keys::KeySet;
+use crate::note::Note;
 use crate::recover::{self, RecoveryReport};
 use crate::scan::Scan;
-use crate::sealed::{Note, SealedReader};
+use crate::sealed::SealedReader;
 use domain::{
     AppendOutcome, Erasure, EventBatches, EventKey, EventLog, EventRead, NewEvent, Sequence, StoreError,
     StoredEvent, UserId,

@@ -1,14 +1,16 @@
 //! Copying and checking a log that is in use.
 
-use crate::errors::io;
+use crate::errors::{damaged, io};
 use crate::layout;
 use crate::log::{Body, FileEventLog, Segment, VerifyReport, lock};
+use crate::note::Note;
 use crate::recover::for_each;
 use domain::StoreError;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 impl std::fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -35,14 +37,14 @@ impl FileEventLog {
         let segments = self.shared.read().segments.clone();
         let mut report = VerifyReport::default();
         for segment in &segments {
+            let before = report.events;
             report.segments += 1;
             match &segment.body {
                 Body::Sealed(note) => {
-                    crate::sealed::Note::read(
-                        &layout::seal_path(&self.shared.dir, segment.base),
-                        segment.base,
-                    )?;
-                    note.verify(&segment.path)?;
+                    let path = layout::seal_path(&self.shared.dir, segment.base);
+                    if Note::read(&path, segment.base)? != *note {
+                        return Err(damaged(&path, 0, "it is not the note that was written"));
+                    }
                     report.sealed += 1;
                     report.bytes += note.bytes;
                 }
@@ -52,6 +54,11 @@ impl FileEventLog {
                 report.events += 1;
                 Ok(())
             })?;
+            let rows = report.events - before;
+            if rows != segment.rows {
+                let reason = format!("it has {rows} events, {} were written", segment.rows);
+                return Err(damaged(&segment.path, 0, reason));
+            }
         }
         Ok(report)
     }
@@ -59,7 +66,8 @@ impl FileEventLog {
     /// Writes a copy, as of now, into a folder that is empty or not there yet; durable on return.
     ///
     /// # Errors
-    /// [`StoreError::Input`] if the folder is not empty, [`StoreError::Io`] if the disk refuses.
+    /// [`StoreError::Input`] if the folder is not empty, [`StoreError::Damaged`] if what would be copied is not
+    /// what was written, [`StoreError::Io`] if the disk refuses.
     pub fn backup_to(&self, to: &Path) -> Result<(), StoreError> {
         std::fs::create_dir_all(to).map_err(io("creating", to))?;
         let mut entries = std::fs::read_dir(to).map_err(io("reading", to))?;
@@ -73,30 +81,40 @@ impl FileEventLog {
         let _maintenance = lock(&self.shared.maintenance);
         let segments = self.shared.read().segments.clone();
         for segment in &segments {
-            copy_segment(&self.shared.dir, to, segment)?;
+            copy_segment(to, segment)?;
         }
-        layout::sync_dir(to)
+        layout::sync_dir(to)?;
+        layout::sync_parent(to)
     }
 }
 
-fn copy_segment(dir: &Path, to: &Path, segment: &Segment) -> Result<(), StoreError> {
+/// Copies a segment and reads the copy.
+fn copy_segment(to: &Path, segment: &Segment) -> Result<(), StoreError> {
+    let name = segment.path.file_name().unwrap_or_default();
+    let (from, target) = (&segment.path, to.join(name));
     match &segment.body {
         Body::Sealed(note) => {
-            let names = [
-                layout::parquet_path(Path::new(""), segment.base, note.generation),
-                layout::seal_path(Path::new(""), segment.base),
-            ];
-            for name in names {
-                let target = to.join(&name);
-                std::fs::copy(dir.join(&name), &target).map_err(io("copying to", &target))?;
-                let flushed = File::open(&target).and_then(|file| file.sync_all());
-                flushed.map_err(io("flushing", &target))?;
+            std::fs::copy(from, &target).map_err(io("copying to", &target))?;
+            let flushed = File::open(&target).and_then(|file| file.sync_all());
+            flushed.map_err(io("flushing", &target))?;
+            if let Err(error) = note.verify(&target) {
+                note.verify(from)?;
+                return Err(error);
             }
-            Ok(())
+            layout::replace(&layout::seal_path(to, segment.base), note.to_text().as_bytes())
         }
         Body::Log { file, end } => {
-            let target = layout::log_path(to, segment.base);
-            copy_bytes(file, *end, &target).map_err(io("copying to", &target))
+            copy_bytes(file, *end, &target).map_err(io("copying to", &target))?;
+            for_each(segment, &mut |_, _| Ok(()))?;
+            let copy = Segment {
+                path: target.clone(),
+                body: Body::Log {
+                    file: Arc::new(layout::open_for_writing(&target)?),
+                    end: *end,
+                },
+                ..segment.clone()
+            };
+            for_each(&copy, &mut |_, _| Ok(()))
         }
     }
 }

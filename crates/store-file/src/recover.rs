@@ -7,7 +7,8 @@ use crate::frames::{self, FrameFault, Frames};
 use crate::keys::KeySet;
 use crate::layout::{self, Found};
 use crate::log::{Body, LogOptions, Segment, State};
-use crate::sealed::{Note, SealedReader};
+use crate::note::Note;
+use crate::sealed::SealedReader;
 use domain::StoreError;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -61,7 +62,10 @@ pub(crate) struct Recovered {
 }
 
 pub(crate) fn recover(dir: &Path, options: &LogOptions) -> Result<Recovered, StoreError> {
-    std::fs::create_dir_all(dir).map_err(io("creating", dir))?;
+    if !dir.exists() {
+        std::fs::create_dir_all(dir).map_err(io("creating", dir))?;
+        layout::sync_parent(dir)?;
+    }
     let lock = take_lock(dir)?;
     let mut report = RecoveryReport::default();
     let listing = layout::list(dir)?;
@@ -91,14 +95,11 @@ pub(crate) fn recover(dir: &Path, options: &LogOptions) -> Result<Recovered, Sto
         segment.rows = rows;
     }
     let head = segments.last().map_or(0, |segment| segment.last);
-    if !matches!(
-        segments.last(),
-        Some(Segment {
-            body: Body::Log { .. },
-            ..
-        })
-    ) {
-        segments.push(new_segment(dir, head)?);
+    match segments.last().map(|segment| &segment.body) {
+        Some(Body::Log { .. }) => {}
+        // The next segment is there before one is closed, let alone sealed.
+        Some(Body::Sealed(_)) => return Err(damaged(&layout::log_path(dir, head), 0, "it is missing")),
+        None => segments.push(new_segment(dir, head)?),
     }
     let len = segments.iter().map(|segment| segment.rows).sum();
     Ok(Recovered {
@@ -200,10 +201,11 @@ fn open_log(
     let mut frames = Frames::new(Arc::clone(&file), path.to_owned(), base, length);
     let mut rows = 0;
     loop {
+        let last = frames.last();
         match frames.next() {
             Ok(Some(frame)) => rows += u64::from(frame.count),
             Ok(None) => break,
-            Err(FrameFault::Bad { offset, .. }) if is_newest && torn(&file, path, offset, length)? => {
+            Err(FrameFault::Bad { offset, .. }) if is_newest && torn(&file, path, offset, length, last)? => {
                 file.set_len(offset).map_err(io("truncating", path))?;
                 file.sync_all().map_err(io("flushing", path))?;
                 report.truncated = Some(TruncatedTail {
@@ -228,11 +230,11 @@ fn open_log(
     })
 }
 
-fn torn(file: &File, path: &Path, offset: u64, length: u64) -> Result<bool, StoreError> {
+fn torn(file: &File, path: &Path, offset: u64, length: u64, last: u64) -> Result<bool, StoreError> {
     let mut tail = vec![0; (length - offset) as usize];
     file.read_exact_at(&mut tail, offset)
         .map_err(io("reading", path))?;
-    Ok(frames::is_torn(&tail, offset))
+    Ok(frames::is_torn(&tail, offset, last))
 }
 
 /// Reads every event of every segment for its key; the rows of each segment.

@@ -45,6 +45,7 @@ impl Scan {
                 Ok(Some(events.unwrap_or_default()))
             }
             Part::Sealed(reader) => {
+                reader.check()?;
                 if self.group >= reader.groups()? {
                     self.current = None;
                     return Ok(Some(Vec::new()));

@@ -2,8 +2,9 @@
 
 use crate::layout;
 use crate::log::{Body, Segment, Shared, lock};
+use crate::note::Note;
 use crate::recover::for_each;
-use crate::sealed::{Note, SealWriter};
+use crate::sealed::SealWriter;
 use domain::StoreError;
 use std::path::PathBuf;
 

@@ -6,6 +6,7 @@
 
 use crate::codec::{EventView, Interner};
 use crate::errors::{damaged, io};
+use crate::note::{FORMAT, Note};
 use domain::{StoreError, StoredEvent};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::reader::ColumnReader;
@@ -16,15 +17,13 @@ use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader}
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rows of one row group.
 pub(crate) const GROUP_ROWS: usize = 65_536;
-const FORMAT: u32 = 1;
 const SCHEMA: &str = "message events {
     required int64 sequence;
     optional byte_array event_id (UTF8);
@@ -38,80 +37,6 @@ const SCHEMA: &str = "message events {
     optional byte_array context (JSON);
 }";
 const USER_COLUMN: usize = 2;
-
-/// What a sealed segment is. Its text form is one line of JSON and one with the CRC-32 of the first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Note {
-    pub(crate) format: u32,
-    /// Generation of the Parquet file; erasure makes the next.
-    pub(crate) generation: u64,
-    /// Sequence before the first.
-    pub(crate) base: u64,
-    /// Last sequence covered.
-    pub(crate) last: u64,
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-    pub(crate) crc32: u32,
-}
-
-impl Note {
-    pub(crate) fn to_text(&self) -> String {
-        let json = serde_json::to_string(self).expect("a struct of numbers has a JSON form");
-        format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes()))
-    }
-
-    pub(crate) fn read(path: &Path, base: u64) -> Result<Note, StoreError> {
-        let bytes = std::fs::read(path).map_err(io("reading", path))?;
-        let note = std::str::from_utf8(&bytes)
-            .ok()
-            .and_then(|text| text.lines().next())
-            .and_then(|json| serde_json::from_str::<Note>(json).ok())
-            .filter(|note| note.to_text().as_bytes() == bytes)
-            .ok_or_else(|| damaged(path, 0, "its checksum does not hold"))?;
-        if note.format != FORMAT {
-            let reason = format!(
-                "its format is version {}, this program reads {FORMAT}",
-                note.format
-            );
-            return Err(damaged(path, 0, reason));
-        }
-        if note.base != base || note.last < base {
-            return Err(damaged(
-                path,
-                0,
-                "it is not that of the segment that its name says",
-            ));
-        }
-        Ok(note)
-    }
-
-    /// Compares a Parquet file, read whole, with what it must be.
-    pub(crate) fn verify(&self, path: &Path) -> Result<(), StoreError> {
-        let mut file = File::open(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => damaged(path, 0, "it is missing"),
-            _ => io("opening", path)(error),
-        })?;
-        let (mut hasher, mut bytes) = (crc32fast::Hasher::new(), 0u64);
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            let count = file.read(&mut buffer).map_err(io("reading", path))?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            bytes += count as u64;
-        }
-        if bytes != self.bytes {
-            let reason = format!("it has {bytes} bytes, {} were written", self.bytes);
-            return Err(damaged(path, bytes.min(self.bytes), reason));
-        }
-        if hasher.finalize() != self.crc32 {
-            return Err(damaged(path, 0, "its checksum does not hold"));
-        }
-        Ok(())
-    }
-}
 
 /// Counts and checks what passes through.
 struct Checked {
@@ -294,7 +219,7 @@ pub(crate) struct SealedReader {
     file: Option<File>,
     reader: Option<SerializedFileReader<File>>,
     path: PathBuf,
-    range: (u64, u64),
+    note: Note,
 }
 
 impl SealedReader {
@@ -304,8 +229,20 @@ impl SealedReader {
             file: Some(file),
             reader: None,
             path: path.to_owned(),
-            range: (note.base, note.last),
+            note: note.clone(),
         })
+    }
+
+    /// Compares the file with its note once more; call before reading all of it.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        match &self.file {
+            Some(file) => self.note.verify_file(file, &self.path),
+            None => Ok(()),
+        }
+    }
+
+    fn range(&self) -> (u64, u64) {
+        (self.note.base, self.note.last)
     }
 
     fn damaged(&self, error: impl std::fmt::Display) -> StoreError {
@@ -340,7 +277,7 @@ impl SealedReader {
         of_user: Option<&str>,
         interner: &mut Interner,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        let range = self.range;
+        let range = self.range();
         let mut decode = |reader: &SerializedFileReader<File>| -> Result<Vec<StoredEvent>, String> {
             let group = reader.get_row_group(place).map_err(|error| error.to_string())?;
             decode_group(&*group, range, (from, to), of_user, interner)
@@ -353,7 +290,8 @@ impl SealedReader {
         &mut self,
         visit: &mut dyn FnMut(u64, EventView<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let range = self.range;
+        self.check()?;
+        let range = self.range();
         for place in 0..self.groups()? {
             let columns = {
                 let reader = self.reader()?;
