@@ -45,8 +45,8 @@ pub(crate) fn shape(column: &ColumnDescriptor) -> Option<Reading> {
         || column.converted_type() == ConvertedType::DECIMAL;
     let meaning = match column.logical_type_ref() {
         Some(LogicalType::Date) => Meaning::Date,
-        Some(LogicalType::Timestamp { unit, .. }) => Meaning::Moment {
-            per_ms: match unit {
+        Some(LogicalType::Timestamp(kind)) => Meaning::Moment {
+            per_ms: match kind.unit {
                 TimeUnit::MILLIS => 1,
                 TimeUnit::MICROS => 1000,
                 TimeUnit::NANOS => 1_000_000,

@@ -318,6 +318,21 @@ pub fn plan(
         });
     }
     let columns = source.columns().to_vec();
+    let bad = first
+        .iter()
+        .flat_map(|batch| &batch.rows)
+        .find_map(|row| Some((row.line, row.bad.as_ref()?)));
+    if let (true, Some((line, bad))) = (columns.is_empty(), bad) {
+        return Err(ImportError::TooManyBad {
+            name: name.to_owned(),
+            bad: rows as u64,
+            rows: rows as u64,
+            max_share: options.max_bad_share,
+            written: "nothing was stored",
+            line,
+            first: bad.clone(),
+        });
+    }
     first.iter_mut().for_each(|batch| batch.widen(columns.len()));
     let given = assign(name, &columns, options)?;
     let judged = given.iter().enumerate().map(|(place, field)| {

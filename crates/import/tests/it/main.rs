@@ -1,0 +1,6 @@
+//! Files in, rows out.
+
+mod broken;
+mod good;
+mod hostile;
+mod world;
