@@ -1,0 +1,225 @@
+//! Parquet out and in again, from other hands, and damaged.
+
+use domain::{Attributes, Event, EventType, Item, ItemId, NewEvent, RawAttribute, Timestamp, User, UserId};
+use import::{Counts, ImportError, Kind, Options, Sink, Summary, plan, run};
+use import_parquet::{open, write_events};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::file::writer::SerializedFileWriter;
+use proptest::prelude::*;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Default)]
+struct Kept {
+    events: Vec<NewEvent>,
+    items: Vec<Item>,
+}
+
+impl Sink for Kept {
+    fn events(&mut self, events: Vec<NewEvent>) -> Result<Counts, String> {
+        let accepted = events.len() as u64;
+        self.events.extend(events);
+        Ok(Counts {
+            accepted,
+            duplicate: 0,
+        })
+    }
+
+    fn items(&mut self, items: Vec<Item>) -> Result<Counts, String> {
+        let accepted = items.len() as u64;
+        self.items.extend(items);
+        Ok(Counts {
+            accepted,
+            duplicate: 0,
+        })
+    }
+
+    fn users(&mut self, _: Vec<User>) -> Result<Counts, String> {
+        Err("there are no users here".to_owned())
+    }
+}
+
+fn import(path: &Path, kind: Kind, kept: &mut Kept) -> Result<Summary, ImportError> {
+    let mut source = open(path)?;
+    let (plan, first) = plan(source.as_mut(), "file", &Options::new(kind))?;
+    run(source, &plan, first, kept, None, &mut |_| {})
+}
+
+fn event(n: u64) -> Event {
+    Event {
+        event_id: None,
+        user_id: UserId::new(format!("u{}", n % 97)).unwrap(),
+        item_id: ItemId::new(format!("i{}", n % 31)).unwrap(),
+        event_type: EventType::new(["click", "purchase"][(n % 2) as usize]).unwrap(),
+        timestamp: Timestamp(1_700_000_000_000 + n as i64),
+        value: n.is_multiple_of(3).then_some(n as f64 / 2.0),
+        session_id: None,
+        decision_id: None,
+        context: Attributes::new(),
+    }
+}
+
+#[test]
+fn events_come_back_as_they_went() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("events.parquet");
+    let count = 300_000;
+    assert_eq!(write_events(&path, (0..count).map(event)).unwrap(), count);
+    let mut kept = Kept::default();
+    let summary = import(&path, Kind::Events, &mut kept).unwrap();
+    assert_eq!((summary.rows, summary.accepted, summary.bad), (count, count, 0));
+    for (n, new) in kept.events.iter().enumerate() {
+        assert_eq!(new.event, event(n as u64));
+        assert_eq!(new.key, signals::event_key(&new.event));
+    }
+}
+
+/// A file with the columns that other tools write: whole numbers for ids, lists, booleans, dates.
+fn foreign(dir: &Path) -> PathBuf {
+    let path = dir.join("items.parquet");
+    let schema = "message m {
+        required int64 item_id;
+        optional binary title (UTF8);
+        optional double price;
+        optional boolean adult;
+        optional int32 released (DATE);
+        optional group tags (LIST) { repeated group list { optional binary element (UTF8); } }
+        required group nested { required int32 a; required int32 b; }
+    }";
+    let schema = Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let file = File::create(&path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Default::default()).unwrap();
+    let text = |t: &str| ByteArray::from(t);
+    let mut group = writer.next_row_group().unwrap();
+    let mut place = 0;
+    while let Some(mut column) = group.next_column().unwrap() {
+        match place {
+            0 => column
+                .typed::<Int64Type>()
+                .write_batch(&[1, 2, 3], None, None)
+                .unwrap(),
+            1 => {
+                let titles = [text("Heat"), ByteArray::from(vec![0xff])];
+                column
+                    .typed::<ByteArrayType>()
+                    .write_batch(&titles, Some(&[1, 0, 1]), None)
+                    .unwrap()
+            }
+            2 => column
+                .typed::<DoubleType>()
+                .write_batch(&[1.5, f64::NAN], Some(&[1, 1, 0]), None)
+                .unwrap(),
+            3 => column
+                .typed::<BoolType>()
+                .write_batch(&[true], Some(&[0, 1, 0]), None)
+                .unwrap(),
+            4 => column
+                .typed::<Int32Type>()
+                .write_batch(&[9497], Some(&[1, 0, 0]), None)
+                .unwrap(),
+            5 => {
+                // ["a", "b"], nothing, [].
+                let tags = [text("a"), text("b")];
+                column
+                    .typed::<ByteArrayType>()
+                    .write_batch(&tags, Some(&[3, 3, 0, 1]), Some(&[0, 1, 0, 0]))
+                    .unwrap()
+            }
+            _ => column
+                .typed::<Int32Type>()
+                .write_batch(&[7, 8, 9], None, None)
+                .unwrap(),
+        };
+        column.close().unwrap();
+        place += 1;
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    path
+}
+
+#[test]
+fn columns_of_other_tools_are_understood() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = foreign(dir.path());
+    let mut source = open(&path).unwrap();
+    assert_eq!(
+        source.columns(),
+        ["item_id", "title", "price", "adult", "released", "tags"]
+    );
+    assert!(source.describe().contains("nested.a"), "{}", source.describe());
+    let options = Options {
+        max_bad_share: 0.5,
+        ..Options::new(Kind::Items)
+    };
+    let (plan, first) = plan(source.as_mut(), "file", &options).unwrap();
+    let mut kept = Kept::default();
+    let mut rejects = Vec::new();
+    let summary = run(source, &plan, first, &mut kept, Some(&mut rejects), &mut |_| {}).unwrap();
+    assert_eq!((summary.accepted, summary.bad), (2, 1));
+    let rejected = String::from_utf8(rejects).unwrap();
+    assert!(
+        rejected.contains("\"line\":3") && rejected.contains("UTF-8"),
+        "{rejected}"
+    );
+    let heat = &kept.items[0];
+    assert_eq!(heat.item_id.as_str(), "1");
+    assert_eq!(heat.attributes["title"], RawAttribute::Text("Heat".into()));
+    assert_eq!(heat.attributes["price"], RawAttribute::Number(1.5));
+    assert_eq!(
+        heat.attributes["released"],
+        RawAttribute::Text("1996-01-02T00:00:00Z".into())
+    );
+    assert_eq!(
+        heat.attributes["tags"],
+        RawAttribute::Texts(vec!["a".into(), "b".into()])
+    );
+    let second = &kept.items[1].attributes;
+    assert_eq!(
+        second.keys().collect::<Vec<_>>(),
+        ["adult"],
+        "a number that is none is absent"
+    );
+}
+
+#[test]
+fn what_is_no_parquet_is_refused() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("x.parquet");
+    for bytes in [
+        &b""[..],
+        b"PAR1",
+        b"user_id,item_id\n",
+        b"PAR1aaaaaaaaaaaaaaaaPAR1",
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = open(&path).err().unwrap();
+        assert!(
+            matches!(&error, ImportError::Unreadable { name, .. } if name.ends_with("x.parquet")),
+            "{error}"
+        );
+    }
+    assert!(open(&dir.path().join("nowhere")).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, rng_seed: proptest::test_runner::RngSeed::Fixed(13), ..ProptestConfig::default() })]
+
+    /// Whatever is flipped or cut off, there is an answer.
+    #[test]
+    fn damaged_files_do_no_harm(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<Option<prop::sample::Index>>()) {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = foreign(dir.path());
+        let mut bytes = std::fs::read(&path).unwrap();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let _ = import(&path, Kind::Items, &mut Kept::default());
+    }
+}
