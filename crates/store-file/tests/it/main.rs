@@ -1,0 +1,8 @@
+//! The event log against a list in memory, against crashes and against damage.
+
+mod common;
+mod damage;
+mod halfway;
+mod keeping;
+mod model;
+mod together;
