@@ -1,8 +1,8 @@
 //! `concierge evaluate`: fits models on one part of the data and judges them by another.
 
-use crate::failure::InputError;
 use crate::evaluate_models::{self, Chosen};
 use crate::evaluate_report as report;
+use crate::failure::InputError;
 use crate::tables;
 use anyhow::Context;
 use domain::{ItemId, UserId};
@@ -21,11 +21,18 @@ use std::time::Instant;
 /// and users of the test that training does not know count: such items are never hit, such users
 /// are answered as anyone unknown. Test pairs that are also in training are refused.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  concierge evaluate --train train.parquet --test test.parquet --k 10,20 --json result.json\n  \
-    concierge evaluate --data ratings.csv --split temporal:0.8 --items movies.csv --models 'popular,als:{\"factors\":64}'")]
+#[command(
+    after_help = "Examples:\n  concierge evaluate --train train.parquet --test test.parquet --k 10,20 --json result.json\n  \
+    concierge evaluate --data ratings.csv --split temporal:0.8 --items movies.csv --models 'popular,als:{\"factors\":64}'"
+)]
 pub(crate) struct Args {
     /// Rows to learn from.
-    #[arg(long, value_name = "FILE", requires = "test", required_unless_present = "data")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "test",
+        required_unless_present = "data"
+    )]
     train: Option<PathBuf>,
     /// Rows to judge by.
     #[arg(long, value_name = "FILE", requires = "train")]
@@ -37,7 +44,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "train")]
     data: Option<PathBuf>,
     /// How to cut --data: temporal:SHARE (of all rows, by time), last:COUNT (of each user), random:SHARE.
-    #[arg(long, value_name = "HOW", default_value = "temporal:0.8", conflicts_with = "train")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "temporal:0.8",
+        conflicts_with = "train"
+    )]
     split: String,
     /// Attributes of items: item_id and any other columns; text with | is a list of tags.
     #[arg(long, value_name = "FILE")]
@@ -124,7 +136,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     for model in &chosen {
         match measured(model, &prepared, &set, &protocol, args.seed, threads)? {
             Ok(finding) => findings.push(finding),
-            Err(reason) if args.models.is_empty() => skipped.push(Skipped { name: model.name.clone(), reason }),
+            Err(reason) if args.models.is_empty() => skipped.push(Skipped {
+                name: model.name.clone(),
+                reason,
+            }),
             Err(reason) => return Err(InputError(format!("--models: {}: {reason}", model.name)).into()),
         }
     }
@@ -138,7 +153,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some(path) if path == Path::new("-") => println!("{}", serde_json::to_string_pretty(&told)?),
         Some(path) => {
             let text = serde_json::to_string_pretty(&told)?;
-            std::fs::write(path, text + "\n").with_context(|| format!("failed to write {}", path.display()))?;
+            std::fs::write(path, text + "\n")
+                .with_context(|| format!("failed to write {}", path.display()))?;
             report::print(&prepared, &set, &protocol, &findings, &skipped);
         }
         None => report::print(&prepared, &set, &protocol, &findings, &skipped),
@@ -162,9 +178,10 @@ fn prepared(args: &Args) -> anyhow::Result<Prepared> {
             let rows = tables::interactions(data, values)?;
             evaluate::split(rows, how, args.seed).map_err(input)?
         }
-        (None, Some(train), Some(test)) => {
-            (tables::interactions(train, values)?, tables::interactions(test, values)?)
-        }
+        (None, Some(train), Some(test)) => (
+            tables::interactions(train, values)?,
+            tables::interactions(test, values)?,
+        ),
         _ => return Err(InputError("expected --train and --test, or --data".to_owned()).into()),
     };
     let valid = match &args.valid {
@@ -240,7 +257,10 @@ fn measured(
     bar.tick();
     crate::memory::reset_peak();
     let started = Instant::now();
-    let model = match chosen.trainer.fit(&prepared.training, &models::Run::new(seed, threads)) {
+    let model = match chosen
+        .trainer
+        .fit(&prepared.training, &models::Run::new(seed, threads))
+    {
         Ok(model) => model,
         Err(error) => {
             bar.finish_and_clear();
@@ -250,9 +270,10 @@ fn measured(
     let fit_seconds = started.elapsed().as_secs_f64();
     bar.set_message("ranking");
     let started = Instant::now();
-    let measured =
-        evaluate::measure(model.as_ref(), prepared, set, protocol, seed, threads, &|n| bar.inc(n as u64))
-            .map_err(input)?;
+    let measured = evaluate::measure(model.as_ref(), prepared, set, protocol, seed, threads, &|n| {
+        bar.inc(n as u64)
+    })
+    .map_err(input)?;
     bar.finish_and_clear();
     Ok(Ok(Finding {
         name: chosen.name.clone(),
@@ -289,12 +310,7 @@ fn data_json(args: &Args, prepared: &Prepared) -> anyhow::Result<serde_json::Val
     Ok(data)
 }
 
-fn protocol_json(
-    args: &Args,
-    set: &MetricSet,
-    threads: usize,
-    negatives: Option<f64>,
-) -> serde_json::Value {
+fn protocol_json(args: &Args, set: &MetricSet, threads: usize, negatives: Option<f64>) -> serde_json::Value {
     serde_json::json!({
         "name": match args.protocol { ProtocolArg::Full => "full", ProtocolArg::Negatives => "negatives" },
         "sampled": args.protocol == ProtocolArg::Negatives,

@@ -19,12 +19,24 @@ pub(crate) fn chosen(text: &str, config: Option<&Path>) -> Result<Vec<Chosen>, I
         Some(path) => file(path)?,
         None => BTreeMap::new(),
     };
-    let known = || models::trainers().iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
+    let known = || {
+        models::trainers()
+            .iter()
+            .map(|entry| entry.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     if let Some(name) = of_file.keys().find(|name| models::trainer(name).is_none()) {
-        return Err(InputError(format!("--config: got model {name:?}, expected one of {}", known())));
+        return Err(InputError(format!(
+            "--config: got model {name:?}, expected one of {}",
+            known()
+        )));
     }
     let wanted: Vec<(String, Option<Value>)> = if text.trim().is_empty() {
-        models::trainers().iter().map(|entry| (entry.name.to_owned(), None)).collect()
+        models::trainers()
+            .iter()
+            .map(|entry| (entry.name.to_owned(), None))
+            .collect()
     } else {
         pieces(text).into_iter().map(named).collect::<Result<_, _>>()?
     };
@@ -33,7 +45,9 @@ pub(crate) fn chosen(text: &str, config: Option<&Path>) -> Result<Vec<Chosen>, I
         .map(|(name, config)| {
             let entry = models::trainer(&name)
                 .ok_or_else(|| InputError(format!("--models: got {name:?}, expected one of {}", known())))?;
-            let config = config.or_else(|| of_file.get(&name).cloned()).unwrap_or(Value::Null);
+            let config = config
+                .or_else(|| of_file.get(&name).cloned())
+                .unwrap_or(Value::Null);
             let trainer = (entry.build)(&config).map_err(|e| InputError(format!("--models: {e}")))?;
             Ok(Chosen { name, trainer })
         })
@@ -68,8 +82,12 @@ fn named(piece: &str) -> Result<(String, Option<Value>), InputError> {
     };
     match serde_json::from_str::<Value>(config) {
         Ok(value) if value.is_object() => Ok((name.trim().to_owned(), Some(value))),
-        Ok(_) => Err(InputError(format!("--models: {name}: got {config}, expected a JSON object"))),
-        Err(e) => Err(InputError(format!("--models: {name}: got {config}, expected a JSON object ({e})"))),
+        Ok(_) => Err(InputError(format!(
+            "--models: {name}: got {config}, expected a JSON object"
+        ))),
+        Err(e) => Err(InputError(format!(
+            "--models: {name}: got {config}, expected a JSON object ({e})"
+        ))),
     }
 }
 
@@ -89,7 +107,10 @@ mod tests {
 
     #[test]
     fn commas_inside_a_configuration_do_not_cut() {
-        assert_eq!(pieces(r#"a,b:{"x":[1,2],"y":"},"},c"#), ["a", r#"b:{"x":[1,2],"y":"},"}"#, "c"]);
+        assert_eq!(
+            pieces(r#"a,b:{"x":[1,2],"y":"},"},c"#),
+            ["a", r#"b:{"x":[1,2],"y":"},"}"#, "c"]
+        );
         let all = chosen("", None).unwrap_or_default();
         assert_eq!(all.len(), models::trainers().len());
     }

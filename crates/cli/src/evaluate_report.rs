@@ -70,11 +70,17 @@ fn at_length(k: usize, protocol: &Protocol, findings: &[Finding]) -> Table {
     let mut table = table(header);
     for finding in findings {
         let mut row = vec![Cell::new(&finding.name)];
-        let figures = columns.iter().map(|(_, name, digits)| figure(finding.measured.metrics.get(name), *digits));
+        let figures = columns
+            .iter()
+            .map(|(_, name, digits)| figure(finding.measured.metrics.get(name), *digits));
         row.extend(figures.map(right));
         row.push(right(format!("{:.2}", finding.fit_seconds)));
         row.push(right(format!("{:.2}", finding.rank_seconds)));
-        row.push(right(finding.peak_memory_mb.map_or("–".to_owned(), |mb| format!("{mb:.0}"))));
+        row.push(right(
+            finding
+                .peak_memory_mb
+                .map_or("–".to_owned(), |mb| format!("{mb:.0}")),
+        ));
         table.add_row(row);
     }
     table
@@ -94,13 +100,20 @@ fn by_segment(k: usize, findings: &[Finding]) -> Table {
     };
     let shown: Vec<_> = titles.into_iter().filter(|(key, _)| users(key) > 0).collect();
     let mut header = vec!["model".to_owned()];
-    header.extend(shown.iter().map(|(key, title)| format!("{title} ({})", users(key))));
+    header.extend(
+        shown
+            .iter()
+            .map(|(key, title)| format!("{title} ({})", users(key))),
+    );
     let mut table = table(header);
     for finding in findings {
         let mut row = vec![Cell::new(&finding.name)];
         for (key, _) in &shown {
             let segment = finding.measured.segments.get(key);
-            row.push(right(figure(segment.and_then(|s| s.metrics.get(&format!("ndcg@{k}"))), 4)));
+            row.push(right(figure(
+                segment.and_then(|s| s.metrics.get(&format!("ndcg@{k}"))),
+                4,
+            )));
         }
         table.add_row(row);
     }
@@ -120,7 +133,11 @@ fn right(text: String) -> Cell {
 fn figure(estimate: Option<&Estimate>, digits: usize) -> String {
     match estimate {
         None => "–".to_owned(),
-        Some(Estimate { mean, low: Some(low), high: Some(high) }) => {
+        Some(Estimate {
+            mean,
+            low: Some(low),
+            high: Some(high),
+        }) => {
             format!("{mean:.digits$} ±{:.digits$}", (high - low) / 2.0)
         }
         Some(estimate) => format!("{:.digits$}", estimate.mean),
@@ -131,10 +148,16 @@ fn notes(prepared: &Prepared, protocol: &Protocol) -> Vec<String> {
     let data = &prepared.summary;
     let mut notes = Vec::new();
     if matches!(protocol, Protocol::Negatives(_)) {
-        notes.push("sampled figures: relevant items among given negatives; they do not compare with full ranking".to_owned());
+        notes.push(
+            "sampled figures: relevant items among given negatives; they do not compare with full ranking"
+                .to_owned(),
+        );
     }
     if data.unseen_users > 0 {
-        notes.push(format!("{} test users have no history; they are answered as anyone unknown", data.unseen_users));
+        notes.push(format!(
+            "{} test users have no history; they are answered as anyone unknown",
+            data.unseen_users
+        ));
     }
     if data.unseen_items > 0 {
         notes.push(format!(
@@ -149,10 +172,16 @@ fn notes(prepared: &Prepared, protocol: &Protocol) -> Vec<String> {
         ));
     }
     if data.overlap_left_out > 0 {
-        notes.push(format!("{} test rows are also in training and were left out", data.overlap_left_out));
+        notes.push(format!(
+            "{} test rows are also in training and were left out",
+            data.overlap_left_out
+        ));
     }
     if data.rows_below_positive_min > 0 {
-        notes.push(format!("{} rows are below the least positive value", data.rows_below_positive_min));
+        notes.push(format!(
+            "{} rows are below the least positive value",
+            data.rows_below_positive_min
+        ));
     }
     notes
 }

@@ -55,6 +55,12 @@ fn actor(error: &anyhow::Error) -> Actor {
         if cause.is::<BadInput>() || cause.is::<InputError>() {
             return Actor::Caller;
         }
+        if let Some(error) = cause.downcast_ref::<import::ImportError>() {
+            return match error {
+                import::ImportError::Sink(_) => Actor::Operator,
+                _ => Actor::Caller,
+            };
+        }
         if let Some(service) = cause.downcast_ref::<ServiceError>() {
             return service.actor();
         }

@@ -7,16 +7,25 @@
 mod backup;
 mod doctor;
 mod erase;
+mod evaluate;
+mod evaluate_models;
+mod evaluate_report;
 mod failure;
+mod files;
 mod folder;
+mod import_command;
+mod import_report;
 mod init;
 mod logging;
+mod memory;
+mod metrics;
 mod output;
 mod progress;
 mod recommend;
 mod schema;
 mod similar;
 mod status;
+mod tables;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -43,9 +52,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Args),
+    Import(import_command::Args),
     Train(train::Args),
     Recommend(recommend::Args),
     Similar(similar::Args),
+    Evaluate(evaluate::Args),
+    Metrics(metrics::Args),
     Schema(schema::Args),
     Status(status::Args),
     Doctor(doctor::Args),
@@ -65,9 +77,12 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => init::run(&args),
+        Command::Import(args) => import_command::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Recommend(args) => recommend::run(&args),
         Command::Similar(args) => similar::run(&args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Metrics(args) => metrics::run(args),
         Command::Schema(args) => schema::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -1,4 +1,4 @@
-//! How much memory this process has held at most, as the kernel counts it.
+//! How much memory a process has held at most, as the kernel counts it.
 
 /// Forgets the peak so far, where the kernel lets us; otherwise peaks only rise.
 pub(crate) fn reset_peak() {
@@ -6,9 +6,15 @@ pub(crate) fn reset_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Peak resident memory in MB (10⁶ bytes) since the last reset; `None` where it is not told.
+/// Peak resident memory of this process in MB (10⁶ bytes) since the last reset; `None` where it is
+/// not told.
 pub(crate) fn peak_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    peak_mb_of("self")
+}
+
+/// The same of another process.
+pub(crate) fn peak_mb_of(process: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some((kib * 1024.0 / 1e5).round() / 10.0)

@@ -1,5 +1,7 @@
 //! Runs the real binary, as a person or a script would.
 
+mod evaluate;
 mod folders;
 mod help;
+mod import;
 mod run;
