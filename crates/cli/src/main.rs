@@ -13,6 +13,7 @@ mod evaluate_report;
 mod failure;
 mod files;
 mod folder;
+mod generate;
 mod import_command;
 mod import_report;
 mod init;
@@ -58,6 +59,7 @@ enum Command {
     Similar(similar::Args),
     Evaluate(evaluate::Args),
     Metrics(metrics::Args),
+    Generate(generate::Args),
     Schema(schema::Args),
     Status(status::Args),
     Doctor(doctor::Args),
@@ -83,6 +85,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Similar(args) => similar::run(&args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Metrics(args) => metrics::run(args),
+        Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),

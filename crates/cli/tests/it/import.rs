@@ -253,3 +253,42 @@ fn standard_input_is_a_file() {
     assert!(told.contains("standard input") || told.contains("- ("), "{told}");
     assert!(told.contains("now 2 events"), "{told}");
 }
+
+#[test]
+fn made_up_events_are_the_same_in_every_format() {
+    let root = tempdir().expect("a folder");
+    let mut stored = Vec::new();
+    for name in ["events.parquet", "events.csv", "events.jsonl"] {
+        let data = root.path().join(format!("{name}.data"));
+        let path = root.path().join(name).display().to_string();
+        let items = root.path().join("items.jsonl").display().to_string();
+        let sizes = ["--events", "500", "--users", "40", "--items", "30", "--seed", "3"];
+        let to = ["generate", "--to", &path, "--items-to", &items];
+        let output = command()
+            .args(to)
+            .args(sizes)
+            .output()
+            .expect("the binary starts");
+        ran(output).code(0);
+        on(&data, &["init"]).code(0);
+        let told = on(&data, &["import", "--items", &items, "--events", &path, "--json"])
+            .code(0)
+            .json();
+        assert_eq!(
+            (count(&told, 1, "accepted"), &told["items"]),
+            (500, &30.into()),
+            "{told:#}"
+        );
+        // The same events have the same keys: they are all there already.
+        let csv = root.path().join("events.parquet").display().to_string();
+        let again = on(&data, &["import", "--events", &csv, "--json"]).code(0).json();
+        assert_eq!(count(&again, 0, "duplicate"), 500, "{again:#}");
+        stored.push(told["users"].clone());
+    }
+    assert!(stored.windows(2).all(|pair| pair[0] == pair[1]));
+    let output = command()
+        .args(["generate", "--to", "events.xls"])
+        .output()
+        .expect("the binary starts");
+    ran(output).code(2).says(&["--to: got events.xls", ".parquet"]);
+}
