@@ -5,6 +5,7 @@
 //! `import` and `evaluate`.
 
 mod backup;
+mod bench;
 mod doctor;
 mod erase;
 mod evaluate;
@@ -60,6 +61,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Metrics(metrics::Args),
     Generate(generate::Args),
+    Bench(bench::Args),
     Schema(schema::Args),
     Status(status::Args),
     Doctor(doctor::Args),
@@ -86,6 +88,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Metrics(args) => metrics::run(args),
         Command::Generate(args) => generate::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),

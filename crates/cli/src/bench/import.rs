@@ -33,7 +33,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let file = scratch.join("events.parquet");
-    let synthetic = Synthetic { users: args.users, items: args.items, events: args.rows, ..Synthetic::default() };
+    let synthetic = Synthetic {
+        users: args.users,
+        items: args.items,
+        events: args.rows,
+        ..Synthetic::default()
+    };
     let spinner = progress::spinner("making up events");
     import_parquet::write_events(&file, synthetic.events())?;
     spinner.finish_and_clear();
@@ -43,7 +48,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let file = file.display().to_string();
     let told = child(&["import", "--json", "--events", &file], &data)?;
     let one = &told["files"][0];
-    ensure!(one["summary"]["accepted"] == args.rows, "expected {} stored rows, got {}", args.rows, one["summary"]);
+    ensure!(
+        one["summary"]["accepted"] == args.rows,
+        "expected {} stored rows, got {}",
+        args.rows,
+        one["summary"]
+    );
     let stored: u64 = size_of(&data);
     tell(
         &json!({
@@ -70,7 +80,11 @@ fn child(arguments: &[&str], data: &std::path::Path) -> anyhow::Result<Value> {
         .stderr(Stdio::inherit())
         .output()
         .context("starting this program")?;
-    ensure!(output.status.success(), "`concierge {}` failed", arguments.join(" "));
+    ensure!(
+        output.status.success(),
+        "`concierge {}` failed",
+        arguments.join(" ")
+    );
     serde_json::from_slice(&output.stdout).context("reading its answer")
 }
 
@@ -80,7 +94,9 @@ fn mb(bytes: u64) -> f64 {
 
 /// Bytes of all files below a folder.
 fn size_of(dir: &std::path::Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
     let sizes = entries.flatten().map(|entry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
         Ok(metadata) => metadata.len(),

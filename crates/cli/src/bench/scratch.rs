@@ -1,7 +1,7 @@
 //! A folder for one run.
 
 use anyhow::Context;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A fresh folder below the system's folder for temporary files; removed when dropped.
 pub(crate) struct Scratch(PathBuf);
@@ -17,11 +17,6 @@ impl Scratch {
     /// A path inside.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
-    }
-
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 }
 
