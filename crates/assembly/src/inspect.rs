@@ -100,6 +100,11 @@ impl Service {
         items.collect()
     }
 
+    /// The moment, by the clock of the service.
+    pub fn now(&self) -> domain::Timestamp {
+        self.clock.now()
+    }
+
     /// What to call an item: its title-like attribute, or its id.
     pub fn title(&self, item: &Item) -> String {
         title(item.item_id.as_str(), Some(&item.attributes)).to_owned()
@@ -145,4 +150,12 @@ impl Service {
             warnings,
         }
     }
+}
+
+/// Learners that a configuration may name, each with what it does in a line.
+pub fn learners() -> Vec<(&'static str, &'static str)> {
+    models::trainers()
+        .iter()
+        .map(|entry| (entry.name, entry.summary))
+        .collect()
 }

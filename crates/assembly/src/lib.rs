@@ -27,6 +27,7 @@ pub use care::{Check, DoctorReport, doctor, restore};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::{CONFIG_FILE, Config, ConfigError, PlacementConfig, ServerConfig, TrainingConfig};
 pub use error::{Actor, Problem, ServiceError};
+pub use inspect::learners;
 pub use learn::{TrainReport, TrainedModel};
 pub use service::{ErasureReport, OpenReport, Service};
 pub use stores::Stores;

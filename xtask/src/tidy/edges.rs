@@ -43,7 +43,6 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("clap",                        &["cli"]),
     ("comfy-table",                 &["cli"]),
     ("csv",                         &["import"]),
-    ("fs4",                         &["store-file"]),
     ("indicatif",                   &["cli"]),
     ("maud",                        &["dashboard"]),
     ("metrics",                     &["server"]),
@@ -53,11 +52,8 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("rusqlite",                    &["store-sqlite"]),
     ("tempfile",                    &[]),
     ("tokio",                       &["server", "cli"]),
-    ("tower-http",                  &["server"]),
     ("tracing-subscriber",          &["cli"]),
     ("ureq",                        &[]),
-    ("utoipa",                      &["server"]),
-    ("utoipa-axum",                 &["server"]),
 ];
 
 /// All that the two bottom crates may have.

@@ -1,0 +1,68 @@
+//! Threads beside the requests: absorbing and training.
+
+use assembly::Service;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often the schedule is asked.
+const SCHEDULE: Duration = Duration::from_secs(1);
+
+/// Told once, wakes everybody who waits.
+#[derive(Default)]
+pub(crate) struct Stop {
+    told: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Stop {
+    pub(crate) fn tell(&self) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits; true if it was told to stop.
+    fn wait(&self, time: Duration) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wake.wait_timeout_while(told, time, |told| !*told);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Trains once and says what came of it.
+pub(crate) fn train(service: &Service) {
+    match service.train(&|step| tracing::info!(step, "training")) {
+        Ok(report) => tracing::info!(bundle = report.bundle, seconds = report.seconds, "trained"),
+        Err(error) => tracing::warn!(%error, "training failed; the previous models stay"),
+    }
+}
+
+/// Starts the threads; they end soon after `stop` is told.
+pub(crate) fn start(service: &Arc<Service>, stop: &Arc<Stop>) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let absorbing = {
+        let (service, stop) = (service.clone(), stop.clone());
+        let interval = Duration::from_millis(service.config().absorb_interval_ms);
+        std::thread::Builder::new()
+            .name("absorbing".into())
+            .spawn(move || {
+                while !stop.wait(interval) {
+                    if let Err(error) = service.absorb() {
+                        tracing::error!(%error, "new events could not be taken into the models");
+                    }
+                }
+            })?
+    };
+    let training = {
+        let (service, stop) = (service.clone(), stop.clone());
+        std::thread::Builder::new()
+            .name("schedule".into())
+            .spawn(move || {
+                while !stop.wait(SCHEDULE) {
+                    if service.training_due() {
+                        train(&service);
+                    }
+                }
+            })?
+    };
+    Ok(vec![absorbing, training])
+}

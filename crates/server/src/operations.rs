@@ -1,0 +1,93 @@
+//! Every operation, with its handler. The router, the document and the API browser are made from this table.
+
+use crate::answer::Answer;
+use crate::app::App;
+use crate::http::Call;
+use crate::{handlers, pages};
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// There is none.
+    None,
+    /// One object of this schema.
+    One(&'static str),
+    /// One object, an array, or one per line, of this schema.
+    Rows(&'static str),
+    /// A form of a page.
+    Form,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) body: BodyKind,
+    /// Statuses besides those of [`COMMON`](crate::openapi) with the schema of their body, if it is JSON.
+    pub(crate) answers: &'static [(u16, &'static str)],
+    pub(crate) handler: fn(&App, &Call) -> Answer,
+}
+
+#[rustfmt::skip]
+pub(crate) static OPERATIONS: &[Operation] = &[
+    Operation { method: "POST", path: "/v1/events", summary: "Tells what happened; durable when answered, and the next request sees it",
+        body: BodyKind::Rows("Event"), answers: &[(200, "IngestReport")], handler: handlers::events },
+    Operation { method: "PUT", path: "/v1/items", summary: "Adds or replaces items; the next request sees them",
+        body: BodyKind::Rows("Item"), answers: &[(200, "WriteReport")], handler: handlers::items },
+    Operation { method: "GET", path: "/v1/items/{id}", summary: "One item",
+        body: BodyKind::None, answers: &[(200, "StoredItem"), (404, "Problem")], handler: handlers::item },
+    Operation { method: "PUT", path: "/v1/users", summary: "Adds or replaces what is known of users",
+        body: BodyKind::Rows("User"), answers: &[(200, "WriteReport")], handler: handlers::users },
+    Operation { method: "GET", path: "/v1/users/{id}", summary: "What is known of a user, with the latest events",
+        body: BodyKind::None, answers: &[(200, "UserView"), (404, "Problem")], handler: handlers::user },
+    Operation { method: "DELETE", path: "/v1/users/{id}", summary: "Erases a user from log, state, catalogue and decisions",
+        body: BodyKind::None, answers: &[(200, "ErasureReport")], handler: handlers::erase },
+    Operation { method: "POST", path: "/v1/recommend", summary: "A slate for a placement",
+        body: BodyKind::One("RecommendRequest"), answers: &[(200, "Slate"), (404, "Problem")], handler: handlers::recommend },
+    Operation { method: "POST", path: "/v1/similar", summary: "Items like one item",
+        body: BodyKind::One("SimilarRequest"), answers: &[(200, "Similar"), (404, "Problem"), (409, "Problem")], handler: handlers::similar },
+    Operation { method: "POST", path: "/v1/rank", summary: "Given items, ordered for someone",
+        body: BodyKind::One("RankRequest"), answers: &[(200, "Slate")], handler: handlers::rank },
+    Operation { method: "GET", path: "/v1/decisions/{id}", summary: "The record of a decision",
+        body: BodyKind::None, answers: &[(200, "Decision"), (404, "Problem")], handler: handlers::decision },
+    Operation { method: "GET", path: "/v1/status", summary: "How things stand",
+        body: BodyKind::None, answers: &[(200, "Status")], handler: handlers::status },
+    Operation { method: "GET", path: "/v1/models", summary: "The models in service and those that can be trained",
+        body: BodyKind::None, answers: &[(200, "Models")], handler: handlers::models },
+    Operation { method: "GET", path: "/v1/placements", summary: "The placements and their configuration",
+        body: BodyKind::None, answers: &[(200, "Placements")], handler: handlers::placements },
+    Operation { method: "POST", path: "/v1/train", summary: "Trains the models anew, in the background unless told to wait",
+        body: BodyKind::One("TrainRequest"), answers: &[(200, "TrainReport"), (202, "TrainBegun"), (409, "Problem")], handler: handlers::train },
+    Operation { method: "GET", path: "/v1/schema/{entity}", summary: "The kinds of attributes of `items` or `users`",
+        body: BodyKind::None, answers: &[(200, "Schema"), (404, "Problem")], handler: handlers::schema },
+    Operation { method: "PUT", path: "/v1/schema/{entity}/{attribute}", summary: "Fixes the kind of an attribute, or hands it back to inference with null",
+        body: BodyKind::One("KindRequest"), answers: &[(200, "Schema"), (404, "Problem")], handler: handlers::fix_kind },
+    Operation { method: "GET", path: "/healthz", summary: "Whether the process answers",
+        body: BodyKind::None, answers: &[(200, "Health")], handler: handlers::health },
+    Operation { method: "GET", path: "/readyz", summary: "Whether requests should be sent here",
+        body: BodyKind::None, answers: &[(200, "Health"), (503, "Health")], handler: handlers::ready },
+    Operation { method: "GET", path: "/metrics", summary: "Figures in the text format of Prometheus",
+        body: BodyKind::None, answers: &[(200, "")], handler: handlers::metrics },
+    Operation { method: "GET", path: "/openapi.json", summary: "This document",
+        body: BodyKind::None, answers: &[(200, "Any")], handler: handlers::document },
+    Operation { method: "GET", path: "/", summary: "A page to try it on",
+        body: BodyKind::None, answers: &[(200, "")], handler: pages::home },
+    Operation { method: "POST", path: "/act", summary: "An event from the page",
+        body: BodyKind::Form, answers: &[(303, "")], handler: pages::act },
+    Operation { method: "GET", path: "/docs", summary: "A page to browse the API",
+        body: BodyKind::None, answers: &[(200, "")], handler: pages::docs },
+];
+
+/// True if a path is of this form.
+pub(crate) fn fits(form: &str, path: &str) -> bool {
+    let (mut form, mut path) = (form.split('/'), path.split('/'));
+    loop {
+        match (form.next(), path.next()) {
+            (None, None) => return true,
+            (Some(part), Some(given)) if part == given || (part.starts_with('{') && !given.is_empty()) => {}
+            _ => return false,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Forms of what is sent and answered, in JSON Schema. Tests hold real answers against them.
+
+use serde_json::{Value, json};
+
+fn object(required: &[&str], properties: Value) -> Value {
+    json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+}
+
+fn list(of: &str) -> Value {
+    json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{of}")}})
+}
+
+fn of(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn id(what: &str) -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": 256, "description": what})
+}
+
+fn text(what: &str) -> Value {
+    json!({"type": "string", "description": what})
+}
+
+fn number(what: &str) -> Value {
+    json!({"type": "number", "description": what})
+}
+
+fn count(what: &str) -> Value {
+    json!({"type": "integer", "minimum": 0, "description": what})
+}
+
+fn flag(what: &str) -> Value {
+    json!({"type": "boolean", "description": what})
+}
+
+fn or_null(mut schema: Value) -> Value {
+    if let Some(kind) = schema.get("type").cloned() {
+        schema["type"] = json!([kind, "null"]);
+    }
+    schema
+}
+
+fn texts(what: &str) -> Value {
+    json!({"type": "array", "items": {"type": "string"}, "description": what})
+}
+
+fn counts(what: &str) -> Value {
+    json!({"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}, "description": what})
+}
+
+/// A body to try.
+pub(crate) fn example(path: &str, method: &str) -> Option<Value> {
+    Some(match (method, path) {
+        ("POST", "/v1/events") => json!({"user_id": "someone-new", "item_id": "1", "event_type": "like"}),
+        ("PUT", "/v1/items") => {
+            json!({"item_id": "new-film", "attributes": {"title": "A New Film", "genres": ["Comedy"]}})
+        }
+        ("PUT", "/v1/users") => json!({"user_id": "someone-new", "attributes": {"country": "CH"}}),
+        ("POST", "/v1/recommend") => json!({"placement": "home", "user_id": "someone-new", "n": 5}),
+        ("POST", "/v1/similar") => json!({"item_id": "1", "n": 5}),
+        ("POST", "/v1/rank") => json!({"candidates": ["1", "2", "3"], "user_id": "someone-new"}),
+        ("POST", "/v1/train") => json!({"wait": false}),
+        ("PUT", "/v1/schema/{entity}/{attribute}") => json!({"kind": "tags"}),
+        _ => return None,
+    })
+}
+
+fn requests() -> Value {
+    let session = object(
+        &["item_id"],
+        json!({
+            "item_id": id("With what"),
+            "event_type": or_null(text("Which kind of act; click if absent")),
+            "timestamp": of("Moment"),
+            "value": or_null(number("How much")),
+        }),
+    );
+    json!({
+        "Moment": {"type": ["number", "string", "null"], "description": "Unix seconds or milliseconds, RFC 3339, or a date"},
+        "Attributes": {"type": "object", "additionalProperties": of("Attribute")},
+        "Attribute": {"type": ["boolean", "number", "string", "array", "object"],
+            "description": "A flag, a number, text, {lat, lon}, or a list of numbers or of texts"},
+        "Event": object(&["user_id", "item_id", "event_type"], json!({
+            "event_id": or_null(id("Makes a retry safe; derived from the content if absent")),
+            "user_id": id("Who"), "item_id": id("With what"), "event_type": id("Which kind of act"),
+            "timestamp": of("Moment"), "value": or_null(number("How much")),
+            "session_id": or_null(id("Within which run of activity")),
+            "decision_id": or_null(id("In answer to which decision")), "context": of("Attributes"),
+        })),
+        "Item": object(&["item_id"], json!({
+            "item_id": id("Its id"), "attributes": of("Attributes"),
+            "hidden": flag("Hidden items are never shown"), "added_at": of("Moment"),
+        })),
+        "User": object(&["user_id"], json!({"user_id": id("Their id"), "attributes": of("Attributes")})),
+        "SessionEvent": session,
+        "Filter": {"type": "object", "description":
+            "One of all, any_of (lists of filters), not (a filter), or an attribute with equals, any, none, min, max or exists"},
+        "RecommendRequest": object(&["placement"], json!({
+            "placement": text("Which placement"), "user_id": or_null(id("For whom")),
+            "session": list("SessionEvent"), "attributes": of("Attributes"), "context": of("Attributes"),
+            "item_id": or_null(id("What the placement is about")),
+            "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
+            "filter": of("Filter"), "exclude": texts("Items not to show"),
+            "candidates": {"type": ["array", "null"], "items": {"type": "string"}, "description": "Only these"},
+            "explain": flag("Whether to take every score apart"),
+            "seed": {"type": ["integer", "null"], "minimum": 0},
+        })),
+        "SimilarRequest": object(&["item_id"], json!({
+            "item_id": id("Like which"), "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
+            "model": or_null(text("Whose notion; the ranking model's if absent")), "filter": of("Filter"),
+        })),
+        "RankRequest": object(&["candidates"], json!({
+            "candidates": texts("Items to order"), "placement": or_null(text("Whose ranker; home if absent")),
+            "user_id": or_null(id("For whom")), "session": list("SessionEvent"),
+            "explain": flag("Whether to take every score apart"),
+        })),
+        "TrainRequest": object(&[], json!({"wait": flag("Answer when it is done")})),
+        "KindRequest": object(&["kind"], json!({"kind": {"enum":
+            ["category", "tags", "number", "text", "timestamp", "geo", "embedding", "ids", null]}})),
+    })
+}
+
+fn reports() -> Value {
+    json!({
+        "Problem": {"type": "object", "required": ["type", "title", "status", "detail", "who"],
+            "additionalProperties": false, "properties": {
+                "type": text("Kind of problem"), "title": text("The same in words"), "status": count("HTTP status"),
+                "detail": text("This one in words"),
+                "who": {"enum": ["caller", "operator", "us"], "description": "Who must act"},
+                "field": text("Which field"), "got": text("What was there"), "expected": text("What should have been"),
+            }},
+        "RowProblem": object(&["row", "field", "got", "expected"], json!({
+            "row": count("Row, from 0"), "field": text("Which field"), "got": text("What was there"),
+            "expected": text("What should have been"),
+        })),
+        "IngestReport": {"type": "object", "required": ["accepted", "duplicate", "rejected", "sequence"],
+            "additionalProperties": false, "properties": {
+                "accepted": count("Rows stored"), "duplicate": count("Rows already there"), "rejected": list("RowProblem"),
+                "sequence": count("A slate with at least this sequence has seen the batch"),
+                "receipts": {"type": "array", "description": "One per row, for batches of up to 1,000", "items": object(&["status", "sequence"], json!({
+                    "status": {"enum": ["accepted", "duplicate", "rejected"]}, "sequence": {"type": ["integer", "null"]},
+                }))},
+            }},
+        "WriteReport": object(&["created", "updated", "unchanged", "rejected"], json!({
+            "created": count("New ones"), "updated": count("Changed ones"), "unchanged": count("Put again as they were"),
+            "rejected": list("RowProblem"),
+        })),
+        "StoredItem": object(&["item_id", "attributes", "hidden", "added_at"], json!({
+            "item_id": id("Its id"), "attributes": of("Attributes"), "hidden": flag("Whether it is never shown"),
+            "added_at": {"type": ["integer", "null"], "description": "Milliseconds since 1970"},
+        })),
+        "UserView": object(&["user_id", "attributes", "recent"], json!({
+            "user_id": id("Their id"), "attributes": of("Attributes"),
+            "recent": {"type": "array", "items": object(&["item_id", "event_type", "timestamp", "value"], json!({
+                "item_id": id("With what"), "event_type": id("Which kind of act"), "timestamp": {"type": "integer"},
+                "value": {"type": ["number", "null"]},
+            }))},
+        })),
+        "ErasureReport": object(&["user_id", "events", "decisions", "attributes"], json!({
+            "user_id": id("Whose"), "events": count("Events erased"), "decisions": count("Decision records erased"),
+            "attributes": flag("Whether there were attributes"),
+        })),
+        "Health": object(&["status"], json!({"status": {"enum": ["ok", "stopping"]}})),
+        "TrainBegun": object(&["status", "see"], json!({"status": {"enum": ["begun"]}, "see": text("Where to look")})),
+        "TrainReport": object(&["bundle", "models", "events", "users", "items", "seconds"], json!({
+            "bundle": count("Number of the published bundle"), "events": count("Events that counted"),
+            "users": count("Users with such events"), "items": count("Items"), "seconds": number("How long it took"),
+            "models": {"type": "array", "items": object(&["name", "seconds", "bytes"], json!({
+                "name": text("Learner"), "seconds": number("How long it took"), "bytes": count("Bytes held"),
+            }))},
+        })),
+    })
+}
+
+fn views() -> Value {
+    let shown = json!({"type": "object", "additionalProperties": false,
+    "required": ["item_id", "rank", "score", "propensity", "sources", "reasons"], "properties": {
+        "item_id": id("Which"), "rank": {"type": "integer", "minimum": 1}, "score": number("Comparable within the slate"),
+        "propensity": {"type": "number", "minimum": 0, "maximum": 1}, "sources": texts("Who proposed it"),
+        "reasons": texts("Why, for a person"), "attributes": of("Attributes"),
+        "explanation": {"type": "array", "items": object(&["model", "kind", "of", "value"], json!({
+            "model": text("Who said so"), "kind": {"enum": ["history", "feature", "base"]}, "of": text("Of what"),
+            "value": number("They sum to the score"),
+        }))},
+    }});
+    let degraded = json!({"type": "array", "items": object(&["stage", "reason"], json!({
+        "stage": text("Where"), "reason": text("Why"),
+    }))});
+    json!({
+        "Shown": shown,
+        "Slate": object(&["decision_id", "items", "snapshot", "sequence", "arms", "degraded", "timings_us"], json!({
+            "decision_id": id("To be sent with what comes of it"), "items": list("Shown"),
+            "snapshot": text("Version of what answered"), "sequence": count("Last event that the person's state included"),
+            "arms": {"type": "object"}, "degraded": degraded, "timings_us": counts("Microseconds by stage"),
+        })),
+        "Similar": object(&["items", "snapshot"], json!({"items": list("Shown"), "snapshot": text("Version of what answered")})),
+        "Decision": {"type": "object", "required": ["decision_id", "now", "placement", "snapshot", "sequence", "seed",
+            "config_hash", "history", "stages", "considered", "removals", "shown", "degraded", "arms", "timings_us"]},
+        "Status": {"type": "object", "required": ["version", "snapshot", "sequence", "state_sequence", "absorbed_sequence",
+            "events", "items", "users", "hidden_items", "models", "trained_at", "training", "last_training_error",
+            "unknown_event_types", "decisions", "placements", "warnings"]},
+        "Models": object(&["snapshot", "trained_at", "training", "last_training_error", "in_service", "learners"], json!({
+            "snapshot": text("Version"), "trained_at": {"type": ["integer", "null"]}, "training": flag("Whether one is under way"),
+            "last_training_error": {"type": ["string", "null"]},
+            "in_service": {"type": "array", "items": object(&["name", "bytes"], json!({"name": text("Name"), "bytes": count("Bytes")}))},
+            "learners": {"type": "array", "items": object(&["name", "summary"], json!({"name": text("Name"), "summary": text("What it does")}))},
+        })),
+        "Placements": {"type": "object", "additionalProperties": {"type": "object"}},
+        "Schema": {"type": "object", "additionalProperties": object(&["kind", "origin", "present"], json!({
+            "kind": text("How it is read"), "origin": {"enum": ["inferred", "fixed"]}, "present": count("Entities that have it"),
+        }))},
+    })
+}
+
+/// All forms by name.
+pub(crate) fn schemas() -> Value {
+    let mut all = requests();
+    if let Some(all) = all.as_object_mut() {
+        for part in [reports(), views()] {
+            if let Value::Object(part) = part {
+                all.extend(part);
+            }
+        }
+    }
+    all
+}
