@@ -6,6 +6,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fs::File;
 use std::path::Path;
 
+/// Bytes of a batch by what its row group takes on average.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
 /// One column that is read.
 struct Column {
     /// Its place among the leaves of the schema.
@@ -24,6 +27,8 @@ struct ParquetRows {
     /// Readers of the open row group's columns, and rows left in it.
     readers: Vec<Reader>,
     left: usize,
+    /// Rows of the open group that make a batch of bearable size.
+    rows_of_group: usize,
     rows: u64,
     total: u64,
 }
@@ -68,6 +73,7 @@ pub fn open(path: &Path) -> Result<Box<dyn RowSource>, ImportError> {
         group: 0,
         readers: Vec::new(),
         left: 0,
+        rows_of_group: 1,
         rows: 0,
         total,
         file,
@@ -88,6 +94,8 @@ impl ParquetRows {
         }
         let group = self.file.get_row_group(self.group).map_err(|e| e.to_string())?;
         self.left = usize::try_from(group.metadata().num_rows()).map_err(|e| e.to_string())?;
+        let bytes = usize::try_from(group.metadata().total_byte_size()).unwrap_or(0);
+        self.rows_of_group = (BATCH_BYTES_MAX / (bytes / self.left.max(1)).max(1)).max(1);
         self.readers.clear();
         for column in &self.columns {
             let reader = group.get_column_reader(column.leaf).map_err(|e| e.to_string())?;
@@ -103,8 +111,8 @@ impl ParquetRows {
                 return Ok(None);
             }
         }
-        let count = max.min(self.left);
         let width = self.columns.len();
+        let count = Batch::rows_max(max, width).min(self.rows_of_group).min(self.left);
         let mut batch = Batch::new(width);
         batch.rows.extend((0..count as u64).map(|n| Row {
             line: self.rows + n + 1,

@@ -13,6 +13,8 @@ use parquet::schema::types::ColumnDescriptor;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Meaning {
     Plain,
+    /// Whole numbers without sign, kept in the bits of signed ones.
+    Unsigned,
     /// Days since 1970.
     Date,
     /// Moments, this many to the millisecond; less than one for coarser ones.
@@ -52,10 +54,15 @@ pub(crate) fn shape(column: &ColumnDescriptor) -> Option<Reading> {
                 TimeUnit::NANOS => 1_000_000,
             },
         },
+        Some(LogicalType::Integer(kind)) if !kind.is_signed => Meaning::Unsigned,
         _ => match column.converted_type() {
             ConvertedType::DATE => Meaning::Date,
             ConvertedType::TIMESTAMP_MILLIS => Meaning::Moment { per_ms: 1 },
             ConvertedType::TIMESTAMP_MICROS => Meaning::Moment { per_ms: 1000 },
+            ConvertedType::UINT_8
+            | ConvertedType::UINT_16
+            | ConvertedType::UINT_32
+            | ConvertedType::UINT_64 => Meaning::Unsigned,
             _ => Meaning::Plain,
         },
     };
@@ -88,6 +95,9 @@ enum Inner {
 fn whole(number: i64, meaning: Meaning) -> Cell {
     match meaning {
         Meaning::Plain => Cell::Integer(number),
+        // As text it stays the id that it may be.
+        Meaning::Unsigned if number < 0 => Cell::Text(number.cast_unsigned().to_string().into()),
+        Meaning::Unsigned => Cell::Integer(number),
         Meaning::Date => Cell::Moment(Timestamp(number.saturating_mul(86_400_000))),
         Meaning::Moment { per_ms } => Cell::Moment(Timestamp(number.div_euclid(per_ms))),
     }
@@ -136,6 +146,9 @@ impl Reader {
         let (reading, meaning) = (self.reading, self.reading.meaning);
         match &mut self.inner {
             Inner::Bool(r) => fill(r, reading, rows, cells, |v| Ok(Cell::Flag(*v))),
+            Inner::Int32(r) if meaning == Meaning::Unsigned => fill(r, reading, rows, cells, |v| {
+                Ok(Cell::Integer(i64::from(v.cast_unsigned())))
+            }),
             Inner::Int32(r) => fill(r, reading, rows, cells, |v| Ok(whole(i64::from(*v), meaning))),
             Inner::Int64(r) => fill(r, reading, rows, cells, |v| Ok(whole(*v, meaning))),
             Inner::Int96(r) => fill(r, reading, rows, cells, |v| {

@@ -34,9 +34,11 @@ impl Cell {
         Ok(match value {
             Value::Null => Cell::Null,
             Value::Bool(flag) => Cell::Flag(flag),
-            Value::Number(number) => match number.as_i64() {
-                Some(whole) => Cell::Integer(whole),
-                None => match number.as_f64().filter(|n| n.is_finite()) {
+            Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(whole), _) => Cell::Integer(whole),
+                // As text it stays the id that it may be.
+                (None, Some(large)) => Cell::Text(large.to_string().into()),
+                (None, None) => match number.as_f64().filter(|n| n.is_finite()) {
                     Some(number) => Cell::Number(number),
                     None => return Err("a finite number"),
                 },
@@ -126,6 +128,13 @@ fn attribute(value: Value) -> Result<RawAttribute, &'static str> {
     if finite { Ok(read) } else { Err(EXPECTED) }
 }
 
+/// Most columns of a file.
+pub(crate) const COLUMNS_MAX: usize = 4096;
+/// Cells of a batch, where rows are wide; a batch has at least one row.
+const CELLS_MAX: usize = 1 << 20;
+/// Bytes of text that a batch is made from; it ends with the row that passes this.
+pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
+
 /// A row of a [`Batch`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -153,6 +162,11 @@ impl Batch {
             width,
             ..Batch::default()
         }
+    }
+
+    /// How many rows of this width to put into a batch of which `max` were asked for.
+    pub fn rows_max(max: usize, width: usize) -> usize {
+        max.min(CELLS_MAX / width.max(1)).max(1)
     }
 
     /// Cells of one row.

@@ -16,10 +16,21 @@ pub(crate) struct Converter<'a> {
     items: HashMap<Box<str>, ItemId>,
     types: HashMap<Box<str>, EventType>,
     event_type: Option<EventType>,
+    /// What columns become that the plan does not know.
+    late: Vec<Field>,
 }
 
 fn id<T>(name: &str, cell: &Cell, make: impl Fn(&str) -> Result<T, IdError>) -> Result<T, BadRow> {
     const EXPECTED: &str = "an id of 1 to 256 bytes without control characters";
+    // Beyond this, a number with a point or an exponent stands for several whole ones.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if matches!(cell, Cell::Number(number) if number.abs() >= EXACT_MAX) {
+        return Err(BadRow::new(
+            name,
+            cell.shown(),
+            "an id as text: this number is not exact",
+        ));
+    }
     let text = cell
         .as_text()
         .ok_or_else(|| BadRow::new(name, cell.shown(), EXPECTED))?;
@@ -50,10 +61,14 @@ fn kept_id<T: Clone>(
 fn moment(name: &str, cell: &Cell, unit: Option<TimeUnit>) -> Result<Timestamp, BadRow> {
     const EXPECTED: &str = "Unix seconds or milliseconds, RFC 3339, or a date such as 2024-05-31";
     let bad = || BadRow::new(name, cell.shown(), EXPECTED);
-    let scaled = |number: f64| match unit {
-        Some(TimeUnit::Microseconds) => Some(number / 1e3),
-        Some(TimeUnit::Nanoseconds) => Some(number / 1e6),
-        _ => None,
+    // Seconds and milliseconds are told apart one by one, as everywhere; finer units by the column.
+    let scaled = |number: f64| {
+        let ms = match unit {
+            Some(TimeUnit::Microseconds) => number / 1e3,
+            Some(TimeUnit::Nanoseconds) => number / 1e6,
+            _ => return None,
+        };
+        Some(if ms.abs() < 1e11 { ms / 1e3 } else { ms })
     };
     match cell {
         Cell::Moment(moment) => Ok(*moment),
@@ -62,8 +77,12 @@ fn moment(name: &str, cell: &Cell, unit: Option<TimeUnit>) -> Result<Timestamp, 
             signals::timestamp_from_number(scaled(number).unwrap_or(number)).map_err(|_| bad())
         }
         Cell::Text(text) => match text.trim().parse::<f64>().ok().and_then(scaled) {
-            Some(ms) => signals::timestamp_from_number(ms).map_err(|_| bad()),
-            None => signals::parse_timestamp(text).map_err(|_| bad()),
+            Some(number) => signals::timestamp_from_number(number).map_err(|_| bad()),
+            None => {
+                let text = text.trim();
+                let text = text.strip_suffix(" UTC").unwrap_or(text);
+                signals::parse_timestamp(text).map_err(|_| bad())
+            }
         },
         _ => Err(bad()),
     }
@@ -97,11 +116,21 @@ impl<'a> Converter<'a> {
                 .event_type
                 .as_deref()
                 .and_then(|text| EventType::new(text).ok()),
+            late: Vec::new(),
         }
     }
 
-    /// The event of a row.
-    pub(crate) fn event(&mut self, cells: &[Cell]) -> Result<NewEvent, BadRow> {
+    /// Takes note of columns that have turned up.
+    pub(crate) fn meet(&mut self, columns: &[String]) {
+        let known = self.plan.columns.len() + self.late.len();
+        for name in columns.iter().skip(known) {
+            let field = self.plan.late(name, &self.late);
+            self.late.push(field);
+        }
+    }
+
+    /// The event of a row. `columns` names cells beyond those of the plan.
+    pub(crate) fn event(&mut self, cells: &[Cell], columns: &[String]) -> Result<NewEvent, BadRow> {
         let plan = self.plan;
         let (mut user_id, mut item_id) = (None, None);
         let mut event_type = None;
@@ -109,14 +138,9 @@ impl<'a> Converter<'a> {
         let (mut event_id, mut session_id, mut decision_id) = (None, None, None);
         let mut value = None;
         let mut context = Attributes::new();
-        for (column, cell) in plan
-            .columns
-            .iter()
-            .zip(cells)
-            .filter(|(_, cell)| **cell != Cell::Null)
-        {
-            let name = column.name.as_str();
-            match column.field {
+        for (place, cell) in cells.iter().enumerate().filter(|(_, cell)| **cell != Cell::Null) {
+            let (name, field) = self.column(place, columns);
+            match field {
                 Field::UserId => user_id = Some(id(name, cell, |text| UserId::new(text))?),
                 Field::ItemId => {
                     item_id = Some(kept_id(&mut self.items, name, cell, |text| ItemId::new(text))?);
@@ -200,10 +224,17 @@ impl<'a> Converter<'a> {
         })
     }
 
-    fn column<'n>(&'n self, place: usize, columns: &'n [String]) -> (&'n str, Field) {
+    fn column<'n>(&self, place: usize, columns: &'n [String]) -> (&'n str, Field)
+    where
+        'a: 'n,
+    {
         match self.plan.columns.get(place) {
             Some(column) => (&column.name, column.field),
-            None => (columns.get(place).map_or("", String::as_str), Field::Text),
+            None => {
+                let late = self.late.get(place - self.plan.columns.len());
+                let name = columns.get(place).map_or("", String::as_str);
+                (name, late.copied().unwrap_or(Field::Ignored))
+            }
         }
     }
 

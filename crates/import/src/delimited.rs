@@ -1,5 +1,6 @@
 //! Fields between delimiters, quoted where needed (RFC 4180).
 
+use crate::cell::{BATCH_BYTES_MAX, COLUMNS_MAX};
 use crate::guess;
 use crate::text::Reading;
 use crate::{BadRow, Batch, Cell, Consumed, ImportError, Row, RowSource, TextOptions};
@@ -10,10 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Longest row read: a quote that is never closed would otherwise take in the rest of the file.
 const ROW_MAX: u64 = 16 << 20;
 
-/// Refuses to go on reading while one row takes more than [`ROW_MAX`] bytes.
+/// Refuses to go on reading while one row takes more than [`ROW_MAX`] bytes, and ends the last line if
+/// the file does not.
 struct Guard {
     inner: Box<dyn Read + Send>,
     left: Arc<AtomicU64>,
+    is_open: bool,
+    /// What ends a line.
+    end: u8,
 }
 
 impl Read for Guard {
@@ -26,6 +31,15 @@ impl Read for Guard {
             return Err(std::io::Error::other(reason));
         }
         self.left.store(left - n as u64, Ordering::Relaxed);
+        match (buffer[..n].last().copied(), buffer.first_mut()) {
+            (Some(last), _) => self.is_open = last != self.end,
+            (None, Some(first)) if self.is_open => {
+                *first = self.end;
+                self.is_open = false;
+                return Ok(1);
+            }
+            _ => {}
+        }
         Ok(n)
     }
 }
@@ -37,6 +51,8 @@ pub(crate) struct Delimited {
     columns: Vec<String>,
     delimiter: u8,
     has_header: bool,
+    /// Lines end as on old machines.
+    ends_in_cr: bool,
     record: csv::ByteRecord,
 }
 
@@ -52,13 +68,18 @@ impl Delimited {
         let delimiter = options.delimiter.unwrap_or_else(|| guess::delimiter(head, whole));
         let first = guess::rows(head, whole, delimiter);
         let has_header = options.header.unwrap_or_else(|| guess::has_header(&first));
+        let ends_in_cr = !head.contains(&b'\n') && head.contains(&b'\r');
+        let end = if ends_in_cr { b'\r' } else { b'\n' };
         let left = Arc::new(AtomicU64::new(ROW_MAX));
         let guard = Guard {
             inner: input,
             left: left.clone(),
+            is_open: false,
+            end,
         };
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
+            .terminator(csv::Terminator::Any(end))
             .has_headers(false)
             .flexible(true)
             .buffer_capacity(1 << 18)
@@ -71,11 +92,19 @@ impl Delimited {
             columns.extend(
                 record
                     .iter()
-                    .map(|name| String::from_utf8_lossy(name).trim().to_owned()),
+                    .take(COLUMNS_MAX + 1)
+                    .enumerate()
+                    .map(|(place, name)| {
+                        match String::from_utf8_lossy(name).trim() {
+                            // A table's row numbers are often written without a name.
+                            "" => format!("column{}", place + 1),
+                            name => name.to_owned(),
+                        }
+                    }),
             );
         } else {
             let width = first.first().map_or(0, Vec::len);
-            columns.extend((1..=width).map(|place| format!("column{place}")));
+            columns.extend((1..=width.min(COLUMNS_MAX + 1)).map(|place| format!("column{place}")));
         }
         check_names(&reading, &columns)?;
         Ok(Delimited {
@@ -85,8 +114,23 @@ impl Delimited {
             columns,
             delimiter,
             has_header,
+            ends_in_cr,
             record,
         })
+    }
+
+    /// Line on which the record begins. Every line is ended, so the reader stands on the one after it.
+    fn line(&self) -> u64 {
+        if self.ends_in_cr {
+            return self.record.position().map_or(0, csv::Position::record) + 1;
+        }
+        let within = self
+            .record
+            .as_slice()
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        self.reader.position().line().saturating_sub(1 + within as u64)
     }
 
     fn row(&self) -> Result<Vec<Cell>, BadRow> {
@@ -95,7 +139,13 @@ impl Delimited {
             return Err(BadRow::new("row", got, format!("{} fields", self.columns.len())));
         }
         let mut cells = Vec::with_capacity(self.columns.len());
-        for (name, field) in self.columns.iter().zip(&self.record) {
+        let last = self.columns.len() - 1;
+        for (place, (name, field)) in self.columns.iter().zip(&self.record).enumerate() {
+            let field = if place == last {
+                field.strip_suffix(b"\r").unwrap_or(field)
+            } else {
+                field
+            };
             let text = std::str::from_utf8(field).map_err(|_| {
                 BadRow::new(
                     name.as_str(),
@@ -114,6 +164,11 @@ impl Delimited {
 }
 
 fn check_names(reading: &Reading, columns: &[String]) -> Result<(), ImportError> {
+    if columns.len() > COLUMNS_MAX {
+        return Err(reading.unreadable(format!(
+            "got more than {COLUMNS_MAX} columns, expected at most {COLUMNS_MAX}"
+        )));
+    }
     for (place, name) in columns.iter().enumerate() {
         if columns[..place].contains(name) {
             return Err(reading.unreadable(format!(
@@ -146,14 +201,19 @@ impl RowSource for Delimited {
 
     fn next_batch(&mut self, max: usize) -> Result<Option<Batch>, ImportError> {
         let mut batch = Batch::new(self.columns.len());
-        while batch.rows.len() < max {
+        let (max, mut bytes) = (Batch::rows_max(max, self.columns.len()), 0);
+        while batch.rows.len() < max && bytes < BATCH_BYTES_MAX {
             self.left.store(ROW_MAX, Ordering::Relaxed);
             match self.reader.read_byte_record(&mut self.record) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(e) => return Err(self.reading.unreadable(e)),
             }
-            let line = self.record.position().map_or(0, csv::Position::line);
+            bytes += self.record.as_slice().len();
+            if self.record.len() == 1 && self.record.as_slice() == b"\r" {
+                continue;
+            }
+            let line = self.line();
             match self.row() {
                 Ok(cells) => {
                     batch.cells.extend(cells);

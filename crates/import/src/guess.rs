@@ -52,13 +52,19 @@ fn is_number(text: &str) -> bool {
     text.trim().parse::<f64>().is_ok()
 }
 
-/// True if the first row looks like names: none of its fields is a number or empty, and one of them is a
-/// name that is known, or stands over a column of numbers.
+/// True if the first row looks like names: none of its fields is a number, and one of them is a
+/// name that is known; or none is empty either, and one stands over a column of numbers.
 pub(crate) fn has_header(rows: &[Vec<String>]) -> bool {
     let Some((first, rest)) = rows.split_first() else {
         return false;
     };
-    if first.iter().any(|name| is_number(name) || name.trim().is_empty()) {
+    if first.iter().any(|name| is_number(name)) {
+        return false;
+    }
+    if first.iter().any(|name| names_something(name)) {
+        return true;
+    }
+    if first.iter().any(|name| name.trim().is_empty()) {
         return false;
     }
     let over_numbers = |place: usize| {
@@ -69,5 +75,5 @@ pub(crate) fn has_header(rows: &[Vec<String>]) -> bool {
             .peekable();
         below.peek().is_some() && below.all(|text| is_number(text))
     };
-    first.iter().any(|name| names_something(name)) || (0..first.len()).any(over_numbers)
+    (0..first.len()).any(over_numbers)
 }

@@ -1,5 +1,6 @@
 //! One JSON object per line.
 
+use crate::cell::{BATCH_BYTES_MAX, COLUMNS_MAX};
 use crate::text::Reading;
 use crate::{BadRow, Batch, Cell, Consumed, ImportError, Row, RowSource};
 use serde_json::{Map, Value};
@@ -8,8 +9,6 @@ use std::io::{BufRead, BufReader, Read};
 
 /// Longest line read; a longer one is passed over.
 const LINE_MAX: usize = 16 << 20;
-/// Most columns; further names make a row bad.
-const COLUMNS_MAX: usize = 4096;
 
 pub(crate) struct JsonLines {
     input: BufReader<Box<dyn Read + Send>>,
@@ -69,7 +68,8 @@ impl JsonLines {
         Ok(self.columns.len() - 1)
     }
 
-    fn row(&mut self, batch: &mut Batch) -> Result<(), BadRow> {
+    /// The cells of the line in the buffer with their places.
+    fn cells(&mut self) -> Result<Vec<(usize, Cell)>, BadRow> {
         let text = std::str::from_utf8(&self.buffer).map_err(|e| {
             BadRow::new(
                 "row",
@@ -85,22 +85,31 @@ impl JsonLines {
         };
         let mut cells = Vec::with_capacity(object.len());
         for (name, value) in object {
-            let got = value.to_string();
+            // Only lists and objects can be at fault.
+            let got = if value.is_array() || value.is_object() {
+                value.to_string()
+            } else {
+                String::new()
+            };
             let cell = Cell::of_json(value).map_err(|expected| BadRow::new(name.as_str(), got, expected))?;
             cells.push((self.place(name)?, cell));
         }
-        batch.widen(self.columns.len());
-        let start = batch.cells.len();
-        batch.cells.resize(start + batch.width, Cell::Null);
-        for (place, cell) in cells {
-            batch.cells[start + place] = cell;
-        }
-        batch.rows.push(Row {
-            line: self.line,
-            bad: None,
-        });
-        Ok(())
+        Ok(cells)
     }
+}
+
+/// Lays out rows that were read while their columns were still turning up.
+fn laid_out(rows: Vec<(Row, Vec<(usize, Cell)>)>, width: usize) -> Batch {
+    let mut batch = Batch::new(width);
+    batch.rows.reserve(rows.len());
+    batch.cells.resize(rows.len() * width, Cell::Null);
+    for (place, (row, cells)) in rows.into_iter().enumerate() {
+        batch.rows.push(row);
+        for (column, cell) in cells {
+            batch.cells[place * width + column] = cell;
+        }
+    }
+    batch
 }
 
 impl RowSource for JsonLines {
@@ -113,25 +122,29 @@ impl RowSource for JsonLines {
     }
 
     fn next_batch(&mut self, max: usize) -> Result<Option<Batch>, ImportError> {
-        let mut batch = Batch::new(self.columns.len());
-        while batch.rows.len() < max {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while rows.len() < Batch::rows_max(max, self.columns.len()) && bytes < BATCH_BYTES_MAX {
             let Some(fits) = self.next_line()? else {
                 break;
             };
-            if !fits {
-                let bad = BadRow::new(
-                    "row",
-                    "a longer line",
-                    format!("a line of up to {LINE_MAX} bytes"),
-                );
-                batch.push_bad(self.line, bad);
-            } else if !self.buffer.iter().all(u8::is_ascii_whitespace)
-                && let Err(bad) = self.row(&mut batch)
-            {
-                batch.push_bad(self.line, bad);
+            bytes += self.buffer.len();
+            if fits && self.buffer.iter().all(u8::is_ascii_whitespace) {
+                continue;
             }
+            let cells = if fits {
+                self.cells()
+            } else {
+                let expected = format!("a line of up to {LINE_MAX} bytes");
+                Err(BadRow::new("row", "a longer line", expected))
+            };
+            let line = self.line;
+            let (cells, bad) = match cells {
+                Ok(cells) => (cells, None),
+                Err(bad) => (Vec::new(), Some(Box::new(bad))),
+            };
+            rows.push((Row { line, bad }, cells));
         }
-        Ok((!batch.rows.is_empty()).then_some(batch))
+        Ok((!rows.is_empty()).then(|| laid_out(rows, self.columns.len())))
     }
 
     fn consumed(&self) -> Consumed {

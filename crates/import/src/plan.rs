@@ -279,8 +279,13 @@ pub struct Plan {
     pub(crate) max_bad_share: f64,
     #[serde(skip)]
     pub(crate) untimed_at: Option<i64>,
+    /// Fields of which the caller has said where they are.
+    #[serde(skip)]
+    pub(crate) told: Vec<Field>,
 }
 
+/// Batches looked at before anything is stored; fewer rows than [`SAMPLE_ROWS`] if these are large.
+const SAMPLE_BATCHES: usize = 8;
 /// Rows looked at before anything is stored.
 const SAMPLE_ROWS: usize = 20_000;
 /// Rows by which columns are judged.
@@ -299,7 +304,7 @@ pub fn plan(
     check_options(options)?;
     let mut first = Vec::new();
     let mut rows = 0;
-    while rows < SAMPLE_ROWS {
+    while rows < SAMPLE_ROWS && first.len() < SAMPLE_BATCHES {
         let Some(batch) = source.next_batch(SAMPLE_ROWS.min(4096))? else {
             break;
         };
@@ -372,8 +377,41 @@ pub fn plan(
         list_separator: options.list_separator,
         max_bad_share: options.max_bad_share,
         untimed_at: options.untimed_at,
+        told: options
+            .map
+            .iter()
+            .filter_map(|(field, _)| field_named(options.kind, field))
+            .collect(),
     };
     Ok((plan, first))
+}
+
+fn field_named(kind: Kind, name: &str) -> Option<Field> {
+    let mut table = fields(kind).iter();
+    table
+        .find(|(_, names)| names[0] == plain(name))
+        .map(|(field, _)| *field)
+}
+
+impl Plan {
+    /// What a column becomes that turns up only after the rows that were looked at: the field that it is
+    /// named after, if that is still free.
+    pub(crate) fn late(&self, name: &str, taken: &[Field]) -> Field {
+        let name = plain(name);
+        let known = fields(self.kind)
+            .iter()
+            .find(|(_, names)| names.contains(&name.as_str()));
+        let is_free = |field: &Field| {
+            !self.told.contains(field)
+                && !taken.contains(field)
+                && !self.columns.iter().any(|column| column.field == *field)
+        };
+        match known.map(|(field, _)| *field).filter(is_free) {
+            Some(field) => field,
+            None if self.kind == Kind::Events => Field::Ignored,
+            None => Field::Text,
+        }
+    }
 }
 
 fn check_options(options: &Options) -> Result<(), ImportError> {
@@ -393,7 +431,7 @@ fn assign(name: &str, columns: &[String], options: &Options) -> Result<Vec<Optio
     let mut given: Vec<Option<Field>> = vec![None; columns.len()];
     let mut told: Vec<Field> = Vec::new();
     for (field, column) in &options.map {
-        let Some((known, _)) = table.iter().find(|(_, names)| names[0] == plain(field)) else {
+        let Some(known) = field_named(options.kind, field) else {
             let names: Vec<&str> = table.iter().map(|(_, names)| names[0]).collect();
             return Err(ImportError::Option {
                 option: "map",
@@ -401,7 +439,7 @@ fn assign(name: &str, columns: &[String], options: &Options) -> Result<Vec<Optio
                 expected: format!("one of {}", names.join(", ")),
             });
         };
-        told.push(*known);
+        told.push(known);
         if column == "-" {
             continue;
         }
@@ -413,7 +451,7 @@ fn assign(name: &str, columns: &[String], options: &Options) -> Result<Vec<Optio
                 got: format!("the column {column:?}"),
                 expected: format!("one of {}", columns.join(", ")),
             })?;
-        given[place] = Some(*known);
+        given[place] = Some(known);
     }
     for (field, names) in table.iter().filter(|(field, _)| !told.contains(field)) {
         let named = |known: &&str| columns.iter().position(|there| plain(there) == **known);

@@ -110,11 +110,12 @@ fn converted(
         count: batch.rows.len() as u64,
         consumed,
     };
+    converter.meet(columns);
     for (place, row) in batch.rows.iter().enumerate() {
         let cells = batch.cells_of(place);
         let result = match (&row.bad, &mut out.rows) {
             (Some(bad), _) => Err((**bad).clone()),
-            (None, Rows::Events(events)) => converter.event(cells).map(|event| events.push(event)),
+            (None, Rows::Events(events)) => converter.event(cells, columns).map(|event| events.push(event)),
             (None, Rows::Items(items)) => converter.item(cells, columns).map(|item| items.push(item)),
             (None, Rows::Users(users)) => converter.user(cells, columns).map(|user| users.push(user)),
         };
