@@ -51,7 +51,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         show(&service, &user)?;
     }
     serve::until_stopped(service, &args.listen, |listening| {
-        if json { listening.tell() } else { invite(listening, &user) }
+        if json {
+            listening.tell()
+        } else {
+            invite(listening, &user)
+        }
     })
 }
 
@@ -66,16 +70,24 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<Arc<Service>> {
             "an empty folder, one that is not there yet, or the demo's",
         ));
     }
-    let note = |text: &str| std::fs::write(&mark, text).with_context(|| format!("writing {}", mark.display()));
+    let note =
+        |text: &str| std::fs::write(&mark, text).with_context(|| format!("writing {}", mark.display()));
     if state.is_none() {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         note("importing\n")?;
     }
     let (service, _) = folder::open_or_create(dir)?;
     if state.as_deref() != Some(READY) {
-        for (kind, name, bytes) in [(Kind::Items, "movies.csv.gz", FILMS), (Kind::Events, "ratings.csv.gz", RATINGS)] {
+        for (kind, name, bytes) in [
+            (Kind::Items, "movies.csv.gz", FILMS),
+            (Kind::Events, "ratings.csv.gz", RATINGS),
+        ] {
             let loaded = load_bytes(&service, kind, name, bytes)?;
-            tracing::info!("{name}: {} rows in {:.1} s", count(loaded.summary.rows), loaded.seconds);
+            tracing::info!(
+                "{name}: {} rows in {:.1} s",
+                count(loaded.summary.rows),
+                loaded.seconds
+            );
         }
     }
     if service.status().trained_at.is_none() {
@@ -101,12 +113,25 @@ fn show(service: &Service, user: &str) -> anyhow::Result<()> {
         count(status.events),
         count(status.items),
         count(status.users),
-        status.models.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+        status
+            .models
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
     ))?;
     let mut liked = service.recent_events(user, 200)?;
     liked.sort_by(|a, b| b.value.unwrap_or(0.0).total_cmp(&a.value.unwrap_or(0.0)));
-    let titles: Vec<String> = liked.iter().take(3).map(|event| film(service, &event.item_id)).collect();
-    output::line(format!("\nperson {user} rated {} films, most of all {}", liked.len(), titles.join("; ")))?;
+    let titles: Vec<String> = liked
+        .iter()
+        .take(3)
+        .map(|event| film(service, &event.item_id))
+        .collect();
+    output::line(format!(
+        "\nperson {user} rated {} films, most of all {}",
+        liked.len(),
+        titles.join("; ")
+    ))?;
     let request = RecommendRequest {
         placement: PLACEMENT.to_owned(),
         user_id: Some(user.to_owned()),
@@ -132,16 +157,26 @@ fn film(service: &Service, id: &ItemId) -> String {
 /// Where it is, and what to try.
 fn invite(listening: &Listening, user: &str) -> anyhow::Result<()> {
     let url = listening.url();
-    let key = if listening.needs_key { " -H \"authorization: Bearer $CONCIERGE_API_KEY\"" } else { "" };
+    let key = if listening.needs_key {
+        " -H \"authorization: Bearer $CONCIERGE_API_KEY\""
+    } else {
+        ""
+    };
     let json = "-H 'content-type: application/json'";
     let lines = [
-        format!("curl -s{key} {json} {url}/v1/recommend -d '{{\"placement\":\"{PLACEMENT}\",\"user_id\":\"{user}\",\"n\":5}}'"),
+        format!(
+            "curl -s{key} {json} {url}/v1/recommend -d '{{\"placement\":\"{PLACEMENT}\",\"user_id\":\"{user}\",\"n\":5}}'"
+        ),
         format!(
             "curl -s{key} {json} {url}/v1/events -d '{{\"user_id\":\"newcomer\",\"item_id\":\"260\",\"event_type\":\"rating\",\"value\":5}}'"
         ),
-        format!("curl -s{key} {json} {url}/v1/recommend -d '{{\"placement\":\"{PLACEMENT}\",\"user_id\":\"newcomer\",\"n\":5}}'"),
+        format!(
+            "curl -s{key} {json} {url}/v1/recommend -d '{{\"placement\":\"{PLACEMENT}\",\"user_id\":\"newcomer\",\"n\":5}}'"
+        ),
     ];
-    output::line("\ntry (the second gives someone new a rating of Star Wars, the third is what follows from it):")?;
+    output::line(
+        "\ntry (the second gives someone new a rating of Star Wars, the third is what follows from it):",
+    )?;
     for line in lines {
         output::line(format!("  {line}"))?;
     }

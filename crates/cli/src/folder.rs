@@ -59,3 +59,11 @@ pub(crate) fn check(dir: &Path) -> anyhow::Result<&Path> {
         "a data folder; `concierge init --data DIR` makes one",
     ))
 }
+
+/// True if there is nothing at the path, or an empty folder.
+pub(crate) fn is_empty(dir: &Path) -> bool {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}

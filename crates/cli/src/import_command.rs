@@ -139,6 +139,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     report::tell(&loaded, &status, memory::peak_mb(), args.json)
 }
 
+/// Loads bytes that this program carries.
+pub(crate) fn load_bytes(
+    service: &Service,
+    kind: Kind,
+    name: &str,
+    bytes: &'static [u8],
+) -> anyhow::Result<Loaded> {
+    let mut source = import::open_text(
+        Box::new(bytes),
+        name,
+        Some(bytes.len() as u64),
+        &TextOptions::default(),
+    )?;
+    let (plan, first) = import::plan(source.as_mut(), name, &Options::new(kind))?;
+    load(service, Planned { plan, source, first }, None)
+}
+
 /// Files of items and users first, so that events find them there.
 fn planned(args: &Args) -> anyhow::Result<Vec<Planned>> {
     let kinds = [

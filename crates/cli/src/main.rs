@@ -6,6 +6,7 @@
 
 mod backup;
 mod bench;
+mod demo;
 mod doctor;
 mod erase;
 mod evaluate;
@@ -25,6 +26,7 @@ mod output;
 mod progress;
 mod recommend;
 mod schema;
+mod serve;
 mod similar;
 mod status;
 mod tables;
@@ -41,7 +43,7 @@ use std::process::ExitCode;
     version,
     after_help = "Exit codes: 0 done, 1 the machine or the data folder needs attention, 2 the input cannot be.\n\
                   CONCIERGE_LOG says what is logged to standard error, such as `info` or `server=debug,warn`.\n\n\
-                  Example:\n  concierge init --data shop && concierge status --data shop"
+                  Example:\n  concierge demo"
 )]
 struct Cli {
     /// How log lines look
@@ -53,9 +55,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Init(init::Args),
     Import(import_command::Args),
     Train(train::Args),
+    Serve(serve::Args),
     Recommend(recommend::Args),
     Similar(similar::Args),
     Evaluate(evaluate::Args),
@@ -72,7 +76,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match logging::start(cli.log_format, "warn").and_then(|()| run(cli.command)) {
+    let default = match &cli.command {
+        Command::Serve(_) => "info",
+        _ => "warn",
+    };
+    match logging::start(cli.log_format, default).and_then(|()| run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }
@@ -80,9 +88,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Demo(args) => demo::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Import(args) => import_command::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Recommend(args) => recommend::run(&args),
         Command::Similar(args) => similar::run(&args),
         Command::Evaluate(args) => evaluate::run(args),

@@ -26,8 +26,8 @@ impl Server {
         let out = child.stdout.take().context("the server has no standard output")?;
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line)?;
-        let told: serde_json::Value =
-            serde_json::from_str(&line).with_context(|| format!("the server said {line:?} instead of its address"))?;
+        let told: serde_json::Value = serde_json::from_str(&line)
+            .with_context(|| format!("the server said {line:?} instead of its address"))?;
         let address = told["address"].as_str().and_then(|text| text.parse().ok());
         let address = address.with_context(|| format!("no address in {line:?}"))?;
         Ok(Server { child, address })

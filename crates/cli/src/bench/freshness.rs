@@ -4,6 +4,7 @@ use super::child::Server;
 use super::http::Connection;
 use super::scratch::Scratch;
 use super::{Durations, tell};
+use crate::failure::bad_input;
 use crate::{demo, folder};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -70,8 +71,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let probed = probes(args, address, &users);
         stop.store(true, Ordering::Relaxed);
         let panicked = || anyhow::anyhow!("a connection panicked");
-        let background: anyhow::Result<Vec<Vec<Duration>>> =
-            carriers.into_iter().map(|carrier| carrier.join().map_err(|_| panicked())?).collect();
+        let background: anyhow::Result<Vec<Vec<Duration>>> = carriers
+            .into_iter()
+            .map(|carrier| carrier.join().map_err(|_| panicked())?)
+            .collect();
         (probed, background)
     });
     let (mut fresh, repeated, seconds) = probed?;
@@ -92,16 +95,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn users(data: &std::path::Path) -> anyhow::Result<Vec<String>> {
     let (service, _) = folder::open_or_create(folder::check(data)?)?;
     let trained = service.status().trained_at.is_some();
-    let users: Vec<String> = service.sample_users(USERS_MAX).into_iter().map(|(id, _)| id).collect();
+    let users: Vec<String> = service
+        .sample_users(USERS_MAX)
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
     service.close()?;
-    ensure!(trained && !users.is_empty(), "{} has no trained models: run `concierge train`", data.display());
+    if !trained || users.is_empty() {
+        let got = format!("{}, which has no trained models", data.display());
+        return Err(bad_input("--data", got, "a folder after `concierge train`"));
+    }
     Ok(users)
 }
 
 fn ask(connection: &mut Connection, placement: &str, user: &str, n: usize) -> anyhow::Result<Value> {
     let body = json!({ "placement": placement, "user_id": user, "n": n }).to_string();
     let status = connection.post("/v1/recommend", "application/json", body.as_bytes())?;
-    ensure!(status == 200, "the server answered {status}: {}", connection.text());
+    ensure!(
+        status == 200,
+        "the server answered {status}: {}",
+        connection.text()
+    );
     serde_json::from_slice(&connection.body).context("reading an answer")
 }
 
@@ -140,11 +154,18 @@ fn probes(args: &Args, address: SocketAddr, users: &[String]) -> anyhow::Result<
         spinner.set_message(format!("probe {probe} of {}", args.probes));
         let user = &users[probe as usize % users.len()];
         let before = ask(&mut connection, &args.placement, user, 20)?;
-        let first = before["items"][0]["item_id"].as_str().context("an empty list")?.to_owned();
+        let first = before["items"][0]["item_id"]
+            .as_str()
+            .context("an empty list")?
+            .to_owned();
         let event = json!([{ "user_id": user, "item_id": first, "event_type": "like" }]).to_string();
         let status = connection.post("/v1/events", "application/json", event.as_bytes())?;
         let answered = Instant::now();
-        ensure!(status == 200, "the server answered {status}: {}", connection.text());
+        ensure!(
+            status == 200,
+            "the server answered {status}: {}",
+            connection.text()
+        );
         let mut looks = 0;
         loop {
             let after = ask(&mut connection, &args.placement, user, 20)?;
@@ -169,7 +190,9 @@ fn probes(args: &Args, address: SocketAddr, users: &[String]) -> anyhow::Result<
 fn changed(before: &Value, after: &Value, gone: &str) -> bool {
     let list = |answer: &Value| -> Vec<(String, String)> {
         let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let pairs = items.iter().map(|item| (item["item_id"].to_string(), item["score"].to_string()));
+        let pairs = items
+            .iter()
+            .map(|item| (item["item_id"].to_string(), item["score"].to_string()));
         pairs.collect()
     };
     let gone = json!(gone).to_string();
@@ -186,13 +209,23 @@ mod tests {
     #[test]
     fn leaving_the_item_out_is_not_enough() {
         let list = |items: &[(&str, f64)]| {
-            let items: Vec<Value> =
-                items.iter().map(|(item, score)| json!({ "item_id": item, "score": score })).collect();
+            let items: Vec<Value> = items
+                .iter()
+                .map(|(item, score)| json!({ "item_id": item, "score": score }))
+                .collect();
             json!({ "items": items })
         };
         let before = list(&[("a", 3.0), ("b", 2.0), ("c", 1.0)]);
-        assert!(!changed(&before, &list(&[("b", 2.0), ("c", 1.0), ("d", 0.5)]), "a"));
-        assert!(changed(&before, &list(&[("b", 2.0), ("c", 1.5), ("d", 0.5)]), "a"));
+        assert!(!changed(
+            &before,
+            &list(&[("b", 2.0), ("c", 1.0), ("d", 0.5)]),
+            "a"
+        ));
+        assert!(changed(
+            &before,
+            &list(&[("b", 2.0), ("c", 1.5), ("d", 0.5)]),
+            "a"
+        ));
         assert!(changed(&before, &list(&[("c", 2.0), ("b", 1.0)]), "a"));
         assert!(!changed(&before, &list(&[("a", 3.5), ("b", 2.5)]), "a"));
     }

@@ -25,7 +25,11 @@ impl Connection {
         let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Connection { reader: BufReader::new(stream), head: String::new(), body: Vec::new() })
+        Ok(Connection {
+            reader: BufReader::new(stream),
+            head: String::new(),
+            body: Vec::new(),
+        })
     }
 
     /// Posts a body and reads the answer into [`body`](Self::body); gives the status.
@@ -63,7 +67,9 @@ impl Connection {
                 length = value.trim().parse::<usize>().ok();
             }
         }
-        let Some(length) = length else { bail!("an answer without content-length (status {status})") };
+        let Some(length) = length else {
+            bail!("an answer without content-length (status {status})")
+        };
         ensure!(length <= ANSWER_BYTES_MAX, "an answer of {length} bytes");
         self.body.resize(length, 0);
         self.reader.read_exact(&mut self.body)?;

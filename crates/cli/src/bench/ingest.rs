@@ -45,7 +45,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let workers: Vec<_> = (0..args.connections)
             .map(|worker| scope.spawn(move || load(args, address, worker, end)))
             .collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| anyhow::bail!("a connection panicked"))).collect()
+        workers
+            .into_iter()
+            .map(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|_| anyhow::bail!("a connection panicked"))
+            })
+            .collect()
     });
     let seconds = started.elapsed().as_secs_f64();
     let (mut events, mut batches) = (0, Durations::default());
@@ -87,7 +94,11 @@ fn load(args: &Args, address: SocketAddr, worker: u64, end: Instant) -> anyhow::
         let begun = Instant::now();
         let status = connection.post("/v1/events", "application/x-ndjson", &body)?;
         took.push(begun.elapsed());
-        ensure!(status == 200, "the server answered {status}: {}", connection.text());
+        ensure!(
+            status == 200,
+            "the server answered {status}: {}",
+            connection.text()
+        );
         let answer: Value = serde_json::from_slice(&connection.body).context("reading an answer")?;
         ensure!(
             answer["accepted"] == args.batch,

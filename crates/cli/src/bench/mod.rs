@@ -1,11 +1,16 @@
 //! `concierge bench`: loads this program and takes the time.
 
+mod child;
+mod freshness;
+mod http;
 mod import;
+mod ingest;
 mod scratch;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::time::Duration;
 
-/// Measure this machine: import.
+/// Measure this machine: import, ingestion over HTTP, freshness under load.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -15,11 +20,42 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Import(import::Args),
+    Ingest(ingest::Args),
+    Freshness(freshness::Args),
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Import(args) => import::run(args),
+        What::Ingest(args) => ingest::run(args),
+        What::Freshness(args) => freshness::run(args),
+    }
+}
+
+/// Durations of one kind.
+#[derive(Debug, Default)]
+struct Durations(Vec<Duration>);
+
+impl Durations {
+    fn sort(&mut self) {
+        self.0.sort_unstable();
+    }
+
+    /// The nearest-rank percentile of sorted durations, in milliseconds; zero if there are none.
+    fn percentile_ms(&self, share: f64) -> f64 {
+        let rank = (self.0.len() as f64 * share).ceil() as usize;
+        let at = self.0.get(rank.saturating_sub(1)).or(self.0.last());
+        at.map_or(0.0, |duration| (duration.as_secs_f64() * 1e6).round() / 1e3)
+    }
+
+    /// Sorts, then p50, p99 and the longest.
+    fn told(&mut self) -> Value {
+        self.sort();
+        json!({
+            "p50": self.percentile_ms(0.5),
+            "p99": self.percentile_ms(0.99),
+            "max": self.percentile_ms(1.0),
+        })
     }
 }
 
@@ -53,5 +89,18 @@ fn tell(report: &Value, as_json: bool) -> anyhow::Result<()> {
         crate::output::json(report)
     } else {
         table(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_by_nearest_rank() {
+        let mut durations = Durations((1..=100).rev().map(Duration::from_millis).collect());
+        let told = durations.told();
+        assert_eq!(told, json!({ "p50": 50.0, "p99": 99.0, "max": 100.0 }));
+        assert_eq!(Durations::default().percentile_ms(0.5), 0.0);
     }
 }

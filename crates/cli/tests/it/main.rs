@@ -1,7 +1,12 @@
 //! Runs the real binary, as a person or a script would.
 
+mod bench;
+mod crash;
+mod demo;
 mod evaluate;
 mod folders;
 mod help;
 mod import;
 mod run;
+mod serve;
+mod served;

@@ -45,7 +45,7 @@ impl Ran {
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_concierge"));
     command
-        .env_remove("CONCIERGE_LOG")
+        .env("CONCIERGE_LOG", "warn")
         .env_remove("RUST_LOG")
         .env_remove("CONCIERGE_API_KEY")
         .stdin(Stdio::null());

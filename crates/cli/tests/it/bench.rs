@@ -1,0 +1,38 @@
+//! The load loops, briefly: that they run and say what they should.
+
+use crate::folders::on;
+use crate::run::{command, concierge, ran};
+use tempfile::tempdir;
+
+#[test]
+fn every_loop_reports_what_it_measured() {
+    let import = concierge("bench import --rows 2000 --users 100 --items 50 --json")
+        .code(0)
+        .json();
+    assert!(import["rows_per_second"].as_f64() > Some(0.0), "{import:#}");
+    let ingest = concierge("bench ingest --connections 2 --batch 50 --seconds 1 --json")
+        .code(0)
+        .json();
+    assert!(ingest["events_per_second"].as_f64() > Some(0.0), "{ingest:#}");
+    assert!(ingest["batch_ms"]["p99"].is_f64() && ingest["server_peak_memory_mb"].is_f64());
+
+    let root = tempdir().expect("a folder");
+    let data = root.path().join("data");
+    let events = root.path().join("events.parquet").display().to_string();
+    let sizes = [
+        "--events", "3000", "--users", "60", "--items", "40", "--tastes", "4",
+    ];
+    ran(command()
+        .args(["generate", "--to", &events])
+        .args(sizes)
+        .output()
+        .expect("the binary starts"))
+    .code(0);
+    on(&data, &["init"]).code(0);
+    let freshness = ["bench", "freshness", "--rate", "50", "--probes", "5", "--json"];
+    on(&data, &freshness).code(2).says(&["--data", "concierge train"]);
+    on(&data, &["import", "--events", &events]).code(0);
+    on(&data, &["train"]).code(0);
+    let fresh = on(&data, &freshness).code(0).json();
+    assert!(fresh["fresh_ms"]["p99"].as_f64() > Some(0.0), "{fresh:#}");
+}

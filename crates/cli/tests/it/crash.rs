@@ -1,0 +1,185 @@
+//! Killed at random moments while writing and training, reopened, and checked: every acknowledged event is
+//! there, none twice, none that nobody sent, no half of a batch, no torn model.
+//!
+//! Five rounds by default; `CONCIERGE_CRASH_ROUNDS=100` is the long form (see `scripts/crash.sh`),
+//! `CONCIERGE_CRASH_SEED` another course of events. A failure names the seed and the round.
+
+use crate::folders::on;
+use crate::served::Served;
+use assembly::Stores;
+use numeric::SeededStream;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tempfile::tempdir;
+
+const WRITERS: u64 = 4;
+
+/// Batches by name, with how many events each has; and those that were acknowledged.
+#[derive(Default)]
+struct Sent {
+    batches: BTreeMap<String, u64>,
+    acknowledged: Vec<String>,
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+/// Posts batches until the server is gone. Now and then one is sent again, as a client would after a
+/// lost answer.
+fn write(url: &str, round: u64, writer: u64, seed: u64, over: &AtomicBool) -> Sent {
+    let mut stream = SeededStream::new(seed, round * WRITERS + writer);
+    let mut sent = Sent::default();
+    let agent = Served::agent();
+    for number in 0u64.. {
+        let name = format!("r{round}-w{writer}-n{number}");
+        let size = 1 + stream.below(40);
+        let rows: String = (0..size)
+            .map(|row| {
+                let (user, item) = (stream.below(50), stream.below(80));
+                format!(
+                    "{{\"event_id\":\"{name}/{row}\",\"user_id\":\"u{user}\",\"item_id\":\"i{item}\",\"event_type\":\"click\"}}\n"
+                )
+            })
+            .collect();
+        sent.batches.insert(name.clone(), size);
+        let times = if stream.below(5) == 0 { 2 } else { 1 };
+        for time in 0..times {
+            if over.load(Ordering::Relaxed) {
+                return sent;
+            }
+            let posted = agent
+                .post(format!("{url}/v1/events"))
+                .header("content-type", "application/x-ndjson")
+                .send(&rows);
+            let Ok(mut answer) = posted else { return sent };
+            let status = answer.status();
+            let Ok(told) = answer.body_mut().read_json::<serde_json::Value>() else {
+                return sent;
+            };
+            assert_eq!(status, 200, "{told}");
+            let (accepted, duplicate) = (told["accepted"].as_u64(), told["duplicate"].as_u64());
+            let expected = if time == 0 {
+                (Some(size), Some(0))
+            } else {
+                (Some(0), Some(size))
+            };
+            assert_eq!((accepted, duplicate), expected, "{name}: {told}");
+            if time == 0 {
+                sent.acknowledged.push(name.clone());
+            }
+        }
+    }
+    sent
+}
+
+/// Asks for trainings and slates, one after the other.
+fn train(url: &str, over: &AtomicBool) {
+    let agent = Served::agent();
+    while !over.load(Ordering::Relaxed) {
+        if agent.post(format!("{url}/v1/train")).send_empty().is_err() {
+            return;
+        }
+        let request = serde_json::json!({ "placement": "home", "user_id": "u1" });
+        if agent
+            .post(format!("{url}/v1/recommend"))
+            .send_json(&request)
+            .is_err()
+        {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// What the log has, by batch; panics for an event that is there twice.
+fn stored(data: &Path) -> HashMap<String, u64> {
+    let stores = Stores::open(data, &mut assembly::OpenReport::default()).expect("the stores open");
+    let mut seen = std::collections::HashSet::new();
+    let mut found: HashMap<String, u64> = HashMap::new();
+    let mut last = 0;
+    let mut visit = |sequence: domain::Sequence, event: domain::Event| {
+        assert_eq!(sequence.0, last + 1, "numbers have no gaps");
+        last = sequence.0;
+        let id = event.event_id.expect("every event has an id").to_string();
+        let batch = id.rsplit_once('/').expect("ids have two parts").0.to_owned();
+        assert!(seen.insert(id.clone()), "{id} is there twice");
+        *found.entry(batch).or_default() += 1;
+    };
+    stores.log.for_each(&mut visit).expect("the log is whole");
+    found
+}
+
+#[test]
+fn killed_at_any_moment_it_keeps_what_it_acknowledged() {
+    let rounds = from_environment("CONCIERGE_CRASH_ROUNDS", 5);
+    let seed = from_environment("CONCIERGE_CRASH_SEED", 1);
+    let root = tempdir().expect("a folder");
+    let data = root.path().join("data");
+    let mut stream = SeededStream::new(seed, u64::MAX);
+    let mut sent = Sent::default();
+    for round in 0..rounds {
+        let at = format!("seed {seed}, round {round}");
+        let mut server = Served::start(&data, &[]);
+        let url = server.url();
+        let life = Duration::from_millis(20 + stream.below(600));
+        let over = AtomicBool::new(false);
+        let parts: Vec<Sent> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|writer| {
+                    scope.spawn({
+                        let (url, over) = (&url, &over);
+                        move || write(url, round, writer, seed, over)
+                    })
+                })
+                .collect();
+            scope.spawn(|| train(&url, &over));
+            std::thread::sleep(life);
+            server.kill();
+            over.store(true, Ordering::Relaxed);
+            writers
+                .into_iter()
+                .map(|writer| writer.join().expect("no writer panics"))
+                .collect()
+        });
+        for part in parts {
+            sent.batches.extend(part.batches);
+            sent.acknowledged.extend(part.acknowledged);
+        }
+        let found = stored(&data);
+        for name in &sent.acknowledged {
+            assert_eq!(
+                found.get(name),
+                sent.batches.get(name),
+                "{at}: acknowledged batch {name}"
+            );
+        }
+        for (name, events) in &found {
+            assert_eq!(
+                Some(events),
+                sent.batches.get(name),
+                "{at}: batch {name} is stored in part, or nobody sent it"
+            );
+        }
+        let report = on(&data, &["doctor", "--json"]).code(0).json();
+        assert_eq!(report["ok"], true, "{at}: {report:#}");
+    }
+    let status = on(&data, &["status", "--json"]).code(0).json();
+    assert_eq!(status["warnings"], serde_json::json!([]), "{status:#}");
+    assert!(
+        !sent.acknowledged.is_empty(),
+        "nothing was acknowledged, so nothing was tested"
+    );
+    eprintln!(
+        "{rounds} rounds, {} batches acknowledged of {} sent, {} events stored, bundle {}",
+        sent.acknowledged.len(),
+        sent.batches.len(),
+        status["events"],
+        status["snapshot"]
+    );
+}
