@@ -184,7 +184,7 @@ fn side(view: &HomePage) -> Markup {
                 }
                 section.panel {
                     h2 { "Find something" }
-                    form.row method="get" action="/" {
+                    form.row id="find" method="get" action="/" {
                         input type="hidden" name="user" value=(view.user.id);
                         input type="hidden" name="placement" value=(view.placement);
                         input name="q" value=(view.query) placeholder="words of a title" aria-label="words of a title" maxlength="200";

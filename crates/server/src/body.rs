@@ -71,10 +71,10 @@ fn problem(path: &str, message: &str, json: &[u8]) -> Problem {
         let got = got
             .trim_start_matches("invalid type: ")
             .trim_start_matches("invalid value: ");
-        let field = if path == "." { "body" } else { path };
-        return Problem::new(field, got, expected);
+        let field = if matches!(path, "." | "?") { "body" } else { path };
+        return Problem::new(field, got.replace('`', ""), expected.replace('`', ""));
     }
-    let field = if path == "." { "body" } else { path };
+    let field = if matches!(path, "." | "?") { "body" } else { path };
     Problem::new(
         field,
         format!("{} ({message})", shown(json)),
@@ -164,6 +164,15 @@ pub(crate) fn rows<T: DeserializeOwned>(
         return Err(Problem::new("body", "no rows", "at least one"));
     }
     Ok(rows)
+}
+
+/// Reads one object that is the whole body.
+pub(crate) fn one<T: DeserializeOwned>(json: &[u8], limits: BodyLimits) -> Result<T, Problem> {
+    match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => value(json, limits),
+        None => Err(Problem::new("body", "nothing", "a JSON object")),
+        Some(_) => Err(Problem::new("body", shown(json), "a JSON object")),
+    }
 }
 
 fn object<T: DeserializeOwned>(json: &[u8], limits: BodyLimits) -> Result<T, Problem> {

@@ -55,7 +55,7 @@ fn one<T: DeserializeOwned>(app: &App, call: &Call) -> Result<T, Answer> {
             &problem,
         ));
     }
-    body::value(&call.body, app.limits()).map_err(|problem| Answer::input(&problem))
+    body::one(&call.body, app.limits()).map_err(|problem| Answer::input(&problem))
 }
 
 fn rows<T: DeserializeOwned>(app: &App, call: &Call) -> Result<body::Rows<T>, Answer> {

@@ -1,0 +1,257 @@
+//! The document and the server agree: every path, every answer.
+
+use crate::world::{Got, World};
+use serde_json::{Value, json};
+
+/// What is wrong with a value by a schema, if anything. Covers the keywords that the document uses.
+fn wrong(value: &Value, schema: &Value, all: &Value, at: &str) -> Option<String> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap();
+        assert!(all.get(name).is_some(), "no schema {name}");
+        return wrong(value, &all[name], all, at);
+    }
+    if let Some(allowed) = schema["enum"].as_array() {
+        return (!allowed.contains(value)).then(|| format!("{at}: {value} is none of {allowed:?}"));
+    }
+    let kinds: Vec<&str> = match &schema["type"] {
+        Value::String(kind) => vec![kind],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => vec![],
+    };
+    let is = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("no type {other}"),
+    };
+    if !kinds.is_empty() && !kinds.iter().any(|kind| is(kind)) {
+        return Some(format!("{at}: {value} is no {kinds:?}"));
+    }
+    if let (Some(least), Some(number)) = (schema["minimum"].as_f64(), value.as_f64())
+        && number < least
+    {
+        return Some(format!("{at}: {number} is below {least}"));
+    }
+    if let Some(object) = value.as_object() {
+        for name in schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
+            if !object.contains_key(name) {
+                return Some(format!("{at}: no {name}"));
+            }
+        }
+        for (name, value) in object {
+            let at = format!("{at}.{name}");
+            let inner = match (&schema["properties"][name], &schema["additionalProperties"]) {
+                (Value::Null, Value::Bool(false)) => return Some(format!("{at}: not in the document")),
+                (Value::Null, other) => other,
+                (known, _) => known,
+            };
+            if let (true, Some(wrong)) = (inner.is_object(), wrong(value, inner, all, &at)) {
+                return Some(wrong);
+            }
+        }
+    }
+    let items = value.as_array().into_iter().flatten().enumerate();
+    items
+        .filter(|_| schema["items"].is_object())
+        .find_map(|(n, item)| wrong(item, &schema["items"], all, &format!("{at}[{n}]")))
+}
+
+#[test]
+fn every_operation_answers_as_documented() {
+    let world = World::trained();
+    let document = world.get("/openapi.json").json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let all = &document["components"]["schemas"];
+    let decision = world
+        .send(
+            "POST",
+            "/v1/recommend",
+            &json!({"placement": "home", "user_id": "user-0001"}),
+        )
+        .json();
+    let decision = decision["decision_id"].as_str().unwrap().to_owned();
+    let event =
+        json!({"user_id": "u", "item_id": "item-0001", "event_type": "click", "context": {"page": "x"}});
+    let requests: Vec<(&str, &str, String, Value)> = vec![
+        (
+            "POST",
+            "/v1/events",
+            "/v1/events".into(),
+            json!([event, {"user_id": "u"}]),
+        ),
+        (
+            "PUT",
+            "/v1/items",
+            "/v1/items".into(),
+            json!({"item_id": "n", "attributes": {"kind": ["odd"], "at": {"lat": 1, "lon": 2}}}),
+        ),
+        ("GET", "/v1/items/{id}", "/v1/items/item-0001".into(), Value::Null),
+        ("GET", "/v1/items/{id}", "/v1/items/nothing".into(), Value::Null),
+        (
+            "PUT",
+            "/v1/users",
+            "/v1/users".into(),
+            json!({"user_id": "u", "attributes": {"age": 3}}),
+        ),
+        ("GET", "/v1/users/{id}", "/v1/users/user-0001".into(), Value::Null),
+        ("GET", "/v1/users/{id}", "/v1/users/nobody".into(), Value::Null),
+        (
+            "POST",
+            "/v1/recommend",
+            "/v1/recommend".into(),
+            json!({"placement": "home", "user_id": "user-0001", "explain": true, "seed": 3}),
+        ),
+        (
+            "POST",
+            "/v1/recommend",
+            "/v1/recommend".into(),
+            json!({"placement": "home", "item_id": "nothing"}),
+        ),
+        (
+            "POST",
+            "/v1/similar",
+            "/v1/similar".into(),
+            json!({"item_id": "item-0001"}),
+        ),
+        (
+            "POST",
+            "/v1/similar",
+            "/v1/similar".into(),
+            json!({"item_id": "nothing"}),
+        ),
+        (
+            "POST",
+            "/v1/rank",
+            "/v1/rank".into(),
+            json!({"candidates": ["item-0001", "item-0002"], "explain": true}),
+        ),
+        (
+            "GET",
+            "/v1/decisions/{id}",
+            format!("/v1/decisions/{decision}"),
+            Value::Null,
+        ),
+        (
+            "GET",
+            "/v1/decisions/{id}",
+            "/v1/decisions/none".into(),
+            Value::Null,
+        ),
+        ("GET", "/v1/status", "/v1/status".into(), Value::Null),
+        ("GET", "/v1/models", "/v1/models".into(), Value::Null),
+        ("GET", "/v1/placements", "/v1/placements".into(), Value::Null),
+        ("POST", "/v1/train", "/v1/train".into(), json!({"wait": true})),
+        ("POST", "/v1/train", "/v1/train".into(), json!({})),
+        (
+            "GET",
+            "/v1/schema/{entity}",
+            "/v1/schema/items".into(),
+            Value::Null,
+        ),
+        (
+            "GET",
+            "/v1/schema/{entity}",
+            "/v1/schema/things".into(),
+            Value::Null,
+        ),
+        (
+            "PUT",
+            "/v1/schema/{entity}/{attribute}",
+            "/v1/schema/items/kind".into(),
+            json!({"kind": "ids"}),
+        ),
+        (
+            "PUT",
+            "/v1/schema/{entity}/{attribute}",
+            "/v1/schema/items/kind".into(),
+            json!({"kind": null}),
+        ),
+        (
+            "PUT",
+            "/v1/schema/{entity}/{attribute}",
+            "/v1/schema/items/kind".into(),
+            json!({"kind": "number"}),
+        ),
+        ("GET", "/healthz", "/healthz".into(), Value::Null),
+        ("GET", "/readyz", "/readyz".into(), Value::Null),
+        ("GET", "/metrics", "/metrics".into(), Value::Null),
+        ("GET", "/openapi.json", "/openapi.json".into(), Value::Null),
+        ("GET", "/", "/".into(), Value::Null),
+        ("GET", "/docs", "/docs".into(), Value::Null),
+        ("POST", "/act", "/act".into(), Value::Null),
+        (
+            "DELETE",
+            "/v1/users/{id}",
+            "/v1/users/user-0001".into(),
+            Value::Null,
+        ),
+    ];
+    let mut met = std::collections::BTreeSet::new();
+    for (method, form, path, body) in &requests {
+        let got: Got = match *form {
+            "/act" => {
+                let kind = [("content-type", "application/x-www-form-urlencoded")];
+                world.raw(
+                    method,
+                    path,
+                    &kind,
+                    b"user=u&item=item-0002&type=click&placement=home",
+                )
+            }
+            _ if body.is_null() => world.raw(method, path, &[], b""),
+            _ => world.send(method, path, body),
+        };
+        let operation = &document["paths"][form][method.to_lowercase()];
+        let answer = &operation["responses"][got.status.to_string()];
+        assert!(
+            answer.is_object(),
+            "{method} {path}: {} is not documented: {}",
+            got.status,
+            got.text()
+        );
+        let kind = got
+            .head
+            .lines()
+            .find_map(|l| l.strip_prefix("content-type: "))
+            .unwrap()
+            .to_owned();
+        if let Some(content) = answer["content"].as_object() {
+            let schema = content
+                .get(&kind)
+                .unwrap_or_else(|| panic!("{method} {path}: {kind} is not documented"));
+            assert_eq!(
+                wrong(&got.json(), &schema["schema"], all, "body"),
+                None,
+                "{method} {path}: {}",
+                got.text()
+            );
+        }
+        met.insert((form.to_string(), method.to_lowercase()));
+    }
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            assert!(
+                met.contains(&(path.clone(), method.clone())),
+                "{method} {path} is documented and not tested"
+            );
+        }
+    }
+    let metrics = world.get("/metrics").text();
+    for name in [
+        "concierge_requests_total",
+        "concierge_request_seconds_bucket",
+        "concierge_events ",
+        "concierge_rows_total",
+    ] {
+        assert!(metrics.contains(name), "no {name} in\n{metrics}");
+    }
+}

@@ -1,0 +1,9 @@
+//! A real server on a real socket.
+
+mod broken;
+mod browser;
+mod documented;
+mod freshness;
+mod hostile;
+mod stopping;
+mod world;
