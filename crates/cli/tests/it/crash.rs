@@ -78,11 +78,15 @@ fn write(url: &str, round: u64, writer: u64, seed: u64, over: &AtomicBool) -> Se
     sent
 }
 
-/// Asks for trainings and slates, one after the other.
+/// Asks for trainings and slates, one after the other, waiting for each.
 fn train(url: &str, over: &AtomicBool) {
     let agent = Served::agent();
     while !over.load(Ordering::Relaxed) {
-        if agent.post(format!("{url}/v1/train")).send_empty().is_err() {
+        if agent
+            .post(format!("{url}/v1/train"))
+            .send_json(serde_json::json!({ "wait": true }))
+            .is_err()
+        {
             return;
         }
         let request = serde_json::json!({ "placement": "home", "user_id": "u1" });
@@ -95,6 +99,19 @@ fn train(url: &str, over: &AtomicBool) {
         }
         std::thread::sleep(Duration::from_millis(3));
     }
+}
+
+/// Starts a server and kills it while it opens the folder, or soon after.
+fn cut_short(data: &Path, after: Duration) {
+    let mut child = crate::run::command()
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    std::thread::sleep(after);
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
 }
 
 /// What the log has, by batch; panics for an event that is there twice.
@@ -123,8 +140,18 @@ fn killed_at_any_moment_it_keeps_what_it_acknowledged() {
     let data = root.path().join("data");
     let mut stream = SeededStream::new(seed, u64::MAX);
     let mut sent = Sent::default();
+    on(&data, &["init"]).code(0);
+    // A learner that is done in milliseconds, so that bundles are published all the time.
+    let path = data.join("concierge.toml");
+    let config = std::fs::read_to_string(&path).expect("the configuration");
+    let quick = config.replace("model = \"blend\"", "model = \"item-cosine\"");
+    assert_ne!(quick, config);
+    std::fs::write(&path, quick).expect("writable");
     for round in 0..rounds {
         let at = format!("seed {seed}, round {round}");
+        if stream.below(3) == 0 {
+            cut_short(&data, Duration::from_millis(stream.below(25)));
+        }
         let mut server = Served::start(&data, &[]);
         let url = server.url();
         let life = Duration::from_millis(20 + stream.below(600));
