@@ -3,14 +3,14 @@
 //! The data is MovieLens ml-latest-small, carried in this program under its own conditions (see
 //! `demo-data/NOTE.md`): no commercial use.
 
+use crate::bulk::Bulk;
 use crate::failure::bad_input;
 use crate::folder;
-use crate::import_command::load_bytes;
 use crate::output::{self, count};
 use crate::serve::{self, Listening};
 use crate::train;
 use anyhow::Context;
-use assembly::{RecommendRequest, Service};
+use assembly::{CONFIG_FILE, Config, RecommendRequest, Service};
 use domain::ItemId;
 use import::Kind;
 use std::path::{Path, PathBuf};
@@ -76,20 +76,10 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<Arc<Service>> {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         note("importing\n")?;
     }
-    let (service, _) = folder::open_or_create(dir)?;
     if state.as_deref() != Some(READY) {
-        for (kind, name, bytes) in [
-            (Kind::Items, "movies.csv.gz", FILMS),
-            (Kind::Events, "ratings.csv.gz", RATINGS),
-        ] {
-            let loaded = load_bytes(&service, kind, name, bytes)?;
-            tracing::info!(
-                "{name}: {} rows in {:.1} s",
-                count(loaded.summary.rows),
-                loaded.seconds
-            );
-        }
+        load(dir)?;
     }
+    let (service, _) = folder::open_or_create(dir)?;
     if service.status().trained_at.is_none() {
         train::with_progress(&service)?;
     }
@@ -97,6 +87,28 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<Arc<Service>> {
         note(READY)?;
     }
     Ok(service)
+}
+
+/// Films and ratings into the folder. What is there already, as after an interruption, is not stored again.
+fn load(dir: &Path) -> anyhow::Result<()> {
+    let config = dir.join(CONFIG_FILE);
+    if !config.exists() {
+        std::fs::write(&config, Config::default_toml())
+            .with_context(|| format!("writing {}", config.display()))?;
+    }
+    let mut bulk = Bulk::open(dir)?;
+    for (kind, name, bytes) in [
+        (Kind::Items, "movies.csv.gz", FILMS),
+        (Kind::Events, "ratings.csv.gz", RATINGS),
+    ] {
+        let loaded = bulk.load_bytes(kind, name, bytes)?;
+        tracing::info!(
+            "{name}: {} rows in {:.1} s",
+            count(loaded.summary.rows),
+            loaded.seconds
+        );
+    }
+    Ok(())
 }
 
 /// Someone with a history of middling length, always the same.

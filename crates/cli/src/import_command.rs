@@ -1,18 +1,16 @@
 //! `concierge import`: files into the log and the catalogue.
 
+use crate::bulk::{Bulk, Planned};
 use crate::failure::bad_input;
 use crate::files;
 use crate::folder::DataFolder;
 use crate::import_report as report;
-use crate::{memory, progress};
+use crate::memory;
 use anyhow::Context;
-use assembly::Service;
-use domain::{Item, NewEvent, Receipt, User};
-use import::{Batch, Counts, Format, Kind, Options, Plan, RowSource, Sink, Summary, TextOptions};
+use import::{Format, Kind, Options, Plan, TextOptions};
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Load events, items and users from files.
 ///
@@ -82,20 +80,6 @@ enum FormatArg {
     JsonLines,
 }
 
-/// A file that was looked at.
-struct Planned {
-    plan: Plan,
-    source: Box<dyn RowSource>,
-    first: Vec<Batch>,
-}
-
-/// A file that was loaded.
-pub(crate) struct Loaded {
-    pub(crate) plan: Plan,
-    pub(crate) summary: Summary,
-    pub(crate) seconds: f64,
-}
-
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     args.folder.check()?;
     let planned = planned(args)?;
@@ -126,34 +110,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let service = args.folder.open()?;
+    let mut bulk = Bulk::open(args.folder.check()?)?;
     let mut loaded = Vec::new();
     for planned in planned {
-        loaded.push(load(&service, planned, rejects.as_mut())?);
+        let name = planned.plan.name.clone();
+        let mut named = rejects.as_mut().map(|to| NamedRejects {
+            name,
+            begun: false,
+            to,
+        });
+        loaded.push(bulk.load(planned, named.as_mut().map(|named| named as &mut dyn Write))?);
     }
     if let Some(mut rejects) = rejects {
         rejects.flush().context("writing the rejects")?;
     }
-    let status = service.status();
-    service.close()?;
-    report::tell(&loaded, &status, memory::peak_mb(), args.json)
-}
-
-/// Loads bytes that this program carries.
-pub(crate) fn load_bytes(
-    service: &Service,
-    kind: Kind,
-    name: &str,
-    bytes: &'static [u8],
-) -> anyhow::Result<Loaded> {
-    let mut source = import::open_text(
-        Box::new(bytes),
-        name,
-        Some(bytes.len() as u64),
-        &TextOptions::default(),
-    )?;
-    let (plan, first) = import::plan(source.as_mut(), name, &Options::new(kind))?;
-    load(service, Planned { plan, source, first }, None)
+    report::tell(&loaded, &bulk.held()?, memory::peak_mb(), args.json)
 }
 
 /// Files of items and users first, so that events find them there.
@@ -255,71 +226,6 @@ fn agreed() -> anyhow::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
-fn load(
-    service: &Service,
-    planned: Planned,
-    rejects: Option<&mut BufWriter<File>>,
-) -> anyhow::Result<Loaded> {
-    let Planned { plan, source, first } = planned;
-    let started = Instant::now();
-    let bar = progress::import(&plan.name);
-    let mut named = rejects.map(|rejects| NamedRejects {
-        name: plan.name.clone(),
-        begun: false,
-        to: rejects,
-    });
-    let rejects = named.as_mut().map(|named| named as &mut dyn Write);
-    let result = import::run(
-        source,
-        &plan,
-        first,
-        &mut ServiceSink(service),
-        rejects,
-        &mut |at| bar.show(at),
-    );
-    bar.clear();
-    let summary = result?;
-    Ok(Loaded {
-        plan,
-        summary,
-        seconds: started.elapsed().as_secs_f64(),
-    })
-}
-
-/// Rows into the service.
-struct ServiceSink<'a>(&'a Service);
-
-impl Sink for ServiceSink<'_> {
-    fn events(&mut self, events: Vec<NewEvent>) -> Result<Counts, String> {
-        let outcome = self.0.append_events(events).map_err(|e| e.to_string())?;
-        let accepted = outcome
-            .receipts
-            .iter()
-            .filter(|r| matches!(r, Receipt::Accepted(_)))
-            .count() as u64;
-        Ok(Counts {
-            accepted,
-            duplicate: outcome.receipts.len() as u64 - accepted,
-        })
-    }
-
-    fn items(&mut self, items: Vec<Item>) -> Result<Counts, String> {
-        let put = self.0.import_items(&items).map_err(|e| e.to_string())?;
-        Ok(Counts {
-            accepted: put.created + put.updated,
-            duplicate: put.unchanged,
-        })
-    }
-
-    fn users(&mut self, users: Vec<User>) -> Result<Counts, String> {
-        let put = self.0.import_users(&users).map_err(|e| e.to_string())?;
-        Ok(Counts {
-            accepted: put.created + put.updated,
-            duplicate: put.unchanged,
-        })
-    }
 }
 
 /// Puts the file's name into each line, which is a JSON object.

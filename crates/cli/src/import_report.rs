@@ -1,8 +1,7 @@
 //! What an import will do and did, for people and for machines.
 
-use crate::import_command::Loaded;
+use crate::bulk::{Held, Loaded};
 use crate::output::{self, count};
-use assembly::Status;
 use import::{Field, Kind, Plan};
 use serde_json::{Value, json};
 
@@ -38,7 +37,7 @@ pub(crate) fn plans_json(plans: &[&Plan]) -> anyhow::Result<()> {
 /// What was done.
 pub(crate) fn tell(
     loaded: &[Loaded],
-    status: &Status,
+    held: &Held,
     peak_mb: Option<f64>,
     as_json: bool,
 ) -> anyhow::Result<()> {
@@ -46,10 +45,10 @@ pub(crate) fn tell(
         let files: Vec<Value> = loaded.iter().map(file_json).collect();
         return output::json(&json!({
             "files": files,
-            "events": status.events,
-            "items": status.items,
-            "users": status.users,
-            "unknown_event_types": status.unknown_event_types,
+            "events": held.events,
+            "items": held.items,
+            "users": held.users,
+            "unknown_event_types": held.unknown_event_types,
             "peak_memory_mb": peak_mb,
         }));
     }
@@ -82,17 +81,17 @@ pub(crate) fn tell(
             output::line(format!("bad: {}: {} rows: {cause}", file.plan.name, count(*rows)))?;
         }
     }
-    for (event_type, events) in &status.unknown_event_types {
+    for (event_type, events) in &held.unknown_event_types {
         output::line(format!(
             "note: {} events of type {event_type:?} count for nothing until [event_types.{event_type}] is configured",
             count(*events)
         ))?;
     }
     output::line(format!(
-        "now {} events, {} items, {} users{}",
-        count(status.events),
-        count(status.items),
-        count(status.users),
+        "now {} events, {} items, {} users with attributes{}",
+        count(held.events),
+        count(held.items),
+        count(held.users),
         peak_mb.map_or(String::new(), |mb| format!("; peak memory {mb:.0} MB")),
     ))
 }

@@ -6,6 +6,7 @@
 
 mod backup;
 mod bench;
+mod bulk;
 mod demo;
 mod doctor;
 mod erase;
