@@ -14,7 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("signals",        &["domain", "numeric"]),
     ("dataset",        &["domain", "numeric", "signals"]),
     ("import",         &["domain", "signals", "dataset"]),
-    ("import-parquet", &["domain", "import"]),
+    ("import-parquet", &["domain", "dataset", "import"]),
     ("models",         &["domain", "numeric", "signals", "dataset"]),
     ("retrieval",      &["domain", "numeric"]),
     ("ranking",        &["domain", "numeric"]),
