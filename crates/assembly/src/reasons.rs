@@ -11,6 +11,8 @@ use std::sync::Arc;
 const TITLES: [&str; 4] = ["title", "name", "headline", "label"];
 /// Reasons given per item.
 const REASONS_MAX: usize = 3;
+/// Features looked at to say what is shared.
+const FEATURES_MAX: usize = 5;
 
 /// What to call an item: its title-like attribute, or its id.
 pub(crate) fn title<'a>(id: &'a str, attributes: Option<&'a Attributes>) -> &'a str {
@@ -39,12 +41,44 @@ impl TitleReasoner {
         if local == NOWHERE {
             return None;
         }
-        let features = bound
-            .model
-            .features_shared(&bound.history(&query.history), local, 2);
-        let names: Vec<String> = features.into_iter().map(|(name, _)| name).collect();
-        (!names.is_empty()).then(|| format!("Shares {}", names.join(", ")))
+        let history = bound.history(&query.history);
+        let features = bound.model.features_shared(&history, local, FEATURES_MAX);
+        let shared = shared_words(features.iter().map(|(name, _)| name.as_str()));
+        (!shared.is_empty()).then(|| format!("Shares {shared}"))
     }
+}
+
+/// Features such as `genres=Comedy` or `year≈1994.6`, attribute by attribute, the strongest first. Words of titles
+/// say little and are left out.
+fn shared_words<'a>(features: impl Iterator<Item = &'a str>) -> String {
+    let mut by_attribute: Vec<(&str, Vec<String>)> = Vec::new();
+    for feature in features {
+        let Some(at) = feature.find(['=', '≈']) else {
+            continue;
+        };
+        let (attribute, rest) = feature.split_at(at);
+        let is_about = rest.starts_with('≈');
+        let value = rest.trim_start_matches(['=', '≈']);
+        if TITLES.contains(&attribute) || value.is_empty() {
+            continue;
+        }
+        let value = match value.parse::<f64>() {
+            Ok(number) if is_about && number.abs() >= 100.0 => format!("about {number:.0}"),
+            Ok(number) if is_about => format!("about {number:.1}"),
+            _ => value.to_owned(),
+        };
+        match by_attribute.iter_mut().find(|(known, _)| *known == attribute) {
+            // One range of a quantity is enough.
+            Some(_) if is_about => {}
+            Some((_, values)) => values.push(value),
+            None => by_attribute.push((attribute, vec![value])),
+        }
+    }
+    let told = by_attribute.iter().take(2).map(|(attribute, values)| {
+        let values: Vec<&str> = values.iter().take(2).map(String::as_str).collect();
+        format!("{attribute} {}", values.join(", "))
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 impl Reasoner for TitleReasoner {
@@ -74,10 +108,30 @@ impl Reasoner for TitleReasoner {
             reasons.push("Popular with everyone".to_owned());
         }
         if reasons.is_empty() {
-            let recent = candidate.hits.iter().any(|hit| hit.source == "recent");
+            let recent = candidate.hits.iter().any(|hit| &*hit.source == "recent");
             reasons.push(if recent { "New here" } else { "From the catalogue" }.to_owned());
         }
         reasons.truncate(REASONS_MAX);
         reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shared_words;
+
+    #[test]
+    fn features_in_words() {
+        let told = |features: &[&str]| shared_words(features.iter().copied());
+        let films = [
+            "title=toy",
+            "genres=Action",
+            "year≈1994.6136",
+            "genres=Crime",
+            "year≈1985.3",
+        ];
+        assert_eq!(told(&films), "genres Action, Crime; year about 1995");
+        assert_eq!(told(&["price≈12.345"]), "price about 12.3");
+        assert_eq!(told(&["title=toy", "odd"]), "");
     }
 }

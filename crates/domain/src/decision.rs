@@ -2,6 +2,7 @@
 
 use crate::{Attributes, DecisionId, ItemId, Sequence, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Which immutable bundle answered: three counters, each rising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -23,8 +24,8 @@ impl std::fmt::Display for SnapshotVersion {
 /// One source's word on one candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceHit {
-    /// Which source.
-    pub source: String,
+    /// Which source; shared, since every candidate of a source carries it.
+    pub source: Arc<str>,
     /// Its place in that source's list, from 1.
     pub rank: u32,
     /// That source's score.

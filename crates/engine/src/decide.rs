@@ -203,7 +203,7 @@ fn show(
             rank: place as u32 + 1,
             score: candidate.score,
             propensity: *propensity,
-            sources: candidate.hits.iter().map(|hit| hit.source.clone()).collect(),
+            sources: candidate.hits.iter().map(|hit| hit.source.to_string()).collect(),
             reasons,
             explanation,
         });

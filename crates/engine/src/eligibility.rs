@@ -3,7 +3,7 @@
 use crate::CatalogueView;
 use crate::guard::guarded;
 use domain::{Query, Removal, Rule, StageReport, Verdict};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 const UNKNOWN: u8 = 0;
@@ -72,26 +72,43 @@ impl<'a> Eligibility<'a> {
     }
 
     fn ask(&self, item: u32) -> bool {
-        for (place, rule) in self.rules.iter().enumerate() {
-            // The memo is not borrowed while a rule runs.
-            let verdict = guarded(|| Ok(rule.check(self.query, item)));
-            let count = &mut self.memo.borrow_mut().counts[place];
-            count.checked += 1;
-            let reason = match verdict {
-                Ok(Verdict::Keep) => continue,
-                Ok(Verdict::Drop(reason)) => reason,
-                Err(_) => {
-                    count.failed += 1;
-                    RULE_FAILED
+        // One guard for all rules of an item; the place says which of them panicked. The memo is not borrowed
+        // while a rule runs.
+        let place = Cell::new(0);
+        let dropped = guarded(|| {
+            for (at, rule) in self.rules.iter().enumerate() {
+                place.set(at);
+                if let Verdict::Drop(reason) = rule.check(self.query, item) {
+                    return Ok(Some(reason));
                 }
-            };
-            count.dropped += 1;
-            if count.first.len() < self.removals_max {
-                count.first.push((item, reason));
             }
-            return false;
+            Ok(None)
+        });
+        let memo = &mut *self.memo.borrow_mut();
+        let asked = if matches!(dropped, Ok(None)) {
+            self.rules.len()
+        } else {
+            place.get() + 1
+        };
+        for count in &mut memo.counts[..asked] {
+            count.checked += 1;
         }
-        true
+        let count = memo.counts.get_mut(place.get());
+        let (Some(count), Ok(Some(_)) | Err(_)) = (count, &dropped) else {
+            return true;
+        };
+        let reason = match dropped {
+            Ok(Some(reason)) => reason,
+            _ => {
+                count.failed += 1;
+                RULE_FAILED
+            }
+        };
+        count.dropped += 1;
+        if count.first.len() < self.removals_max {
+            count.first.push((item, reason));
+        }
+        false
     }
 
     /// Accounts of the rules, removals within the cap, and how many are left out.

@@ -6,6 +6,7 @@ use crate::sources::ask;
 use crate::{CatalogueView, Pipeline};
 use domain::{Candidate, Query, SourceHit};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// A slate being filled.
 struct Filling<'s> {
@@ -20,10 +21,11 @@ impl Filling<'_> {
     }
 
     fn put(&mut self, source: &str, list: &[(u32, f32)], error: Option<String>, trace: &mut Trace<'_>) {
+        let name: Arc<str> = source.into();
         for (place, (item, score)) in list.iter().enumerate() {
             self.used.insert(*item);
             let hit = SourceHit {
-                source: source.to_owned(),
+                source: name.clone(),
                 rank: place as u32 + 1,
                 score: *score,
             };

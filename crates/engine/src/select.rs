@@ -103,12 +103,15 @@ fn items(candidates: &[Candidate]) -> Vec<u32> {
 }
 
 /// Replaces every candidate by the one that went in, so that no stage changes a score or a source.
-fn restored(order: Vec<u32>, input: &[Candidate]) -> Vec<Candidate> {
-    let mut by_item: std::collections::HashMap<u32, &Candidate> = input.iter().map(|c| (c.item, c)).collect();
-    order
-        .into_iter()
-        .filter_map(|item| by_item.remove(&item).cloned())
-        .collect()
+fn restored(orders: [Vec<u32>; 2], input: Vec<Candidate>) -> [Vec<Candidate>; 2] {
+    let mut by_item: std::collections::HashMap<u32, Candidate> =
+        input.into_iter().map(|c| (c.item, c)).collect();
+    orders.map(|order| {
+        order
+            .into_iter()
+            .filter_map(|item| by_item.remove(&item))
+            .collect()
+    })
 }
 
 /// Orders by the reranker, else leaves the ranker's order. Second: those held back.
@@ -148,10 +151,8 @@ pub(crate) fn order(
             }
             trace.report(&stage, input, chosen.len() as u32, None);
             let order = |list: Vec<Candidate>| list.into_iter().map(|c| c.item).collect();
-            (
-                restored(order(chosen), &ranked),
-                restored(order(held_back), &ranked),
-            )
+            let [chosen, held_back] = restored([order(chosen), order(held_back)], ranked);
+            (chosen, held_back)
         }
         Err(error) => {
             trace.degrade(&stage, &error.to_string());
@@ -188,9 +189,10 @@ pub(crate) fn choose(
     trace.report(&stage, input, choice.slate.len() as u32, error);
     let propensities: Vec<f64> = choice.slate.iter().map(|(_, p)| *p).collect();
     let shown = choice.slate.into_iter().map(|(c, _)| c.item).collect();
-    let slate = restored(shown, &ordered).into_iter().zip(propensities).collect();
     let held_back = choice.held_back.into_iter().map(|c| c.item).collect();
-    (slate, restored(held_back, &ordered))
+    let [slate, held_back] = restored([shown, held_back], ordered);
+    let slate = slate.into_iter().zip(propensities).collect();
+    (slate, held_back)
 }
 
 fn fits(choice: &Choice, ordered: &[Candidate], n: usize) -> Result<(), StageError> {

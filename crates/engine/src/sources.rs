@@ -6,6 +6,7 @@ use crate::guard::guarded;
 use crate::{Pipeline, Source};
 use domain::{Candidate, Query, Retriever, SourceHit, StageError};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Most candidates that a request may bring itself into ranking.
 const REQUESTED_MAX: usize = 10_000;
@@ -19,9 +20,10 @@ pub(crate) struct Union {
 
 impl Union {
     pub(crate) fn add(&mut self, source: &str, list: &[(u32, f32)]) {
+        let source: Arc<str> = source.into();
         for (place, (item, score)) in list.iter().enumerate() {
             let hit = SourceHit {
-                source: source.to_owned(),
+                source: source.clone(),
                 rank: place as u32 + 1,
                 score: *score,
             };

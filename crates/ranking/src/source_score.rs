@@ -50,7 +50,7 @@ impl Ranker for SourceScoreRanker {
     fn explain_candidate(&self, _query: &Query, candidate: &Candidate) -> Explanation {
         let contribution = |hit: &SourceHit| Contribution {
             source: ContributionSource::Base {
-                name: hit.source.clone(),
+                name: hit.source.to_string(),
             },
             model: self.name.clone(),
             value: part(hit),
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn two_sources_beat_one() {
         let hit = |rank| SourceHit {
-            source: "x".to_owned(),
+            source: "x".into(),
             rank,
             score: 0.0,
         };

@@ -119,7 +119,7 @@ fn home_page(app: &App, pairs: &[(String, String)]) -> Result<HomePage, ServiceE
         ..RecommendRequest::default()
     })?;
     let before: Vec<&str> = value(pairs, "before")
-        .split('\n')
+        .split(['\r', '\n'])
         .filter(|id| !id.is_empty())
         .collect();
     let did = value(pairs, "did");

@@ -64,7 +64,7 @@ pub fn candidates(n_items: u32, seed: u64) -> Vec<Candidate> {
             score: (key % 7) as f32 / 7.0,
             hits: (0..=(key as usize >> 8) % 3)
                 .map(|source| SourceHit {
-                    source: sources[source].to_owned(),
+                    source: sources[source].into(),
                     rank: 1 + (key >> (8 * source)) as u32 % 50,
                     score: (key % 11) as f32,
                 })

@@ -52,7 +52,7 @@ fn two_sources_are_joined_with_their_ranks() {
         .iter()
         .find(|c| c.item_id == items.0[1])
         .expect("considered");
-    let hits: Vec<_> = one.sources.iter().map(|h| (h.source.as_str(), h.rank)).collect();
+    let hits: Vec<_> = one.sources.iter().map(|h| (h.source.as_ref(), h.rank)).collect();
     assert_eq!(hits, [("a", 2), ("b", 1)]);
     // Scores by hash: 1 has 9, 2 has 3, 3 has 13; the reranker reverses.
     assert_eq!([1, 2, 3].map(hashed), [9.0, 3.0, 13.0]);

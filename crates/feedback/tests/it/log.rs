@@ -24,7 +24,7 @@ fn decision(number: u32, considered: u32) -> StoredDecision {
             item_id: ItemId::new(format!("{noise:08x}{:08x}", noise.wrapping_mul(noise | 1))).expect("an id"),
             score: noise as f32 / 7.0,
             sources: vec![SourceHit {
-                source: "popular".to_owned(),
+                source: "popular".into(),
                 rank: place + 1,
                 score: 0.1,
             }],
