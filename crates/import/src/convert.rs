@@ -1,6 +1,7 @@
 //! Rows into events, items and users.
 
-use crate::{BadRow, Batch, Cell, Field, Plan, TimeUnit};
+use crate::moments::{moment, written};
+use crate::{BadRow, Batch, Cell, Field, Plan};
 use domain::{
     Attributes, DecisionId, Event, EventId, EventType, IdError, Item, ItemId, NewEvent, RawAttribute,
     SessionId, Timestamp, User, UserId,
@@ -56,36 +57,6 @@ fn kept_id<T: Clone>(
         kept.insert(text.clone(), made.clone());
     }
     Ok(made)
-}
-
-fn moment(name: &str, cell: &Cell, unit: Option<TimeUnit>) -> Result<Timestamp, BadRow> {
-    const EXPECTED: &str = "Unix seconds or milliseconds, RFC 3339, or a date such as 2024-05-31";
-    let bad = || BadRow::new(name, cell.shown(), EXPECTED);
-    // Seconds and milliseconds are told apart one by one, as everywhere; finer units by the column.
-    let scaled = |number: f64| {
-        let ms = match unit {
-            Some(TimeUnit::Microseconds) => number / 1e3,
-            Some(TimeUnit::Nanoseconds) => number / 1e6,
-            _ => return None,
-        };
-        Some(if ms.abs() < 1e11 { ms / 1e3 } else { ms })
-    };
-    match cell {
-        Cell::Moment(moment) => Ok(*moment),
-        Cell::Integer(_) | Cell::Number(_) => {
-            let number = cell.as_number().ok_or_else(bad)?;
-            signals::timestamp_from_number(scaled(number).unwrap_or(number)).map_err(|_| bad())
-        }
-        Cell::Text(text) => match text.trim().parse::<f64>().ok().and_then(scaled) {
-            Some(number) => signals::timestamp_from_number(number).map_err(|_| bad()),
-            None => {
-                let text = text.trim();
-                let text = text.strip_suffix(" UTC").unwrap_or(text);
-                signals::parse_timestamp(text).map_err(|_| bad())
-            }
-        },
-        _ => Err(bad()),
-    }
 }
 
 fn flag(name: &str, cell: &Cell) -> Result<bool, BadRow> {
@@ -280,8 +251,4 @@ impl<'a> Converter<'a> {
             .filter(|(cell, _)| **cell != Cell::Null);
         serde_json::Value::Object(cells.map(|(cell, name)| (name.clone(), cell.to_json())).collect())
     }
-}
-
-fn written(moment: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(moment.0).map_or_else(|_| moment.0.to_string(), |t| t.to_string())
 }

@@ -51,6 +51,7 @@ pub(crate) struct Delimited {
     columns: Vec<String>,
     delimiter: u8,
     has_header: bool,
+    quoting: bool,
     /// Lines end as on old machines.
     ends_in_cr: bool,
     record: csv::ByteRecord,
@@ -66,7 +67,8 @@ impl Delimited {
         options: &TextOptions,
     ) -> Result<Delimited, ImportError> {
         let delimiter = options.delimiter.unwrap_or_else(|| guess::delimiter(head, whole));
-        let first = guess::rows(head, whole, delimiter);
+        let quoting = delimiter != b'\t' || guess::quotes_delimit(head, whole);
+        let first = guess::rows(head, whole, delimiter, quoting);
         let has_header = options.header.unwrap_or_else(|| guess::has_header(&first));
         let ends_in_cr = !head.contains(&b'\n') && head.contains(&b'\r');
         let end = if ends_in_cr { b'\r' } else { b'\n' };
@@ -79,6 +81,7 @@ impl Delimited {
         };
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
+            .quoting(quoting)
             .terminator(csv::Terminator::Any(end))
             .has_headers(false)
             .flexible(true)
@@ -114,6 +117,7 @@ impl Delimited {
             columns,
             delimiter,
             has_header,
+            quoting,
             ends_in_cr,
             record,
         })
@@ -133,10 +137,27 @@ impl Delimited {
         self.reader.position().line().saturating_sub(1 + within as u64)
     }
 
+    /// The record with delimiters, without the quotes that it may have had.
+    fn raw(&self) -> Vec<u8> {
+        let fields: Vec<&[u8]> = self.record.iter().collect();
+        fields.join(&self.delimiter)
+    }
+
     fn row(&self) -> Result<Vec<Cell>, BadRow> {
         if self.record.len() != self.columns.len() {
-            let got = format!("{} fields", self.record.len());
-            return Err(BadRow::new("row", got, format!("{} fields", self.columns.len())));
+            let lines = 1 + self
+                .record
+                .as_slice()
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
+            let got = match lines {
+                1 => format!("{} fields", self.record.len()),
+                // A quote that is not closed takes in the lines below.
+                _ => format!("{} fields on {lines} lines", self.record.len()),
+            };
+            let bad = BadRow::new("row", got, format!("{} fields", self.columns.len()));
+            return Err(bad.with_raw(&self.raw()));
         }
         let mut cells = Vec::with_capacity(self.columns.len());
         let last = self.columns.len() - 1;
@@ -152,6 +173,7 @@ impl Delimited {
                     String::from_utf8_lossy(field).into_owned(),
                     "UTF-8 text",
                 )
+                .with_raw(&self.raw())
             })?;
             cells.push(if text.is_empty() {
                 Cell::Null
@@ -196,7 +218,15 @@ impl RowSource for Delimited {
         } else {
             "without a header"
         };
-        format!("text delimited by {delimiter}, {header}{}", self.reading.packed())
+        let quotes = if self.quoting {
+            ""
+        } else {
+            ", quotes taken as they are"
+        };
+        format!(
+            "text delimited by {delimiter}, {header}{quotes}{}",
+            self.reading.packed()
+        )
     }
 
     fn next_batch(&mut self, max: usize) -> Result<Option<Batch>, ImportError> {

@@ -11,7 +11,13 @@ pub struct BadRow {
     pub got: String,
     /// What should have been.
     pub expected: String,
+    /// The row as it stands in the file, where it could not be cut into columns; shortened if long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
 }
+
+/// Characters of a row that are kept.
+const RAW_MAX: usize = 4000;
 
 impl BadRow {
     /// A row with this fault.
@@ -26,7 +32,16 @@ impl BadRow {
             field: field.into(),
             got,
             expected: expected.into(),
+            raw: None,
         }
+    }
+
+    /// With the row as it stands in the file.
+    #[must_use]
+    pub fn with_raw(mut self, raw: &[u8]) -> BadRow {
+        let raw = String::from_utf8_lossy(&raw[..raw.len().min(RAW_MAX)]);
+        self.raw = Some(raw.trim_end_matches(['\r', '\n']).to_owned());
+        self
     }
 
     /// Under which rows with the same fault are counted.

@@ -140,7 +140,7 @@ impl RowSource for JsonLines {
             let line = self.line;
             let (cells, bad) = match cells {
                 Ok(cells) => (cells, None),
-                Err(bad) => (Vec::new(), Some(Box::new(bad))),
+                Err(bad) => (Vec::new(), Some(Box::new(bad.with_raw(&self.buffer)))),
             };
             rows.push((Row { line, bad }, cells));
         }

@@ -1,20 +1,10 @@
 //! What each column will become.
 
-use crate::{Batch, Cell, ImportError, RowSource};
+use crate::fields::{field_named, fields, plain};
+use crate::moments::{self, TimeUnit};
+use crate::{Batch, Cell, Field, ImportError, Kind, RowSource};
 use serde::Serialize;
 use std::fmt;
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// What happened.
-    Events,
-    /// What can be shown.
-    Items,
-    /// What is known of people.
-    Users,
-}
 
 /// What the caller says of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,204 +35,6 @@ impl Options {
             untimed_at: None,
         }
     }
-}
-
-/// What a column becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Field {
-    /// Id of the event.
-    EventId,
-    /// Who.
-    UserId,
-    /// What.
-    ItemId,
-    /// Which kind of act.
-    EventType,
-    /// When.
-    Timestamp,
-    /// How much.
-    Value,
-    /// Run of activity.
-    SessionId,
-    /// Decision answered to.
-    DecisionId,
-    /// Named circumstances of an event.
-    Context,
-    /// Named attributes.
-    Attributes,
-    /// Whether an item is hidden.
-    Hidden,
-    /// When an item entered the catalogue.
-    AddedAt,
-    /// An attribute: text.
-    Text,
-    /// An attribute: numbers.
-    Number,
-    /// An attribute: true or false.
-    Flag,
-    /// An attribute: labels with a separator between.
-    List,
-    /// Left out.
-    Ignored,
-}
-
-/// Fields with the names that they go by, the first being our own.
-const EVENT_FIELDS: &[(Field, &[&str])] = &[
-    (Field::EventId, &["event_id", "eventid", "uuid"]),
-    (
-        Field::UserId,
-        &[
-            "user_id",
-            "userid",
-            "user",
-            "uid",
-            "visitorid",
-            "visitor_id",
-            "customer_id",
-            "customerid",
-            "reviewerid",
-        ],
-    ),
-    (
-        Field::ItemId,
-        &[
-            "item_id",
-            "itemid",
-            "item",
-            "iid",
-            "movieid",
-            "movie_id",
-            "product_id",
-            "productid",
-            "asin",
-            "parent_asin",
-            "sku",
-            "article_id",
-            "track_id",
-            "book_id",
-            "business_id",
-        ],
-    ),
-    (
-        Field::EventType,
-        &[
-            "event_type",
-            "eventtype",
-            "event",
-            "action",
-            "behavior",
-            "behaviour",
-            "type",
-        ],
-    ),
-    (
-        Field::Timestamp,
-        &[
-            "timestamp",
-            "ts",
-            "time",
-            "datetime",
-            "date",
-            "event_time",
-            "unixreviewtime",
-            "created_at",
-        ],
-    ),
-    (
-        Field::Value,
-        &[
-            "value", "rating", "stars", "score", "overall", "weight", "count", "dwell",
-        ],
-    ),
-    (Field::SessionId, &["session_id", "sessionid", "session"]),
-    (Field::DecisionId, &["decision_id"]),
-    (Field::Context, &["context"]),
-];
-const ITEM_FIELDS: &[(Field, &[&str])] = &[
-    (
-        Field::ItemId,
-        &[
-            "item_id",
-            "itemid",
-            "item",
-            "iid",
-            "movieid",
-            "movie_id",
-            "product_id",
-            "productid",
-            "asin",
-            "parent_asin",
-            "sku",
-            "article_id",
-            "track_id",
-            "book_id",
-            "business_id",
-            "id",
-        ],
-    ),
-    (Field::Attributes, &["attributes"]),
-    (Field::Hidden, &["hidden"]),
-    (Field::AddedAt, &["added_at"]),
-];
-const USER_FIELDS: &[(Field, &[&str])] = &[
-    (
-        Field::UserId,
-        &[
-            "user_id",
-            "userid",
-            "user",
-            "uid",
-            "visitorid",
-            "customer_id",
-            "customerid",
-            "reviewerid",
-            "id",
-        ],
-    ),
-    (Field::Attributes, &["attributes"]),
-];
-
-fn fields(kind: Kind) -> &'static [(Field, &'static [&'static str])] {
-    match kind {
-        Kind::Events => EVENT_FIELDS,
-        Kind::Items => ITEM_FIELDS,
-        Kind::Users => USER_FIELDS,
-    }
-}
-
-/// Lower case, with spaces, dashes and dots as underscores.
-fn plain(name: &str) -> String {
-    let lower = name.trim().to_lowercase();
-    lower
-        .chars()
-        .map(|c| if matches!(c, ' ' | '-' | '.') { '_' } else { c })
-        .collect()
-}
-
-/// True for a name that some kind of file uses for a field.
-pub(crate) fn names_something(name: &str) -> bool {
-    let name = plain(name);
-    let tables = [EVENT_FIELDS, ITEM_FIELDS, USER_FIELDS];
-    tables
-        .iter()
-        .any(|table| table.iter().any(|(_, names)| names.contains(&name.as_str())))
-}
-
-/// In what a number counts since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimeUnit {
-    /// Seconds.
-    Seconds,
-    /// Milliseconds.
-    Milliseconds,
-    /// Microseconds.
-    Microseconds,
-    /// Nanoseconds.
-    Nanoseconds,
-    /// RFC 3339, a date, or the format's own type.
-    Written,
 }
 
 /// One column.
@@ -355,9 +147,16 @@ pub fn plan(
     });
     let columns: Vec<Column> = judged.collect();
     let place_of = |field: Field| columns.iter().position(|column| column.field == field);
-    let time_unit = place_of(Field::Timestamp)
-        .or(place_of(Field::AddedAt))
-        .map(|place| unit(&cells_of(&first, place)));
+    let timed = place_of(Field::Timestamp).or(place_of(Field::AddedAt));
+    let time_unit = timed.map(|place| moments::unit(&cells_of(&first, place)));
+    let first_moment = timed.and_then(|place| {
+        let cells = cells_of(&first, place);
+        let read = |cell: &&&Cell| Some((cell.shown(), moments::moment("", cell, time_unit).ok()?));
+        cells
+            .iter()
+            .filter(|cell| ***cell != Cell::Null)
+            .find_map(|cell| read(&cell))
+    });
     let event_type = (options.kind == Kind::Events).then(|| {
         let default = if place_of(Field::Value).is_some() {
             "rating"
@@ -366,11 +165,18 @@ pub fn plan(
         };
         options.event_type.clone().unwrap_or_else(|| default.to_owned())
     });
+    let mut notes = notes(options, &columns, event_type.as_deref());
+    if let Some((shown, moment)) = first_moment {
+        notes.push(format!(
+            "the first moment, {shown}, is {}",
+            moments::written(moment)
+        ));
+    }
     let plan = Plan {
         name: name.to_owned(),
         kind: options.kind,
         format: source.describe(),
-        notes: notes(options, &columns, event_type.as_deref()),
+        notes,
         columns,
         time_unit,
         event_type,
@@ -384,13 +190,6 @@ pub fn plan(
             .collect(),
     };
     Ok((plan, first))
-}
-
-fn field_named(kind: Kind, name: &str) -> Option<Field> {
-    let mut table = fields(kind).iter();
-    table
-        .find(|(_, names)| names[0] == plain(name))
-        .map(|(field, _)| *field)
 }
 
 impl Plan {
@@ -534,21 +333,6 @@ fn judge(options: &Options, cells: &[&Cell]) -> Field {
         Field::Flag
     } else {
         Field::Text
-    }
-}
-
-fn unit(cells: &[&Cell]) -> TimeUnit {
-    let numbers = cells
-        .iter()
-        .filter(|cell| !matches!(cell, Cell::Moment(_)))
-        .filter_map(|cell| cell.as_number());
-    let largest = numbers.map(f64::abs).fold(f64::NAN, f64::max);
-    match largest {
-        n if n.is_nan() => TimeUnit::Written,
-        n if n >= 1e17 => TimeUnit::Nanoseconds,
-        n if n >= 1e14 => TimeUnit::Microseconds,
-        n if n >= 1e11 => TimeUnit::Milliseconds,
-        _ => TimeUnit::Seconds,
     }
 }
 

@@ -15,6 +15,9 @@ const WAITING: usize = 2;
 /// Rows in the rejects file; further ones are only counted.
 const REJECTS_MAX: u64 = 100_000;
 
+/// What a failure says that comes after rows were stored.
+const STORED: &str = "the good rows before it are stored; mend the file and import it again, or allow more";
+
 /// What became of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -65,6 +68,8 @@ pub struct Summary {
     pub duplicate: u64,
     /// Passed over.
     pub bad: u64,
+    /// Bad rows that the rejects file leaves out, which has 100,000 at most.
+    pub rejects_left_out: u64,
     /// Bad rows by cause.
     pub causes: BTreeMap<String, u64>,
 }
@@ -178,13 +183,18 @@ impl Tally<'_> {
             if self.first.is_none() {
                 self.first = Some((rejected.line, rejected.bad.clone()));
             }
-            if let Some(rejects) = self.rejects.as_mut().filter(|_| self.summary.bad <= REJECTS_MAX) {
+            let Some(rejects) = self.rejects.as_mut() else {
+                continue;
+            };
+            if self.summary.bad > REJECTS_MAX {
+                self.summary.rejects_left_out += 1;
+            } else {
                 let line = serde_json::json!({
                     "line": rejected.line,
                     "field": rejected.bad.field,
                     "got": rejected.bad.got,
                     "expected": rejected.bad.expected,
-                    "row": rejected.row,
+                    "row": rejected.bad.raw.as_ref().map_or_else(|| rejected.row.clone(), |raw| raw.as_str().into()),
                 });
                 let written = writeln!(rejects, "{line}");
                 written.map_err(|e| ImportError::Sink(format!("writing the rejects: {e}")))?;
@@ -194,7 +204,12 @@ impl Tally<'_> {
     }
 
     fn judge(&self, written: &'static str) -> Result<(), ImportError> {
-        let share = self.summary.bad as f64 / self.summary.rows.max(1) as f64;
+        self.judge_of(self.summary.rows, written)
+    }
+
+    /// Fails if too many of so many rows are already bad.
+    fn judge_of(&self, rows: u64, written: &'static str) -> Result<(), ImportError> {
+        let share = self.summary.bad as f64 / rows.max(1) as f64;
         match &self.first {
             Some((line, first)) if share > self.plan.max_bad_share => Err(ImportError::TooManyBad {
                 name: self.plan.name.clone(),
@@ -226,8 +241,9 @@ fn store(sink: &mut dyn Sink, rows: Rows, summary: &mut Summary) -> Result<(), I
 /// Imports everything: the rows that [`plan`](crate::plan) read, then the rest of the source.
 ///
 /// The first rows (up to 20,000) are judged before anything is stored: if too many of them are
-/// bad, nothing is. The share of the whole file is judged at the end; what was stored by then stays,
-/// and importing again after mending the file adds only what was missing.
+/// bad, nothing is. The share of the whole file is judged at its end, or as soon as it cannot be kept any
+/// more where the number of rows is known; what was stored by then stays, and importing again after
+/// mending the file adds only what was missing.
 ///
 /// # Errors
 /// A source that cannot be read further, too many bad rows, or a sink that fails.
@@ -275,10 +291,13 @@ pub fn run<'a>(
             tally.take(&converted.bad, converted.count)?;
             store(sink, converted.rows, &mut tally.summary)?;
             report(&tally, converted.consumed, progress);
+            if let Some(total) = converted.consumed.total.filter(|_| converted.consumed.are_rows) {
+                tally.judge_of(total, STORED)?;
+            }
         }
         Ok::<(), ImportError>(())
     })?;
-    tally.judge("the good rows before it are stored; mend the file and import it again, or allow more")?;
+    tally.judge(STORED)?;
     if tally.summary.rows == tally.summary.bad {
         let hint = ": every row is bad".to_owned();
         return Err(ImportError::Empty {

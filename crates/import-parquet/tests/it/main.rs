@@ -182,6 +182,113 @@ fn columns_of_other_tools_are_understood() {
     );
 }
 
+/// However behaviour is written down, it is the same behaviour.
+#[test]
+fn made_up_behaviour_is_the_same_in_every_form() {
+    let made = dataset::Synthetic {
+        users: 300,
+        items: 200,
+        events: 50_000,
+        ..dataset::Synthetic::default()
+    };
+    let expected: Vec<Event> = made.events().collect();
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("events.parquet");
+    write_events(&path, made.events()).unwrap();
+    let mut kept = Kept::default();
+    import(&path, Kind::Events, &mut kept).unwrap();
+    let keys: Vec<_> = kept.events.iter().map(|new| new.key).collect();
+    assert!(kept.events.iter().map(|new| &new.event).eq(&expected));
+    let table = |delimiter: &str| {
+        let mut file = ["user_id", "item_id", "event_type", "timestamp", "value"].join(delimiter) + "\n";
+        for e in &expected {
+            let value = e.value.map_or(String::new(), |value| value.to_string());
+            let at = e.timestamp.0.to_string();
+            let row = [
+                e.user_id.as_str(),
+                e.item_id.as_str(),
+                e.event_type.as_str(),
+                &at,
+                &value,
+            ];
+            file += &(row.join(delimiter) + "\n");
+        }
+        file
+    };
+    let mut lines = String::new();
+    for e in &expected {
+        let value = e
+            .value
+            .map_or(String::new(), |value| format!(",\"value\":{value}"));
+        let (user, item, kind, at) = (&e.user_id, &e.item_id, &e.event_type, e.timestamp.0);
+        lines += &format!(
+            "{{\"user_id\":\"{user}\",\"item_id\":\"{item}\",\"event_type\":\"{kind}\",\"timestamp\":{at}{value}}}\n"
+        );
+    }
+    for file in [table(","), table("\t"), lines] {
+        let input = Box::new(std::io::Cursor::new(file.into_bytes()));
+        let mut source = import::open_text(input, "file", None, &import::TextOptions::default()).unwrap();
+        let (plan, first) = plan(source.as_mut(), "file", &Options::new(Kind::Events)).unwrap();
+        let mut kept = Kept::default();
+        run(source, &plan, first, &mut kept, None, &mut |_| {}).unwrap();
+        assert!(
+            kept.events.iter().map(|new| &new.event).eq(&expected),
+            "{}",
+            plan.format
+        );
+        assert!(
+            kept.events.iter().map(|new| new.key).eq(keys.iter().copied()),
+            "{}",
+            plan.format
+        );
+    }
+}
+
+/// Where the number of rows is known, an import that must fail does not go on to the end.
+#[test]
+fn a_hopeless_file_is_given_up_early() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("events.parquet");
+    let schema = "message m { required binary user_id (UTF8); required binary item_id (UTF8); optional int64 timestamp; }";
+    let schema = Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let mut writer =
+        SerializedFileWriter::new(File::create(&path).unwrap(), schema, Default::default()).unwrap();
+    let count = 400_000;
+    let mut group = writer.next_row_group().unwrap();
+    for place in 0..3 {
+        let mut column = group.next_column().unwrap().unwrap();
+        if place < 2 {
+            let ids: Vec<ByteArray> = (0..count)
+                .map(|n| ByteArray::from(format!("x{n}").as_str()))
+                .collect();
+            column
+                .typed::<ByteArrayType>()
+                .write_batch(&ids, None, None)
+                .unwrap();
+        } else {
+            // After 50,000 rows there are no moments.
+            let levels: Vec<i16> = (0..count).map(|n| i16::from(n < 50_000)).collect();
+            let moments: Vec<i64> = (0..50_000).collect();
+            column
+                .typed::<Int64Type>()
+                .write_batch(&moments, Some(&levels), None)
+                .unwrap();
+        }
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    let mut kept = Kept::default();
+    match import(&path, Kind::Events, &mut kept) {
+        Err(ImportError::TooManyBad { rows, line, .. }) => {
+            assert!(rows < 150_000, "{rows}");
+            assert_eq!(line, 50_001);
+        }
+        other => panic!("expected too many bad rows, got {other:?}"),
+    }
+    assert_eq!(kept.events.len(), 50_000);
+}
+
 #[test]
 fn what_is_no_parquet_is_refused() {
     let dir = tempfile::TempDir::new().unwrap();

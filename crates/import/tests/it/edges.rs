@@ -2,7 +2,8 @@
 
 use crate::world::{Kept, import};
 use domain::{RawAttribute, Timestamp};
-use import::{Kind, Options};
+use import::{Kind, Options, TimeUnit};
+use proptest::prelude::*;
 
 fn events(file: &str) -> Kept {
     let mut kept = Kept::default();
@@ -187,4 +188,98 @@ fn width_is_bounded() {
     lines.push_str("{\"item_id\":\"one more\",\"b\":1}\n{\"item_id\":\"two more\",\"c\":1}\n");
     let imported = import(lines.as_bytes(), &Options::new(Kind::Items), &mut Kept::default()).unwrap();
     assert_eq!((imported.summary.accepted, imported.summary.bad), (4095, 2));
+}
+
+#[test]
+fn dates_of_eight_digits_are_no_seconds() {
+    let mut kept = Kept::default();
+    let file = "user_id,item_id,date\nu,i,20180412\nu,i,20180413\n";
+    let imported = import(file.as_bytes(), &Options::new(Kind::Events), &mut kept).unwrap();
+    assert_eq!(imported.plan.time_unit, Some(TimeUnit::EightDigits));
+    assert_eq!(kept.events[0].event.timestamp, Timestamp(1_523_491_200_000));
+    let shown = imported.plan.to_string();
+    assert!(shown.contains("20180412\", is 2018-04-12T00:00:00Z"), "{shown}");
+    // The 13th month: then they are numbers.
+    let kept = events("user_id,item_id,date\nu,i,20181312\nu,i,20180413\n");
+    assert_eq!(kept.events[0].event.timestamp, Timestamp(20_181_312_000));
+}
+
+/// Titles that begin with a quote, in a table that knows no quotes.
+#[test]
+fn quotes_between_tabs_may_be_text() {
+    let mut file = "item_id\ttitle\tyear\n".to_owned();
+    for n in 0..40 {
+        file.push_str(&format!("{n}\t\"Title {n}\t1990\n"));
+    }
+    let mut kept = Kept::default();
+    let imported = import(file.as_bytes(), &Options::new(Kind::Items), &mut kept).unwrap();
+    assert_eq!(kept.items.len(), 40);
+    assert_eq!(
+        kept.items[7].attributes["title"],
+        RawAttribute::Text("\"Title 7".into())
+    );
+    assert!(
+        imported.plan.format.contains("quotes taken as they are"),
+        "{}",
+        imported.plan.format
+    );
+    let quoted = file.replace("\t1990", "\"\t1990");
+    let mut kept = Kept::default();
+    import(quoted.as_bytes(), &Options::new(Kind::Items), &mut kept).unwrap();
+    assert_eq!(
+        kept.items[7].attributes["title"],
+        RawAttribute::Text("Title 7".into())
+    );
+}
+
+/// What a rejects file must show of rows that have no columns.
+#[test]
+fn rejects_have_the_row_as_it_stands() {
+    let good = "u,i,1\n".repeat(50);
+    let file = format!("user_id,item_id,timestamp\n{good}u,i\nu,\"i,1\nu,i,2\nu,i\",3,4\nu,i,soon\n");
+    let options = Options {
+        max_bad_share: 1.0,
+        ..Options::new(Kind::Events)
+    };
+    let imported = import(file.as_bytes(), &options, &mut Kept::default()).unwrap();
+    let rejects: Vec<serde_json::Value> = imported
+        .rejects
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rejects[0]["row"], "u,i");
+    assert_eq!(rejects[1]["got"], "4 fields on 3 lines");
+    assert_eq!(rejects[1]["row"], "u,i,1\nu,i,2\nu,i,3,4");
+    assert_eq!(rejects[2]["row"]["timestamp"], "soon");
+    let lines = "{\"user_id\":\"u\",\"item_id\":\"i\",\"timestamp\":1}\n{\"user_id\":\n";
+    let imported = import(lines.as_bytes(), &options, &mut Kept::default()).unwrap();
+    let rejected: serde_json::Value = serde_json::from_str(imported.rejects.trim()).unwrap();
+    assert_eq!(rejected["row"], "{\"user_id\":");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, rng_seed: proptest::test_runner::RngSeed::Fixed(14), ..ProptestConfig::default() })]
+
+    /// The delimiter is found whatever the words, as long as they do not hold it.
+    #[test]
+    fn the_delimiter_is_found(
+        rows in prop::collection::vec(("[a-z .:_-]{1,9}", "[A-Z é]{0,9}", 0i64..2_000_000_000), 1..40),
+        extra in "[;,|]?",
+        delimiter in prop::sample::select(vec![',', '\t', ';', '|']),
+        end in prop::sample::select(vec!["\n", "\r\n"]),
+    ) {
+        // One of the other delimiters within a field of some rows.
+        let extra = if extra == delimiter.to_string() { String::new() } else { extra };
+        let mut file = ["item_id", "title", "year"].join(&delimiter.to_string()) + end;
+        for (n, (id, title, year)) in rows.iter().enumerate() {
+            let title = if n % 2 == 0 { format!("{title}{extra}x") } else { title.clone() };
+            let fields = [format!("{n}{id}"), title, year.to_string()];
+            file.push_str(&(fields.join(&delimiter.to_string()) + end));
+        }
+        let mut kept = Kept::default();
+        let imported = import(file.as_bytes(), &Options::new(Kind::Items), &mut kept).unwrap();
+        prop_assert_eq!(imported.summary.bad, 0);
+        prop_assert_eq!(imported.plan.columns.len(), 3, "{}", imported.plan.format);
+        prop_assert_eq!(kept.items.len(), rows.len());
+    }
 }
