@@ -41,6 +41,9 @@ pub(crate) struct ListenArgs {
     /// Another name under which a server on loopback may be asked
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
+    /// Stop when standard input ends too, as for a parent that has ended
+    #[arg(long)]
+    until_stdin_ends: bool,
     /// Requests handled at one time
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
@@ -88,7 +91,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         seconds = report.seconds,
         "opened"
     );
-    serve(service, options, args.listen.json, Listening::tell)
+    serve(service, options, &args.listen, Listening::tell)
 }
 
 /// Serves until the process is told to stop; `ready` is called once the address is taken.
@@ -97,13 +100,13 @@ pub(crate) fn until_stopped(
     args: &ListenArgs,
     ready: impl FnOnce(&Listening) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    serve(service, options(args)?, args.json, ready)
+    serve(service, options(args)?, args, ready)
 }
 
 fn serve(
     service: Arc<Service>,
     options: ServerOptions,
-    json: bool,
+    args: &ListenArgs,
     ready: impl FnOnce(&Listening) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let needs_key = options.api_key.is_some();
@@ -111,11 +114,39 @@ fn serve(
     ready(&Listening {
         address: server.address(),
         needs_key,
-        json,
+        json: args.json,
     })?;
-    server.run(server::until_signal()).map_err(refused)?;
+    let stop = stop(args.until_stdin_ends)?;
+    server.run(stop).map_err(refused)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Comes with a signal, or with the end of standard input if that counts.
+fn stop(until_stdin_ends: bool) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    if until_stdin_ends {
+        // Its own thread, which no shutdown waits for: a read of standard input cannot be called off.
+        let read = move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            let _ = ended.send(());
+        };
+        std::thread::Builder::new()
+            .name("stdin".to_owned())
+            .spawn(read)
+            .context("starting a thread")?;
+    }
+    Ok(async move {
+        let stdin = async {
+            if !until_stdin_ends || end.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = server::until_signal() => {}
+            () = stdin => {}
+        }
+    })
 }
 
 /// What the caller can mend is the caller's.

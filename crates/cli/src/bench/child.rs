@@ -17,9 +17,18 @@ impl Server {
     pub(crate) fn start(data: &Path) -> anyhow::Result<Server> {
         let program = std::env::current_exe().context("finding this program")?;
         let mut child = Command::new(program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--json", "--data"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--json",
+                "--until-stdin-ends",
+                "--data",
+            ])
             .arg(data)
             .env_remove("CONCIERGE_API_KEY")
+            // Held open as long as this process lives, so that the server does not outlive it.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("starting the server")?;

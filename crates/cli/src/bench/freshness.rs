@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// Events posted and waited for
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     probes: u64,
+    /// Probe no longer than this
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -80,7 +83,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (mut fresh, repeated, seconds) = probed?;
     let mut background = Durations(background?.into_iter().flatten().collect());
     let report = json!({
-        "probes": args.probes,
+        "probes": fresh.0.len(),
+        "background_rate_wanted": args.rate,
         "fresh_ms": fresh.told(),
         "asked_more_than_once": repeated,
         "background_requests": background.0.len(),
@@ -151,6 +155,9 @@ fn probes(args: &Args, address: SocketAddr, users: &[String]) -> anyhow::Result<
     let (mut fresh, mut repeated, started) = (Durations::default(), 0, Instant::now());
     let spinner = crate::progress::spinner("probing");
     for probe in 0..args.probes {
+        if started.elapsed() > Duration::from_secs(args.seconds) {
+            break;
+        }
         spinner.set_message(format!("probe {probe} of {}", args.probes));
         let user = &users[probe as usize % users.len()];
         let before = ask(&mut connection, &args.placement, user, 20)?;

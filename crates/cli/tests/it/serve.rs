@@ -1,6 +1,7 @@
 //! `serve`: starting, stopping, keys.
 
 use crate::folders::on;
+use crate::run::{command, ran};
 use crate::served::Served;
 use serde_json::json;
 use tempfile::tempdir;
@@ -60,4 +61,24 @@ fn beyond_loopback_it_wants_a_key() {
     on(&data, &["serve", "--listen", "somewhere"])
         .code(2)
         .says(&["--listen"]);
+}
+
+#[test]
+fn a_server_whose_parent_has_ended_ends() {
+    let root = tempdir().expect("a folder");
+    // Standard input is empty here, so it ends at once, and the server with it.
+    let listen = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--json",
+        "--until-stdin-ends",
+        "--data",
+    ];
+    let output = command()
+        .args(listen)
+        .arg(root.path())
+        .output()
+        .expect("the binary starts");
+    assert!(ran(output).code(0).json()["address"].is_string());
 }
