@@ -1,7 +1,7 @@
 //! HTTP around the service: routes, limits, keys, metrics, the OpenAPI document, pages, and the background threads
 //! that absorb and train. Everything asynchronous is here.
 //!
-//! One table ([`operations`](crate::operations)) lists every operation with its handler; the router, the OpenAPI
+//! One table (`operations.rs`) lists every operation with its handler; the router, the OpenAPI
 //! document and the API browser are made from it, so that none can lack what another has. Handlers are plain
 //! functions from a request to an answer and run on blocking threads, at most [`ServerOptions::concurrency`] at a time.
 //!
