@@ -2,5 +2,7 @@
 //!
 //! What this crate does not know: any implementation; suites take what they test as an argument.
 
+pub mod catalogues;
 pub mod stages;
+pub mod stores;
 pub mod worlds;

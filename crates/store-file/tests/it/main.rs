@@ -5,4 +5,5 @@ mod damage;
 mod halfway;
 mod keeping;
 mod model;
+mod suite;
 mod together;
