@@ -35,7 +35,7 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<Report> {
     ] {
         report.violations.extend(found);
     }
-    report.advice = edges::unused(tree, &manifests);
-    report.advice.extend(sizes::check(tree));
+    report.violations.extend(edges::unused(tree, &manifests));
+    report.advice = sizes::check(tree);
     Ok(report)
 }
