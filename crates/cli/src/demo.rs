@@ -4,13 +4,14 @@
 //! `demo-data/NOTE.md`): no commercial use.
 
 use crate::bulk::Bulk;
+use crate::config_file;
 use crate::failure::bad_input;
 use crate::folder;
 use crate::output::{self, count};
 use crate::serve::{self, Listening};
 use crate::train;
 use anyhow::Context;
-use assembly::{CONFIG_FILE, Config, RecommendRequest, Service};
+use assembly::{RecommendRequest, Service};
 use domain::ItemId;
 use import::Kind;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,9 @@ const READY: &str = "ready\n";
 const PLACEMENT: &str = "home";
 const SHOWN: usize = 8;
 
-/// Try it on films: imports MovieLens ml-latest-small, trains, shows a list with reasons, serves.
+/// Try it on films, from an empty folder to a page
 ///
+/// Imports MovieLens ml-latest-small, trains, shows a list with reasons, and serves:
 /// 100,836 ratings of 9,742 films by 610 people, carried in this program. The data belongs to GroupLens
 /// and is not for commercial use; see crates/cli/demo-data/README.txt. A second start is at once.
 #[derive(Debug, clap::Args)]
@@ -91,11 +93,7 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<Arc<Service>> {
 
 /// Films and ratings into the folder. What is there already, as after an interruption, is not stored again.
 fn load(dir: &Path) -> anyhow::Result<()> {
-    let config = dir.join(CONFIG_FILE);
-    if !config.exists() {
-        std::fs::write(&config, Config::default_toml())
-            .with_context(|| format!("writing {}", config.display()))?;
-    }
+    config_file::write_if_absent(dir)?;
     let mut bulk = Bulk::open(dir)?;
     for (kind, name, bytes) in [
         (Kind::Items, "movies.csv.gz", FILMS),

@@ -4,7 +4,9 @@ use crate::folder::DataFolder;
 use crate::output;
 use serde_json::json;
 
-/// Look for damage and for doubtful settings. Exit code 1 if something is wrong.
+/// Read everything in a data folder and say what is not whole
+///
+/// Exit code 1 if anything is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  concierge doctor --data shop")]
 pub(crate) struct Args {

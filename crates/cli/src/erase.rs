@@ -5,7 +5,9 @@ use crate::folder::DataFolder;
 use crate::output::{self, count};
 use serde_json::json;
 
-/// Remove a user for good: events, attributes and state. Models forget them with the next training.
+/// Remove a user for good
+///
+/// Events, attributes and state go at once; models forget them with the next training.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  concierge erase --data shop --user 42 --yes")]
 pub(crate) struct Args {

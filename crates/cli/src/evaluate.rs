@@ -12,8 +12,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Measures models offline: fits each on the training rows, ranks for every user of the test rows,
-/// and reports metrics with 95 % bootstrap intervals over users.
+/// Measure models on held-out data, with intervals
+///
+/// Fits each model on the training rows, ranks for every user of the test rows, and reports metrics with
+/// 95 % bootstrap intervals over users.
 ///
 /// Files are Parquet, CSV, TSV or JSON lines with user_id, item_id and optionally value (or
 /// rating) and timestamp. Every row weighs 1: a rating's height is used only by --positive-min.

@@ -2,11 +2,9 @@
 
 use crate::failure::bad_input;
 use crate::folder::DataFolder;
-use crate::output;
-use assembly::{CONFIG_FILE, Config};
+use crate::{config_file, output};
+use assembly::CONFIG_FILE;
 use serde_json::json;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
 
 /// Make a data folder with a commented configuration.
 #[derive(Debug, clap::Args)]
@@ -21,21 +19,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let dir = &args.folder.data;
-    std::fs::create_dir_all(dir).map_err(|e| anyhow::anyhow!("make folder {}: {e}", dir.display()))?;
     let path = dir.join(CONFIG_FILE);
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(bad_input(
-                "--data",
-                format!("{}, which exists", path.display()),
-                "a folder without a configuration; nothing is overwritten",
-            ));
-        }
-        Err(error) => anyhow::bail!("write {}: {error}", path.display()),
-    };
-    file.write_all(Config::default_toml().as_bytes())?;
-    file.sync_all()?;
+    if !config_file::write_if_absent(dir)? {
+        return Err(bad_input(
+            "--data",
+            format!("{}, which exists", path.display()),
+            "a folder without a configuration; nothing is overwritten",
+        ));
+    }
     if args.json {
         return output::json(&json!({ "config": path }));
     }

@@ -7,6 +7,7 @@
 mod backup;
 mod bench;
 mod bulk;
+mod config_file;
 mod demo;
 mod doctor;
 mod erase;

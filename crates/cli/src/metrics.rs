@@ -7,7 +7,9 @@ use comfy_table::{Table, presets};
 use evaluate::{ListMetrics, ListsInput, MetricSet, measure_lists};
 use std::path::PathBuf;
 
-/// Ranking metrics of recommendation lists from files (Parquet, CSV, TSV, JSON lines).
+/// Take ranking metrics of lists made elsewhere
+///
+/// Files are Parquet, CSV, TSV or JSON lines.
 ///
 /// Definitions: nDCG with linear gain, ideal order cut at k; MAP divided by all relevant items;
 /// recall by all relevant items; precision by k; MRR over the whole list. A user with relevant

@@ -24,9 +24,18 @@ impl Served {
     #[track_caller]
     pub(crate) fn start_command(name: &str, data: &Path, more: &[&str]) -> Served {
         let mut child = command()
-            .args([name, "--listen", "127.0.0.1:0", "--json", "--data"])
+            .args([
+                name,
+                "--listen",
+                "127.0.0.1:0",
+                "--json",
+                "--until-stdin-ends",
+                "--data",
+            ])
             .arg(data)
             .args(more)
+            // Held open as long as the test lives, so that no server outlives it.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");

@@ -1,0 +1,185 @@
+//! The configuration that a new data folder gets: every key with its default and what it does.
+
+use anyhow::Context;
+use assembly::{CONFIG_FILE, Config};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// Key with its table, as it stands in the file, and what it does. Keys of placements and event types are
+/// told once, at the first of them.
+const KEYS: &[(&str, &str)] = &[
+    (
+        "history_events_max",
+        "Events kept per person for serving, 1 to 100,000.",
+    ),
+    (
+        "absorb_interval_ms",
+        "How often new events are taken into the models, at least 10.",
+    ),
+    (
+        "decisions_retention_mb",
+        "Space for the decision log, MiB; the oldest go.",
+    ),
+    ("server.max_body_bytes", "Largest request body."),
+    ("server.max_batch_rows", "Most rows of one batch."),
+    ("server.max_json_depth", "Deepest nesting of JSON, 4 to 100."),
+    (
+        "server.request_timeout_ms",
+        "A request that takes longer is given up.",
+    ),
+    (
+        "training.model",
+        "Learner that ranks; its parts propose candidates. `concierge evaluate` compares them.",
+    ),
+    (
+        "training.fallbacks",
+        "Learners that need to know nothing of a person; they fill what the others leave short, in this order.",
+    ),
+    (
+        "training.every_minutes",
+        "Minutes between trainings while there are new events; 0 for on demand only.",
+    ),
+    (
+        "training.new_events_min",
+        "New events since the last training below which the schedule waits.",
+    ),
+    (
+        "training.keep",
+        "Published bundles of models to keep, at least 2.",
+    ),
+    ("training.seed", "Source of all randomness."),
+    (
+        "training.threads",
+        "0 for all processors; results do not depend on it.",
+    ),
+    ("placements.n", "Items if the request does not say, 1 to 1,000."),
+    (
+        "placements.source_quota",
+        "Candidates from each source, 1 to 10,000.",
+    ),
+    (
+        "placements.sources",
+        "Sources by name; empty for all that there are.",
+    ),
+    (
+        "placements.exclude_seen",
+        "Whether items with an event that marks them seen are left out.",
+    ),
+    (
+        "placements.deadline_ms",
+        "Time budget; 0 for none. A slate that ran out of time says `degraded`.",
+    ),
+    (
+        "placements.record.considered",
+        "Candidates kept in the record of a decision.",
+    ),
+    (
+        "placements.record.removals",
+        "Removals kept in the record of a decision.",
+    ),
+    (
+        "event_types.weight",
+        "What an event is worth, -10 to 10; negative for dislike.",
+    ),
+    (
+        "event_types.role",
+        "exposure: it was shown; outcome: something was done with it; preference: an opinion was stated.",
+    ),
+    (
+        "event_types.marks_seen",
+        "Whether the item is left out of later slates.",
+    ),
+    (
+        "event_types.half_life_days",
+        "Days after which the strength has halved; absent: never.",
+    ),
+    (
+        "event_types.value_min",
+        "The event counts only if its value is at least this.",
+    ),
+    (
+        "event_types.value_max",
+        "The event counts only if its value is at most this.",
+    ),
+    (
+        "event_types.value_scale",
+        "The strength is weight times value / this.",
+    ),
+];
+
+/// The table of a line such as `[placements.home.record]`, without the name that an operator chose.
+fn table_of(header: &str) -> String {
+    let mut parts: Vec<&str> = header.trim_matches(['[', ']']).split('.').collect();
+    if matches!(parts.first(), Some(&"placements" | &"event_types")) && parts.len() > 1 {
+        parts.remove(1);
+    }
+    parts.join(".")
+}
+
+/// The default configuration with a comment above each key's first place.
+pub(crate) fn commented() -> String {
+    let (mut text, mut table, mut told) = (String::new(), String::new(), Vec::new());
+    for line in Config::default_toml().lines() {
+        if line.starts_with('[') && line.ends_with(']') {
+            table = table_of(line);
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            let path = if table.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{table}.{key}")
+            };
+            let known = KEYS.iter().find(|(known, _)| *known == path);
+            if let Some((key, what)) = known.filter(|(key, _)| !told.contains(key)) {
+                told.push(*key);
+                text.push_str(&format!("# {what}\n"));
+            }
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes the commented configuration if there is none; true if it was written.
+pub(crate) fn write_if_absent(dir: &Path) -> anyhow::Result<bool> {
+    std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    let path = dir.join(CONFIG_FILE);
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error).with_context(|| format!("writing {}", path.display())),
+    };
+    let written = file
+        .write_all(commented().as_bytes())
+        .and_then(|()| file.sync_all());
+    written.with_context(|| format!("writing {}", path.display()))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_told_and_the_values_are_the_defaults() {
+        let text = commented();
+        let read = Config::parse(&text, Path::new("concierge.toml")).expect("the default is sound");
+        assert_eq!(read, Config::default());
+        let (mut table, mut previous, mut seen) = (String::new(), "", Vec::new());
+        for line in text.lines() {
+            if line.starts_with('[') {
+                table = table_of(line);
+            } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                let path = format!("{table}.{key}");
+                assert!(
+                    previous.starts_with("# ") || seen.contains(&path),
+                    "{path} is not told in\n{text}"
+                );
+                seen.push(path);
+            }
+            previous = line;
+        }
+        assert!(seen.len() > 20);
+    }
+}
