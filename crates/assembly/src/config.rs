@@ -124,7 +124,7 @@ impl Default for PlacementConfig {
     fn default() -> Self {
         PlacementConfig {
             n: 10,
-            source_quota: 200,
+            source_quota: 100,
             sources: Vec::new(),
             exclude_seen: true,
             deadline_ms: 100,

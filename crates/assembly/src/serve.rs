@@ -265,6 +265,11 @@ impl Service {
         };
         let clock = Elapsed(&*self.clock);
         let decided = match only {
+            // Sources propose more than is shown, however much that is.
+            None if 2 * n > placement.config.source_quota => {
+                let wider = with_quota(&placement.pipeline, 2 * n);
+                engine::decide(&wider, &*snapshot.catalogue, &decide, &clock)
+            }
             None => engine::decide(&placement.pipeline, &*snapshot.catalogue, &decide, &clock),
             Some(len) => engine::decide(
                 &of_given(&placement.pipeline, len),
@@ -330,7 +335,17 @@ impl Service {
             degraded: decision.degraded.clone(),
             timings_us: decided.timings_us.iter().cloned().collect(),
         };
-        let Decided { decision, timings_us } = decided;
+        let Decided {
+            mut decision,
+            timings_us,
+        } = decided;
+        if !explain {
+            // Parts that nobody asked for were made for the reasons, and would be most of the record.
+            decision
+                .shown
+                .iter_mut()
+                .for_each(|shown| shown.explanation = None);
+        }
         if !self.decisions.record(StoredDecision { decision, timings_us }) {
             tracing::warn!("a decision could not be recorded: the decision log is full or failing");
         }
@@ -495,6 +510,15 @@ impl Service {
     }
 }
 
+/// The pipeline with at least this many items from each source.
+fn with_quota(pipeline: &Pipeline, quota: usize) -> Pipeline {
+    let mut wider = pipeline.clone();
+    for source in &mut wider.sources {
+        source.quota = source.quota.max(quota);
+    }
+    wider
+}
+
 /// The pipeline with the items of the request in place of its sources.
 fn of_given(pipeline: &Pipeline, len: usize) -> Pipeline {
     Pipeline {
@@ -516,7 +540,7 @@ fn named(catalogue: &LiveCatalogue, part: &Contribution) -> Part {
         ContributionSource::Base { name } => ("base", name.clone()),
     };
     Part {
-        model: part.model.clone(),
+        model: part.model.to_string(),
         kind,
         of,
         value: part.value,

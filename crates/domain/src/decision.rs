@@ -2,6 +2,7 @@
 
 use crate::{Attributes, DecisionId, ItemId, Sequence, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Which immutable bundle answered: three counters, each rising.
@@ -70,7 +71,7 @@ pub struct Contribution {
     /// Where it comes from.
     pub source: ContributionSource,
     /// Name of the model that said so.
-    pub model: String,
+    pub model: Cow<'static, str>,
     /// How much; the values of one explanation sum to the score.
     pub value: f32,
 }

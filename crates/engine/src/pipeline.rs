@@ -49,8 +49,8 @@ pub struct Caps {
 impl Default for Caps {
     fn default() -> Self {
         Caps {
-            considered: 200,
-            removals: 100,
+            considered: 100,
+            removals: 50,
         }
     }
 }

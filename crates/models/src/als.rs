@@ -18,13 +18,15 @@
 
 use crate::als_step::{Side, State, step};
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, parse, require_rows, shown, summed, usable, within};
+use crate::common::{append, best, best_allowed, parse, require_rows, shown, summed, usable, within};
+use crate::memo::Memo;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, SeededStream, axpy, dot, gram, hash_bytes, norm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) const NAME: &str = "als";
@@ -124,6 +126,7 @@ impl AlsTrainer {
             factors: Arc::new(items),
             norms: Arc::new(norms),
             fresh: BTreeMap::new(),
+            memo: Memo::default(),
         })
     }
 }
@@ -225,6 +228,7 @@ pub(crate) struct Als {
     /// Turns a strength into a weight.
     scale: f32,
     fresh: BTreeMap<u32, Fresh>,
+    memo: Memo,
 }
 
 impl Als {
@@ -251,6 +255,11 @@ impl Als {
             .filter_map(|(item, w)| Some((self.factor(*item)?, *w)));
         state.solve(&side, &self.gram, rows, entries.len());
         (entries, state)
+    }
+
+    /// The same, kept for the next question about this history.
+    fn folded(&self, history: &[HistoryEvent]) -> Rc<(Vec<(u32, f32)>, State)> {
+        self.memo.of(history, || self.fold_in(history))
     }
 
     fn scored(&self, user: &[f32], item: u32) -> f32 {
@@ -368,6 +377,7 @@ impl Als {
             n_users,
             scale,
             fresh,
+            memo: Memo::default(),
         }))
     }
 }
@@ -398,7 +408,8 @@ impl Model for Als {
     }
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
-        let (_, state) = self.fold_in(history);
+        let folded = self.folded(history);
+        let state = &folded.1;
         for (item, score) in candidates.iter().zip(scores) {
             *score = self.scored(state.factor(), *item);
         }
@@ -408,14 +419,11 @@ impl Model for Als {
         if !self.personal(history) {
             return Vec::new(); // Without a positive entry every score is zero.
         }
-        let (_, state) = self.fold_in(history);
+        let folded = self.folded(history);
+        let state = &folded.1;
         let items = 0..self.vocabulary.len() as u32;
-        let admitted = items.filter(|i| allowed(*i));
-        best(
-            &self.vocabulary,
-            n,
-            admitted.map(|i| (i, self.scored(state.factor(), i))),
-        )
+        let scored = items.map(|i| (i, self.scored(state.factor(), i)));
+        best_allowed(&self.vocabulary, n, allowed, scored)
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -437,13 +445,14 @@ impl Model for Als {
         let Some(factor) = self.factor(item) else {
             return Explanation::default();
         };
-        let (entries, state) = self.fold_in(history);
+        let folded = self.folded(history);
+        let (entries, state) = &*folded;
         let mut turned = factor.to_vec();
         state.apply_inverse(&mut turned);
         let positive = entries.iter().filter(|(_, weight)| *weight > 0.0);
         let part = |(own, weight): &(u32, f32)| Contribution {
             source: ContributionSource::History { item: *own },
-            model: NAME.to_owned(),
+            model: NAME.into(),
             value: weight * self.scored(&turned, *own),
         };
         Explanation {
@@ -476,6 +485,7 @@ impl Model for Als {
             }
         }
         touched.into_iter().for_each(|item| self.resolve(item));
+        self.memo.renew();
         report
     }
 

@@ -56,6 +56,33 @@ pub(crate) fn best(
     top.finish()
 }
 
+/// The same of those that `allowed` admits. It is asked only about items whose score would let them in, since
+/// asking is dear.
+pub(crate) fn best_allowed(
+    vocabulary: &Vocabulary,
+    n: usize,
+    allowed: &dyn Fn(u32) -> bool,
+    scored: impl IntoIterator<Item = (u32, f32)>,
+) -> TopItems {
+    let mut top = TopK::new(n, |a, b| vocabulary.id(a).cmp(vocabulary.id(b)));
+    for (item, score) in scored {
+        if score != 0.0 && top.admits(score) && allowed(item) {
+            top.push(item, score);
+        }
+    }
+    top.finish()
+}
+
+/// The first `n` that `allowed` admits of items in order.
+pub(crate) fn first_allowed(order: &[(u32, f32)], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+    order
+        .iter()
+        .filter(|(item, _)| allowed(*item))
+        .take(n)
+        .copied()
+        .collect()
+}
+
 /// History events that can be used: known position, finite weight other than zero, the last `most`.
 pub(crate) fn usable(
     history: &[HistoryEvent],

@@ -15,10 +15,11 @@
 //! Cost: terms of all items to train; to rank, the postings of the profile's terms. Nothing is random.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, parse, shown, usable, within};
+use crate::common::{append, best_allowed, parse, shown, usable, within};
 use crate::content_terms::{
     Analyser, Bm25, FieldStatistics, TermTable, TermVector, load_fields, terms, write_fields,
 };
+use crate::memo::Memo;
 use crate::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };
@@ -28,6 +29,7 @@ use hashbrown::HashMap;
 use numeric::{Csr, parallel_chunks};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) const NAME: &str = "content";
@@ -142,6 +144,7 @@ impl ContentTrainer {
             table: Arc::new(table),
             index: Arc::new(index),
             beside: BTreeMap::new(),
+            memo: Memo::default(),
         })
     }
 }
@@ -194,13 +197,33 @@ pub(crate) struct Content {
     index: Arc<Index>,
     /// Items that came or changed since the index was made.
     beside: BTreeMap<u32, Arc<TermVector>>,
+    memo: Memo,
 }
 
 /// Σ wₕv(h) / ‖·‖: terms ascending.
 struct Profile {
     terms: Vec<(u32, f32)>,
+    /// The same, to look up.
+    table: HashMap<u32, f32>,
     /// History items with their strengths over the norm.
     parts: Vec<(u32, f32)>,
+}
+
+/// Product of two sparse vectors, terms ascending.
+fn shared_product((a_terms, a): (&[u32], &[f32]), (b_terms, b): (&[u32], &[f32])) -> f32 {
+    let (mut at, mut other, mut sum) = (0, 0, 0f32);
+    while at < a_terms.len() && other < b_terms.len() {
+        match a_terms[at].cmp(&b_terms[other]) {
+            std::cmp::Ordering::Less => at += 1,
+            std::cmp::Ordering::Greater => other += 1,
+            std::cmp::Ordering::Equal => {
+                sum += a[at] * b[other];
+                at += 1;
+                other += 1;
+            }
+        }
+    }
+    sum
 }
 
 impl Content {
@@ -225,21 +248,27 @@ impl Content {
         if norm < 1e-9 {
             return Profile {
                 terms: Vec::new(),
+                table: HashMap::new(),
                 parts: Vec::new(),
             };
         }
         let part = |(item, weight): &(u32, f32)| (*item, (f64::from(*weight) / total / norm) as f32);
+        let terms: Vec<(u32, f32)> = sums
+            .into_iter()
+            .map(|(term, sum)| (term, (sum / norm) as f32))
+            .collect();
         Profile {
-            terms: sums
-                .into_iter()
-                .map(|(term, sum)| (term, (sum / norm) as f32))
-                .collect(),
+            table: terms.iter().copied().collect(),
+            terms,
             parts: parts.iter().map(part).collect(),
         }
     }
 
-    fn of_history(&self, history: &[HistoryEvent]) -> Profile {
-        self.profile(usable(history, self.vocabulary.len(), self.config.history_max))
+    /// The profile, kept for the next question about this history.
+    fn of_history(&self, history: &[HistoryEvent]) -> Rc<Profile> {
+        self.memo.of(history, || {
+            self.profile(usable(history, self.vocabulary.len(), self.config.history_max))
+        })
     }
 
     /// Product with one vector, terms ascending: the same sum as over the postings.
@@ -265,13 +294,12 @@ impl Content {
                 sums[*item as usize] += value * weight;
             }
         }
-        let table: HashMap<u32, f32> = profile.terms.iter().copied().collect();
         let indexed = (0u32..)
             .zip(sums)
-            .filter(|(item, sum)| *sum != 0.0 && !self.beside.contains_key(item) && admitted(*item));
-        let beside = self.beside.keys().filter(|item| admitted(**item));
-        let beside = beside.map(|item| (*item, self.product(&table, *item)));
-        best(&self.vocabulary, n, indexed.chain(beside))
+            .filter(|(item, sum)| *sum != 0.0 && !self.beside.contains_key(item));
+        let beside = self.beside.keys();
+        let beside = beside.map(|item| (*item, self.product(&profile.table, *item)));
+        best_allowed(&self.vocabulary, n, admitted, indexed.chain(beside))
     }
 
     /// Makes one index of the old one and what lies beside it.
@@ -355,6 +383,7 @@ impl Content {
             table: Arc::new(table),
             index: Arc::new(Index { vectors, postings }),
             beside: BTreeMap::new(),
+            memo: Memo::default(),
         }))
     }
 }
@@ -378,9 +407,10 @@ impl Model for Content {
     }
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
-        let profile: HashMap<u32, f32> = self.of_history(history).terms.into_iter().collect();
+        let whole = self.of_history(history);
+        let profile = &whole.table;
         for (item, score) in candidates.iter().zip(scores) {
-            *score = self.product(&profile, *item);
+            *score = self.product(profile, *item);
         }
     }
 
@@ -395,19 +425,19 @@ impl Model for Content {
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
         let (terms, weights) = self.vector(item);
-        let target: HashMap<u32, f32> = terms.iter().copied().zip(weights.iter().copied()).collect();
         let part = |(own, weight): (u32, f32)| Contribution {
             source: ContributionSource::History { item: own },
-            model: NAME.to_owned(),
-            value: weight * self.product(&target, own),
+            model: NAME.into(),
+            value: weight * shared_product(self.vector(own), (terms, weights)),
         };
         Explanation {
-            contributions: self.of_history(history).parts.into_iter().map(part).collect(),
+            contributions: self.of_history(history).parts.iter().copied().map(part).collect(),
         }
     }
 
     fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {
-        let profile: HashMap<u32, f32> = self.of_history(history).terms.into_iter().collect();
+        let whole = self.of_history(history);
+        let profile = &whole.table;
         let (terms, weights) = self.vector(item);
         let shared = terms.iter().zip(weights).filter_map(|(term, weight)| {
             let value = profile.get(term)? * weight;
@@ -431,6 +461,7 @@ impl Model for Content {
         _histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
+        self.memo.renew();
         UpdateReport {
             absorbed: 0,
             ignored: interactions.len(),
@@ -445,6 +476,7 @@ impl Model for Content {
         if self.beside.len() > BESIDE_MIN.max(self.index.vectors.n_rows() / 8) {
             self.merge();
         }
+        self.memo.renew();
         absorbed
     }
 

@@ -22,13 +22,15 @@
 //! the history scores zero.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, require_rows, summed, usable};
+use crate::common::{append, best, best_allowed, require_rows, summed, usable};
 use crate::companions::{Row, UserLists, co_sums};
 use crate::item_knn_config::{Kind, Settings};
+use crate::memo::Memo;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, TopK};
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 /// Learns item neighbourhoods.
@@ -61,7 +63,7 @@ impl Trainer for ItemKnnTrainer {
     }
 }
 
-/// Neighbours of one item, most similar first.
+/// Neighbours of one item with their similarities, by position.
 type Neighbours = Arc<Vec<(u32, f32)>>;
 
 #[derive(Clone)]
@@ -79,6 +81,7 @@ pub(crate) struct ItemKnn {
     cut: bool,
     /// What is read off `rows`, when first asked for.
     neighbours: Vec<OnceLock<Neighbours>>,
+    memo: Memo,
 }
 
 impl ItemKnn {
@@ -115,6 +118,7 @@ impl ItemKnn {
             mean_strength: (total / lists.items.len() as f64) as f32,
             cut,
             neighbours: vec![OnceLock::new(); n_items],
+            memo: Memo::default(),
         };
         model.count(&mut lists, n_items);
         Ok(model)
@@ -176,7 +180,9 @@ impl ItemKnn {
             for (other, sum) in row.items.iter().zip(&row.sums) {
                 top.push(*other, self.similarity(item, *other, *sum));
             }
-            Arc::new(top.finish())
+            let mut kept = top.finish();
+            kept.sort_unstable_by_key(|(other, _)| *other);
+            Arc::new(kept)
         })
     }
 
@@ -201,6 +207,11 @@ impl ItemKnn {
             }
         }
         gathered
+    }
+
+    /// The same, kept for the next question about this history.
+    fn gathered(&self, history: &[HistoryEvent]) -> Rc<Gathered> {
+        self.memo.of(history, || self.gather(history))
     }
 
     /// Takes in one event of someone with these items before.
@@ -311,6 +322,7 @@ impl ItemKnn {
             mean_strength,
             cut,
             neighbours: vec![OnceLock::new(); n_items],
+            memo: Memo::default(),
             vocabulary,
         }))
     }
@@ -382,20 +394,22 @@ impl Model for ItemKnn {
     }
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
-        let gathered = self.gather(history);
+        let gathered = self.gathered(history);
         for (item, score) in candidates.iter().zip(scores) {
             *score = gathered.get(*item);
         }
     }
 
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let admitted = |entry: &(u32, f32)| entry.1 != 0.0 && allowed(entry.0);
-        match self.gather(history) {
+        match &*self.gathered(history) {
             Gathered::Dense(table) => {
-                let entries = (0u32..).zip(table);
-                best(&self.vocabulary, n, entries.filter(admitted))
+                let entries = (0u32..).zip(table.iter().copied());
+                best_allowed(&self.vocabulary, n, allowed, entries)
             }
-            Gathered::Sparse(map) => best(&self.vocabulary, n, map.into_iter().filter(admitted)),
+            Gathered::Sparse(map) => {
+                let entries = map.iter().map(|(item, score)| (*item, *score));
+                best_allowed(&self.vocabulary, n, allowed, entries)
+            }
         }
     }
 
@@ -413,10 +427,12 @@ impl Model for ItemKnn {
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
         let part = |(own, weight): (u32, f32)| {
-            let similarity = self.neighbours(own).iter().find(|(i, _)| *i == item)?.1;
+            let list = self.neighbours(own);
+            let at = list.binary_search_by_key(&item, |(other, _)| *other).ok()?;
+            let similarity = list[at].1;
             Some(Contribution {
                 source: ContributionSource::History { item: own },
-                model: self.name().to_owned(),
+                model: self.name().into(),
                 value: weight * similarity,
             })
         };
@@ -445,6 +461,7 @@ impl Model for ItemKnn {
         histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
+        self.memo.renew();
         let n_items = self.vocabulary.len();
         self.rows.resize(n_items, Arc::default());
         self.squares.resize(n_items, 0.0);

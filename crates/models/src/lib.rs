@@ -19,6 +19,7 @@ mod contract;
 mod decayed;
 mod item_knn;
 mod item_knn_config;
+mod memo;
 mod popular;
 mod registry;
 mod swing;

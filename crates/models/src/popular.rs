@@ -7,13 +7,13 @@
 //! Limits: not personal; one user's many events all count; an event dated in the future ages all others.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, parse, require_rows, shown, within};
+use crate::common::{append, best, first_allowed, parse, require_rows, shown, within};
 use crate::decayed::DecayedSums;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) const NAME: &str = "popular";
 
@@ -70,6 +70,7 @@ impl Trainer for PopularTrainer {
             .half_life_days
             .unwrap_or_else(|| likeliest_half_life(&rows, n_items));
         let mut model = Popular {
+            order: OnceLock::new(),
             vocabulary: Arc::clone(&interactions.items),
             sums: DecayedSums::new(half_life, n_items, rows[0].timestamp),
             counts: vec![0; n_items],
@@ -111,6 +112,8 @@ pub(crate) struct Popular {
     counts: Vec<u32>,
     /// True if the half-life was taken from the data.
     chosen: bool,
+    /// All items that count, best first, once somebody has asked.
+    order: OnceLock<Arc<TopItems>>,
 }
 
 impl Popular {
@@ -143,6 +146,7 @@ impl Popular {
         let chosen = from.u32()? != 0;
         from.end()?;
         Ok(Box::new(Popular {
+            order: OnceLock::new(),
             vocabulary,
             sums,
             counts,
@@ -175,9 +179,15 @@ impl Model for Popular {
     }
 
     fn recommend(&self, _history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let items = 0..self.vocabulary.len() as u32;
-        let admitted = items.filter(|i| self.knows(*i) && allowed(*i));
-        best(&self.vocabulary, n, admitted.map(|i| (i, self.value(i))))
+        let order = self.order.get_or_init(|| {
+            let items = (0..self.vocabulary.len() as u32).filter(|i| self.knows(*i));
+            Arc::new(best(
+                &self.vocabulary,
+                usize::MAX,
+                items.map(|i| (i, self.value(i))),
+            ))
+        });
+        first_allowed(order, n, allowed)
     }
 
     fn similar(&self, _item: u32, _n: usize, _allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -190,7 +200,7 @@ impl Model for Popular {
                 source: ContributionSource::Base {
                     name: "popularity".to_owned(),
                 },
-                model: NAME.to_owned(),
+                model: NAME.into(),
                 value: self.value(item),
             }],
         }
@@ -213,6 +223,7 @@ impl Model for Popular {
         append(&mut self.vocabulary, new_items);
         self.sums.grow(self.vocabulary.len());
         self.counts.resize(self.vocabulary.len(), 0);
+        self.order = OnceLock::new();
         let absorbed = interactions.iter().filter(|row| self.take(row)).count();
         UpdateReport {
             absorbed,

@@ -9,13 +9,13 @@
 //! Cost: one pass; 20 bytes per item. Nothing is random. Ages are counted to the latest event.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, parse, require_rows, shown, within};
+use crate::common::{append, best, first_allowed, parse, require_rows, shown, within};
 use crate::decayed::DecayedSums;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) const NAME: &str = "trending";
 
@@ -82,6 +82,7 @@ impl Trainer for TrendingTrainer {
         rows.sort_by_key(|r| (r.timestamp, r.item));
         let (n_items, start) = (interactions.n_items(), rows[0].timestamp);
         let mut model = Trending {
+            order: OnceLock::new(),
             vocabulary: Arc::clone(&interactions.items),
             short: DecayedSums::new(self.config.short_days, n_items, start),
             long: DecayedSums::new(self.config.long_days, n_items, start),
@@ -102,6 +103,8 @@ pub(crate) struct Trending {
     long: DecayedSums,
     counts: Vec<u32>,
     shrinkage: f64,
+    /// All items that count, best first, once somebody has asked.
+    order: OnceLock<Arc<TopItems>>,
 }
 
 impl Trending {
@@ -144,6 +147,7 @@ impl Trending {
         from.expect(shrinkage > 0.0, "shrinkage is not above zero")?;
         from.end()?;
         Ok(Box::new(Trending {
+            order: OnceLock::new(),
             vocabulary,
             short,
             long,
@@ -177,9 +181,15 @@ impl Model for Trending {
     }
 
     fn recommend(&self, _history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let items = 0..self.vocabulary.len() as u32;
-        let admitted = items.filter(|i| self.knows(*i) && allowed(*i));
-        best(&self.vocabulary, n, admitted.map(|i| (i, self.value(i))))
+        let order = self.order.get_or_init(|| {
+            let items = (0..self.vocabulary.len() as u32).filter(|i| self.knows(*i));
+            Arc::new(best(
+                &self.vocabulary,
+                usize::MAX,
+                items.map(|i| (i, self.value(i))),
+            ))
+        });
+        first_allowed(order, n, allowed)
     }
 
     fn similar(&self, _item: u32, _n: usize, _allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -192,7 +202,7 @@ impl Model for Trending {
                 source: ContributionSource::Base {
                     name: "trend".to_owned(),
                 },
-                model: NAME.to_owned(),
+                model: NAME.into(),
                 value: self.value(item),
             }],
         }
@@ -212,6 +222,7 @@ impl Model for Trending {
         self.short.grow(self.vocabulary.len());
         self.long.grow(self.vocabulary.len());
         self.counts.resize(self.vocabulary.len(), 0);
+        self.order = OnceLock::new();
         let absorbed = interactions.iter().filter(|row| self.take(row)).count();
         UpdateReport {
             absorbed,

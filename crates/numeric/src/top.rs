@@ -28,10 +28,16 @@ impl<F: Fn(u32, u32) -> Ordering> TopK<F> {
         }
     }
 
+    /// False if an offer of this score would be passed over.
+    #[inline]
+    pub fn admits(&self, score: f32) -> bool {
+        !(score.is_nan() || self.floor.is_some_and(|floor| score < floor) || self.n == 0)
+    }
+
     /// Offers one. Scores that are not numbers are passed over.
     #[inline]
     pub fn push(&mut self, key: u32, score: f32) {
-        if score.is_nan() || self.floor.is_some_and(|floor| score < floor) || self.n == 0 {
+        if !self.admits(score) {
             return;
         }
         self.kept.push((key, score));

@@ -52,7 +52,7 @@ impl Ranker for SourceScoreRanker {
             source: ContributionSource::Base {
                 name: hit.source.to_string(),
             },
-            model: self.name.clone(),
+            model: self.name.clone().into(),
             value: part(hit),
         };
         Explanation {

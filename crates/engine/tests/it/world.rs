@@ -125,7 +125,7 @@ impl Ranker for Hashed {
                 source: ContributionSource::Base {
                     name: "hash".to_owned(),
                 },
-                model: "hashed".to_owned(),
+                model: "hashed".into(),
                 value: hashed(item),
             }],
         }
