@@ -4,7 +4,6 @@ use crate::bound::Bound;
 use crate::catalogue::{Entry, LiveCatalogue, NOWHERE};
 use domain::{Attributes, Candidate, ContributionSource, Explanation, Query, RawAttribute};
 use engine::Reasoner;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Attributes that name a thing, most telling first.
@@ -83,15 +82,21 @@ fn shared_words<'a>(features: impl Iterator<Item = &'a str>) -> String {
 
 impl Reasoner for TitleReasoner {
     fn reasons(&self, query: &Query, candidate: &Candidate, explanation: &Explanation) -> Vec<String> {
-        let mut by_item: BTreeMap<u32, f32> = BTreeMap::new();
+        let mut parts: Vec<(u32, f32)> = Vec::with_capacity(explanation.contributions.len());
         let mut base = 0.0;
         for part in &explanation.contributions {
             match &part.source {
-                ContributionSource::History { item } => *by_item.entry(*item).or_default() += part.value,
+                ContributionSource::History { item } => parts.push((*item, part.value)),
                 _ => base += part.value,
             }
         }
-        let mut history: Vec<(u32, f32)> = by_item.into_iter().filter(|(_, value)| *value > 0.0).collect();
+        // Stable, so that equal items are summed in the order of the parts.
+        parts.sort_by_key(|(item, _)| *item);
+        let summed = parts.chunk_by(|a, b| a.0 == b.0);
+        let mut history: Vec<(u32, f32)> = summed
+            .map(|same| (same[0].0, same.iter().map(|(_, value)| value).sum::<f32>()))
+            .filter(|(_, value)| *value > 0.0)
+            .collect();
         history.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let personal: f32 = history.iter().map(|(_, value)| value).sum();
         let visible = |item: u32| !self.catalogue.hidden.get(item as usize).copied().unwrap_or(true);
