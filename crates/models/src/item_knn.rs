@@ -63,6 +63,9 @@ impl Trainer for ItemKnnTrainer {
     }
 }
 
+/// Lists read again after an update.
+const READ_AGAIN_MAX: usize = 10_000;
+
 /// Neighbours of one item with their similarities, by position.
 type Neighbours = Arc<Vec<(u32, f32)>>;
 
@@ -212,6 +215,17 @@ impl ItemKnn {
     /// The same, kept for the next question about this history.
     fn gathered(&self, history: &[HistoryEvent]) -> Rc<Gathered> {
         self.memo.of(history, || self.gather(history))
+    }
+
+    /// Reads lists of neighbours that were at hand before an update and are not after it, up to a number that
+    /// takes about a tenth of a second; the rest is read when asked for.
+    fn read_again(&self, read: Vec<bool>) {
+        let gone = (0u32..)
+            .zip(read)
+            .filter(|(item, was_read)| *was_read && self.neighbours[*item as usize].get().is_none());
+        for (item, _) in gone.take(READ_AGAIN_MAX) {
+            self.neighbours(item);
+        }
     }
 
     /// Takes in one event of someone with these items before.
@@ -466,6 +480,8 @@ impl Model for ItemKnn {
         self.rows.resize(n_items, Arc::default());
         self.squares.resize(n_items, 0.0);
         self.neighbours.resize(n_items, OnceLock::new());
+        // Those that were at hand will be asked for again: better now than in somebody's request.
+        let read: Vec<bool> = self.neighbours.iter().map(|list| list.get().is_some()).collect();
         let mut report = UpdateReport::default();
         for (n, row) in interactions.iter().enumerate() {
             let usable = (row.item as usize) < n_items && row.weight.is_finite();
@@ -477,6 +493,7 @@ impl Model for ItemKnn {
             self.absorb(row.item, row.weight, history);
             report.absorbed += 1;
         }
+        self.read_again(read);
         report
     }
 
