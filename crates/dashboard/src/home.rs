@@ -35,6 +35,8 @@ pub struct Card {
     pub sources: Vec<Source>,
     /// True if it was not on the slate before the last act.
     pub is_new: bool,
+    /// Places that it rose since the last act; negative if it fell.
+    pub risen: i32,
 }
 
 /// Something that a person did.
@@ -77,6 +79,8 @@ pub struct HomePage {
     pub user: Person,
     /// People to choose from.
     pub people: Vec<Person>,
+    /// Someone picked by chance, to surprise.
+    pub surprise: Option<String>,
     /// Placements to choose from.
     pub placements: Vec<String>,
     /// The one shown.
@@ -135,6 +139,8 @@ fn card(view: &HomePage, card: &Card) -> Markup {
                 @for reason in &card.reasons { p.why { (reason) } }
                 div.chips {
                     @if card.is_new { span.chip.fresh { "new" } }
+                    @if card.risen > 0 { span.chip.moved { "▲ " (card.risen) } }
+                    @if card.risen < 0 { span.chip.moved { "▼ " (-card.risen) } }
                     @for source in &card.sources { span.chip.source { (source.0) } }
                     span.chip { "score " (format!("{:.3}", card.score)) }
                 }
@@ -165,6 +171,7 @@ fn choose(view: &HomePage) -> Markup {
                     @if at > 0 { ", " }
                     a href={ "/?user=" (encoded(&person.id)) } { (person.id) }
                 }
+                @if let Some(person) = &view.surprise { " · " a id="surprise" href={ "/?user=" (encoded(person)) } { "surprise me" } }
                 " · or invent someone: they are served from their first click."
             }
         }

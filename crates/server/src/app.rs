@@ -16,6 +16,8 @@ pub(crate) struct App {
     pub(crate) access: Access,
     pub(crate) numbers: Numbers,
     pub(crate) permits: Arc<Semaphore>,
+    /// Places for requests whose bodies are large, held until they are answered.
+    pub(crate) large_bodies: Arc<Semaphore>,
     /// Set once the server is told to stop.
     pub(crate) is_stopping: Arc<AtomicBool>,
 }

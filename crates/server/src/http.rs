@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::operations::Operation;
 use assembly::Problem;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -76,6 +77,16 @@ pub(crate) fn response(answer: Answer) -> Response {
     response
 }
 
+/// Bodies above this many bytes take a place of those for large ones.
+const LARGE_BYTES: usize = 64 * 1024;
+
+/// Parts of a path, decoded, unless they are no text.
+pub(crate) type Parts = Result<RawPathParams, RawPathParamsRejection>;
+
+fn told_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get("content-length")?.to_str().ok()?.parse().ok()
+}
+
 fn too_large(got: String, max: usize) -> Answer {
     let problem = Problem::new("body", got, format!("at most {max} bytes; send it in parts"));
     Answer::refused(413, "too-large", "The body is too large", &problem)
@@ -83,10 +94,7 @@ fn too_large(got: String, max: usize) -> Answer {
 
 /// Reads the body, up to the limit.
 async fn read_body(body: Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8>, Answer> {
-    let told = headers
-        .get("content-length")
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if let Some(told) = told.filter(|told| *told > max) {
+    if let Some(told) = told_length(headers).filter(|told| *told > max) {
         return Err(too_large(format!("{told} bytes"), max));
     }
     match axum::body::to_bytes(body, max).await {
@@ -100,7 +108,7 @@ async fn read_body(body: Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8
 pub(crate) async fn run(
     app: Arc<App>,
     operation: Option<&'static Operation>,
-    parts: Option<RawPathParams>,
+    parts: Option<Parts>,
     request: Request,
 ) -> Response {
     let start = Instant::now();
@@ -129,7 +137,7 @@ pub(crate) async fn run(
 async fn answer(
     app: &Arc<App>,
     operation: Option<&'static Operation>,
-    parts: Option<RawPathParams>,
+    parts: Option<Parts>,
     request: Request,
 ) -> Answer {
     let (head, body) = request.into_parts();
@@ -140,16 +148,30 @@ async fn answer(
         headers: head.headers,
         ..Call::default()
     };
-    for (name, value) in parts.iter().flatten() {
-        call.parts.push((name.to_owned(), value.to_owned()));
-    }
     if let Err(refused) = app.access.check(&call) {
         return refused;
+    }
+    match &parts {
+        None => {}
+        Some(Ok(parts)) => call.parts.extend(
+            parts
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        ),
+        Some(Err(_)) => return Answer::input(&Problem::new("path", call.path, "parts that decode to UTF-8")),
     }
     let Some(operation) = operation else {
         return app.unknown(&call);
     };
     let max = app.service.config().server.max_body_bytes;
+    let is_large = match told_length(&call.headers) {
+        Some(told) => told > LARGE_BYTES && told <= max,
+        None => call.headers.contains_key("transfer-encoding"),
+    };
+    let place = match is_large {
+        true => app.large_bodies.clone().acquire_owned().await.ok(),
+        false => None,
+    };
     call.body = match read_body(body, &call.headers, max).await {
         Ok(body) => body,
         Err(refused) => return refused,
@@ -160,7 +182,7 @@ async fn answer(
     let app = app.clone();
     let work = move || {
         let answer = (operation.handler)(&app, &call);
-        drop(permit);
+        drop((permit, place));
         answer
     };
     match tokio::task::spawn_blocking(work).await {

@@ -12,6 +12,7 @@ mod answer;
 mod app;
 mod background;
 mod body;
+mod connections;
 mod handlers;
 mod http;
 mod numbers;

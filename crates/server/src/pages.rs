@@ -12,6 +12,8 @@ use std::hash::{BuildHasher, Hasher};
 
 /// Longest query or form that a page takes, bytes.
 const PAIRS_MAX: usize = 64 * 1024;
+/// People among whom one is picked to surprise.
+const SAMPLE: usize = 64;
 
 fn acts(app: &App) -> Vec<Act> {
     let all = [
@@ -128,7 +130,8 @@ fn home_page(app: &App, pairs: &[(String, String)]) -> Result<HomePage, ServiceE
             .item(id)
             .map_or_else(|_| id.to_owned(), |item| service.title(&item))
     };
-    let cards = slate.items.iter().map(|item| {
+    let cards = slate.items.iter().enumerate().map(|(at, item)| {
+        let was = before.iter().position(|id| *id == item.item_id);
         let title = title_of(&item.item_id);
         Card {
             about: about(&item.attributes, &title),
@@ -138,7 +141,8 @@ fn home_page(app: &App, pairs: &[(String, String)]) -> Result<HomePage, ServiceE
             score: item.score,
             reasons: item.reasons.clone(),
             sources: item.sources.iter().cloned().map(Source).collect(),
-            is_new: !before.is_empty() && !before.contains(&item.item_id.as_str()),
+            is_new: !before.is_empty() && was.is_none(),
+            risen: was.map_or(0, |was| was as i32 - at as i32),
         }
     });
     let slate_cards: Vec<Card> = cards.collect();
@@ -187,12 +191,17 @@ fn home_page(app: &App, pairs: &[(String, String)]) -> Result<HomePage, ServiceE
         ("Events to be absorbed", service.waiting() as u64),
         ("Decisions kept", status.decisions),
     ];
-    let people = service
-        .sample_users(8)
+    let mut people = service
+        .sample_users(SAMPLE)
         .into_iter()
-        .map(|(id, events)| Person { id, events });
+        .map(|(id, events)| Person { id, events })
+        .collect::<Vec<_>>();
+    let chance = RandomState::new().build_hasher().finish() as usize;
+    let surprise = (!people.is_empty()).then(|| people[chance % people.len()].id.clone());
+    people.truncate(8);
     Ok(HomePage {
-        people: people.collect(),
+        people,
+        surprise,
         placements,
         placement,
         slate: slate_cards,

@@ -3,12 +3,13 @@
 use crate::access::Access;
 use crate::app::App;
 use crate::background::{self, Stop};
+use crate::connections::Connections;
 use crate::http;
 use crate::numbers::Numbers;
 use crate::operations::OPERATIONS;
 use assembly::{Service, ServiceError};
 use axum::Router;
-use axum::extract::{RawPathParams, Request};
+use axum::extract::Request;
 use axum::routing::{MethodFilter, on};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,6 +20,10 @@ use tokio::sync::Semaphore;
 
 /// How long requests under way may take once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(20);
+/// Connections at one time; further ones wait to be accepted.
+const CONNECTIONS_MAX: usize = 4096;
+/// Requests with a large body at one time, so that bodies cannot fill the memory.
+const LARGE_BODIES_MAX: usize = 8;
 
 /// How to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,13 +143,16 @@ impl Server {
             },
             numbers: Numbers::new(),
             permits: Arc::new(Semaphore::new(self.options.concurrency.max(1))),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             is_stopping: is_stopping.clone(),
         });
         let threads_stop = Arc::new(Stop::default());
         let threads = background::start(&self.service, &threads_stop).map_err(ServerError::Start)?;
         let listener = self.listener;
+        let silence_max = Duration::from_millis(self.service.config().server.request_timeout_ms) * 2;
         let served = runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(ServerError::Serve)?;
+            let listener = Connections::new(listener, CONNECTIONS_MAX, silence_max);
             let (told, mut heard) = tokio::sync::watch::channel(false);
             let stopping = async move {
                 stop.await;
@@ -193,7 +201,7 @@ fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new();
     for operation in OPERATIONS {
         let app = app.clone();
-        let handler = move |parts: RawPathParams, request: Request| {
+        let handler = move |parts: http::Parts, request: Request| {
             http::run(app.clone(), Some(operation), Some(parts), request)
         };
         router = router.route(operation.path, on(filter(operation.method), handler));

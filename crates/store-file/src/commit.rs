@@ -358,3 +358,157 @@ pub(crate) fn new_segment(dir: &Path, base: u64) -> Result<Segment, StoreError> 
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FileEventLog, LogOptions};
+    use domain::{Event, EventLog, EventRead, EventType, ItemId, Timestamp, UserId};
+    use std::io::{Error, ErrorKind};
+
+    /// A disk that writes half of a frame, or all of it but does not flush.
+    struct Failing {
+        file: Arc<File>,
+        is_full: bool,
+    }
+
+    impl Disk for Failing {
+        fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+            if self.is_full {
+                self.file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+                return Err(Error::from(ErrorKind::StorageFull));
+            }
+            self.file.write_all_at(bytes, offset)
+        }
+        fn sync(&self) -> std::io::Result<()> {
+            if self.is_full {
+                Ok(())
+            } else {
+                Err(Error::other("no flush"))
+            }
+        }
+        fn truncate(&self, length: u64) -> std::io::Result<()> {
+            self.file.set_len(length)
+        }
+    }
+
+    fn new(n: i64) -> NewEvent {
+        let event = Event {
+            event_id: None,
+            user_id: UserId::new("u").expect("an id"),
+            item_id: ItemId::new("i").expect("an id"),
+            event_type: EventType::new("t").expect("an id"),
+            timestamp: Timestamp(n),
+            value: None,
+            session_id: None,
+            decision_id: None,
+            context: Default::default(),
+        };
+        signals::new_event(event, true)
+    }
+
+    fn open(dir: &Path) -> FileEventLog {
+        FileEventLog::open(dir, LogOptions::default())
+            .expect("the log opens")
+            .0
+    }
+
+    fn fail(log: &FileEventLog, is_full: bool) {
+        let file = match &log.shared.read().segments.last().expect("there is one").body {
+            Body::Log { file, .. } => Arc::clone(file),
+            Body::Sealed(_) => panic!("the last segment is written to"),
+        };
+        lock(&log.shared.writer).disk = Box::new(Failing { file, is_full });
+    }
+
+    fn heal(log: &FileEventLog) {
+        let mut writer = lock(&log.shared.writer);
+        let state = log.shared.read();
+        if let Body::Log { file, .. } = &state.segments.last().expect("there is one").body {
+            writer.disk = Box::new(Tail(Arc::clone(file)));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_refuses_and_goes_on_once_it_has_room() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = open(dir.path());
+        log.append(vec![new(1)]).expect("stored");
+        fail(&log, true);
+        assert!(matches!(
+            log.append(vec![new(2)]),
+            Err(StoreError::Io {
+                action: "writing",
+                ..
+            })
+        ));
+        assert!(!log.contains(new(2).key) && log.len() == 1);
+        heal(&log);
+        let outcome = log.append(vec![new(2)]).expect("stored");
+        assert_eq!(outcome.receipts, [Receipt::Accepted(Sequence(2))]);
+        drop(log);
+        let (log, report) = FileEventLog::open(dir.path(), LogOptions::default()).expect("the log opens");
+        assert_eq!((log.len(), report), (2, Default::default()));
+    }
+
+    #[test]
+    fn after_a_failed_flush_nothing_is_written_until_the_log_is_opened_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = open(dir.path());
+        log.append(vec![new(1)]).expect("stored");
+        fail(&log, false);
+        assert!(matches!(
+            log.append(vec![new(2)]),
+            Err(StoreError::Io {
+                action: "flushing",
+                ..
+            })
+        ));
+        heal(&log);
+        assert!(log.append(vec![new(3)]).is_err() && log.seal().is_err());
+        assert_eq!((log.len(), log.head()), (1, Sequence(1)));
+        drop(log);
+        let log = open(dir.path());
+        assert_eq!((log.len(), log.head()), (1, Sequence(1)));
+        log.append(vec![new(2)]).expect("stored");
+    }
+
+    /// Whatever the size of the frame, each of the batches that waited gets its own answer.
+    #[test]
+    fn a_frame_that_is_full_leaves_batches_for_the_next() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = open(dir.path());
+        let wide = |n: i64| {
+            let mut event = new(n).event;
+            let text = domain::RawAttribute::Text("x".repeat(FRAME_GOAL / 2 + 1));
+            event.context.insert("text".into(), text);
+            signals::new_event(event, true)
+        };
+        let slots: Vec<Slot> = (0..4).map(|_| Slot::default()).collect();
+        let batches = [vec![wide(1)], vec![wide(2), wide(1)], vec![wide(1)], vec![new(9)]];
+        log.shared
+            .lead(batches.into_iter().zip(slots.iter().cloned()).collect());
+        let receipts: Vec<Vec<Receipt>> = slots
+            .iter()
+            .map(|slot| lock(slot).take().expect("answered").expect("stored").receipts)
+            .collect();
+        let accepted = |n: u64| Receipt::Accepted(Sequence(n));
+        let second = vec![accepted(2), Receipt::Duplicate];
+        assert_eq!(
+            receipts,
+            [
+                vec![accepted(1)],
+                second,
+                vec![Receipt::Duplicate],
+                vec![accepted(3)]
+            ]
+        );
+        let segment = log.shared.read().segments[0].clone();
+        let mut frames = segment.frames().expect("it has frames");
+        let mut counts = Vec::new();
+        while let Some(frame) = frames.next_strict().expect("it reads") {
+            counts.push(frame.count);
+        }
+        assert_eq!(counts, [2, 1]);
+    }
+}

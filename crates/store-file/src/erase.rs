@@ -6,7 +6,9 @@ use crate::errors::{damaged, io};
 use crate::frames;
 use crate::layout;
 use crate::log::{Body, Segment, Shared, lock};
+use crate::note::Note;
 use crate::recover::for_each;
+use crate::sealed::SealedReader;
 use domain::{Erasure, StoreError, UserId};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -44,21 +46,6 @@ impl Shared {
         Ok(erasure)
     }
 
-    /// Keys of the user's events in a segment.
-    fn keys_of(&self, segment: &Segment, user: &UserId) -> Result<Vec<u128>, StoreError> {
-        let mut interner = Interner::new();
-        let mut keys = Vec::new();
-        for_each(segment, &mut |_, view| {
-            if view.user_id == user.as_str() {
-                let event = interner.event(&view);
-                let event = event.map_err(|reason| damaged(&segment.path, 0, reason))?;
-                keys.push(signals::event_key(&event).0);
-            }
-            Ok(())
-        })?;
-        Ok(keys)
-    }
-
     fn forget(&self, keys: &[u128], erasure: &mut Erasure) {
         let mut state = self.write();
         for key in keys {
@@ -78,11 +65,7 @@ impl Shared {
         let Body::Sealed(note) = &segment.body else {
             return Ok(());
         };
-        let keys = if self.may_hold(segment, user)? {
-            self.keys_of(segment, user)?
-        } else {
-            Vec::new()
-        };
+        let keys = sealed_keys(segment, note, user)?;
         if keys.is_empty() {
             return Ok(());
         }
@@ -97,22 +80,6 @@ impl Shared {
         layout::sync_dir(&self.dir)
     }
 
-    /// False if the segment surely has nothing of the user.
-    fn may_hold(&self, segment: &Segment, user: &UserId) -> Result<bool, StoreError> {
-        let Body::Sealed(note) = &segment.body else {
-            return Ok(true);
-        };
-        let mut reader = crate::sealed::SealedReader::open(&segment.path, note)?;
-        let mut interner = Interner::new();
-        for place in 0..reader.groups()? {
-            let found = reader.group(place, (0, u64::MAX), Some(user.as_str()), &mut interner)?;
-            if !found.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Rewrites a segment of frames, each keeping its range. Call with `writer` held.
     fn erase_log(
         &self,
@@ -120,7 +87,7 @@ impl Shared {
         user: &UserId,
         erasure: &mut Erasure,
     ) -> Result<Option<(Arc<File>, u64)>, StoreError> {
-        let keys = self.keys_of(segment, user)?;
+        let keys = keys_of(segment, user)?;
         if keys.is_empty() {
             return Ok(None);
         }
@@ -140,6 +107,34 @@ impl Shared {
         self.forget(&keys, erasure);
         Ok(Some((file, end)))
     }
+}
+
+/// Keys of the user's events in a segment of frames.
+fn keys_of(segment: &Segment, user: &UserId) -> Result<Vec<u128>, StoreError> {
+    let mut interner = Interner::new();
+    let mut keys = Vec::new();
+    for_each(segment, &mut |_, view| {
+        if view.user_id == user.as_str() {
+            let event = interner.event(&view);
+            let event = event.map_err(|reason| damaged(&segment.path, 0, reason))?;
+            keys.push(signals::event_key(&event).0);
+        }
+        Ok(())
+    })?;
+    Ok(keys)
+}
+
+/// Keys of the user's events in a sealed segment.
+fn sealed_keys(segment: &Segment, note: &Note, user: &UserId) -> Result<Vec<u128>, StoreError> {
+    let mut reader = SealedReader::open(&segment.path, note)?;
+    reader.check()?;
+    let mut interner = Interner::new();
+    let mut keys = Vec::new();
+    for place in 0..reader.groups()? {
+        let found = reader.group(place, (0, u64::MAX), Some(user.as_str()), &mut interner)?;
+        keys.extend(found.iter().map(|stored| signals::event_key(&stored.event).0));
+    }
+    Ok(keys)
 }
 
 /// Writes the segment without the user's events beside it, flushed; its length.
