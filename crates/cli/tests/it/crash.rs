@@ -1,5 +1,5 @@
 //! Killed at random moments while writing and training, reopened, and checked: every acknowledged event is
-//! there, none twice, none that nobody sent, no half of a batch, no torn model.
+//! there, none twice even if it is sent again, none that nobody sent, no half of a batch, no torn model.
 //!
 //! Five rounds by default; `CONCIERGE_CRASH_ROUNDS=100` is the long form (see `scripts/crash.sh`),
 //! `CONCIERGE_CRASH_SEED` another course of events. A failure names the seed and the round.
@@ -18,10 +18,11 @@ const WRITERS: u64 = 4;
 /// Rounds on one folder, which grows from round to round and is read whole after each.
 const FOLDER_ROUNDS: u64 = 10;
 
-/// Batches by name, with how many events each has; and those that were acknowledged.
+/// Batches by name, with how many events each has; those that were acknowledged; and what was sent since the last start.
 #[derive(Default)]
 struct Sent {
     batches: BTreeMap<String, u64>,
+    bodies: BTreeMap<String, String>,
     acknowledged: Vec<String>,
 }
 
@@ -50,6 +51,7 @@ fn write(url: &str, round: u64, writer: u64, seed: u64, over: &AtomicBool) -> Se
             })
             .collect();
         sent.batches.insert(name.clone(), size);
+        sent.bodies.insert(name.clone(), rows.clone());
         let times = if stream.below(5) == 0 { 2 } else { 1 };
         for time in 0..times {
             if over.load(Ordering::Relaxed) {
@@ -78,6 +80,36 @@ fn write(url: &str, round: u64, writer: u64, seed: u64, over: &AtomicBool) -> Se
         }
     }
     sent
+}
+
+/// Sends everything of the last round again, as clients do after a crash: what was acknowledged is known, and what was
+/// not is taken as a whole now if it was not before.
+fn retry(url: &str, sent: &mut Sent, at: &str) {
+    let agent = Served::agent();
+    for (name, rows) in std::mem::take(&mut sent.bodies) {
+        let mut answer = agent
+            .post(format!("{url}/v1/events"))
+            .header("content-type", "application/x-ndjson")
+            .send(&rows)
+            .expect("nobody kills the server now");
+        let told: serde_json::Value = answer.body_mut().read_json().expect("JSON");
+        let size = sent.batches[&name];
+        let (accepted, duplicate) = (told["accepted"].as_u64(), told["duplicate"].as_u64());
+        if sent.acknowledged.contains(&name) {
+            assert_eq!(
+                (accepted, duplicate),
+                (Some(0), Some(size)),
+                "{at}: {name} was acknowledged"
+            );
+        } else {
+            let whole = [(Some(0), Some(size)), (Some(size), Some(0))];
+            assert!(
+                whole.contains(&(accepted, duplicate)),
+                "{at}: {name} is neither new nor known: {told}"
+            );
+            sent.acknowledged.push(name);
+        }
+    }
 }
 
 /// Asks for trainings and slates, one after the other, waiting for each.
@@ -170,6 +202,7 @@ fn survive(rounds: std::ops::Range<u64>, seed: u64, stream: &mut SeededStream) -
         }
         let mut server = Served::start(&data, &[]);
         let url = server.url();
+        retry(&url, &mut sent, &at);
         let life = Duration::from_millis(20 + stream.below(600));
         let over = AtomicBool::new(false);
         let parts: Vec<Sent> = std::thread::scope(|scope| {
@@ -192,6 +225,7 @@ fn survive(rounds: std::ops::Range<u64>, seed: u64, stream: &mut SeededStream) -
         });
         for part in parts {
             sent.batches.extend(part.batches);
+            sent.bodies.extend(part.bodies);
             sent.acknowledged.extend(part.acknowledged);
         }
         let found = stored(&data);
