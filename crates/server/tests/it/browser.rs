@@ -142,6 +142,20 @@ impl Browser {
             .unwrap();
     }
 
+    /// Clicks something that leads to another page, and waits for that page.
+    fn follow(&self, selector: &str) {
+        self.script("window.isOld = true");
+        self.click(selector);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // While one page goes and the next comes there may be none to ask.
+        let there =
+            json!({"script": "return !window.isOld && document.readyState === 'complete'", "args": []});
+        while self.call("POST", "/execute/sync", &there) != Ok(Value::Bool(true)) {
+            assert!(Instant::now() < deadline, "{selector}: no other page came");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn slate(&self) -> Vec<String> {
         let ids =
             self.script("return [...document.querySelectorAll('#slate li')].map(li => li.dataset.item)");
@@ -184,7 +198,7 @@ fn someone_invented_clicks_and_sees_the_list_change() {
     browser.picture("nobody");
     // Someone who was never seen before.
     browser.script("document.querySelector('#user').value = 'invented \"<one>'");
-    browser.click("button.main");
+    browser.follow("button.main");
     let before = browser.slate();
     assert_eq!(before.len(), 10);
     let reasons = browser.script("return document.querySelectorAll('#slate .why').length");
@@ -195,7 +209,7 @@ fn someone_invented_clicks_and_sees_the_list_change() {
         "every item says where it came from"
     );
     let liked = before[0].clone();
-    browser.click(&format!("button[data-act=like][data-item='{liked}']"));
+    browser.follow(&format!("button[data-act=like][data-item='{liked}']"));
     let after = browser.slate();
     assert!(!after.contains(&liked));
     assert_ne!(before, after);
@@ -219,11 +233,11 @@ fn someone_invented_clicks_and_sees_the_list_change() {
     browser.picture("someone");
     // Something is found and clicked too.
     browser.script("document.querySelector('input[name=q]').value = 'item-003'");
-    browser.click("#find button[type=submit]");
+    browser.follow("#find button[type=submit]");
     assert_eq!(browser.slate().len(), 10);
     let found = browser.script("return document.querySelectorAll('#found li').length");
     assert!(found.as_u64().unwrap() >= 5);
-    browser.click("#found button[data-act=click]");
+    browser.follow("#found button[data-act=click]");
     // Waits for the page that follows.
     assert_eq!(browser.slate().len(), 10);
     assert_eq!(
