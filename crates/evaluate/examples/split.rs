@@ -71,7 +71,7 @@ fn rows(path: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
             user: domain::UserId::new(user).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
             item: domain::ItemId::new(item).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
             value: None,
-            timestamp: domain::Timestamp(seconds * 1_000_000),
+            timestamp: domain::Timestamp(seconds * 1_000),
         })
     };
     Ok(text.lines().enumerate().map(row).collect::<Result<_, _>>()?)
