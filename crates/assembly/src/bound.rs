@@ -2,7 +2,7 @@
 
 use crate::catalogue::{NOWHERE, Positions};
 use domain::{
-    Candidate, Contribution, ContributionSource, Explanation, HistoryEvent, Outcome, Query, Ranker,
+    Candidate, Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, Outcome, Query, Ranker,
     Retriever, StageError,
 };
 use models::Model;
@@ -189,6 +189,16 @@ impl Ranker for ModelRanker {
         let mut scores = vec![0.0; local.len()];
         self.bound.model.score(&history, &local, &mut scores);
         Ok(scores.into_iter().map(Outcome::Score).collect())
+    }
+
+    fn evidence(&self, query: &Query, candidate: &Candidate) -> Evidence {
+        let mut parts = Vec::new();
+        let item = self.bound.local(candidate.item);
+        let rest = self.bound.model.evidence(&self.history(query), item, &mut parts);
+        parts
+            .iter_mut()
+            .for_each(|(item, _)| *item = self.bound.global(*item));
+        Evidence { history: parts, rest }
     }
 
     fn explain(&self, query: &Query, item: u32) -> Explanation {

@@ -2,8 +2,9 @@
 
 use crate::bound::Bound;
 use crate::catalogue::{Entry, LiveCatalogue, NOWHERE};
-use domain::{Attributes, Candidate, ContributionSource, Explanation, Query, RawAttribute};
+use domain::{Attributes, Candidate, Evidence, Query, RawAttribute};
 use engine::Reasoner;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Attributes that name a thing, most telling first.
@@ -81,23 +82,13 @@ fn shared_words<'a>(features: impl Iterator<Item = &'a str>) -> String {
 }
 
 impl Reasoner for TitleReasoner {
-    fn reasons(&self, query: &Query, candidate: &Candidate, explanation: &Explanation) -> Vec<String> {
-        let mut parts: Vec<(u32, f32)> = Vec::with_capacity(explanation.contributions.len());
-        let mut base = 0.0;
-        for part in &explanation.contributions {
-            match &part.source {
-                ContributionSource::History { item } => parts.push((*item, part.value)),
-                _ => base += part.value,
-            }
+    fn reasons(&self, query: &Query, candidate: &Candidate, evidence: &Evidence) -> Vec<String> {
+        let mut sums: HashMap<u32, f32> = HashMap::with_capacity(evidence.history.len());
+        for (item, value) in &evidence.history {
+            *sums.entry(*item).or_default() += value;
         }
-        // Stable, so that equal items are summed in the order of the parts.
-        parts.sort_by_key(|(item, _)| *item);
-        let summed = parts.chunk_by(|a, b| a.0 == b.0);
-        let mut history: Vec<(u32, f32)> = summed
-            .map(|same| (same[0].0, same.iter().map(|(_, value)| value).sum::<f32>()))
-            .filter(|(_, value)| *value > 0.0)
-            .collect();
-        history.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut history: Vec<(u32, f32)> = sums.into_iter().filter(|(_, value)| *value > 0.0).collect();
+        history.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let personal: f32 = history.iter().map(|(_, value)| value).sum();
         let visible = |item: u32| !self.catalogue.hidden.get(item as usize).copied().unwrap_or(true);
         let named = history.iter().filter(|(item, _)| visible(*item)).take(2);
@@ -109,7 +100,7 @@ impl Reasoner for TitleReasoner {
             reasons.push(format!("Because of {}", titles.join(" and ")));
         }
         reasons.extend(self.shared(query, candidate.item));
-        if base > personal {
+        if evidence.rest > personal {
             reasons.push("Popular with everyone".to_owned());
         }
         if reasons.is_empty() {

@@ -256,7 +256,7 @@ impl Service {
             sequence,
             config_hash: placement.config_hash.clone(),
             arms: Vec::new(),
-            explain: true,
+            explain: request.explain,
             rules: filter
                 .into_iter()
                 .map(|rule| Arc::new(rule) as Arc<dyn Rule>)
@@ -278,7 +278,7 @@ impl Service {
                 &clock,
             ),
         };
-        Ok(self.answer(&snapshot, decided, request.explain))
+        Ok(self.answer(&snapshot, decided))
     }
 
     /// The parts of a request that are about the person and the choice.
@@ -320,12 +320,9 @@ impl Service {
     }
 
     /// Records a decision and says it in the caller's words.
-    fn answer(&self, snapshot: &Snapshot, decided: Decided, explain: bool) -> RecommendResponse {
+    fn answer(&self, snapshot: &Snapshot, decided: Decided) -> RecommendResponse {
         let decision = &decided.decision;
-        let items = decision
-            .shown
-            .iter()
-            .map(|shown| self.shown(snapshot, shown, explain));
+        let items = decision.shown.iter().map(|shown| self.shown(snapshot, shown));
         let response = RecommendResponse {
             decision_id: decision.decision_id.as_str().to_owned(),
             items: items.collect(),
@@ -335,29 +332,19 @@ impl Service {
             degraded: decision.degraded.clone(),
             timings_us: decided.timings_us.iter().cloned().collect(),
         };
-        let Decided {
-            mut decision,
-            timings_us,
-        } = decided;
-        if !explain {
-            // Parts that nobody asked for were made for the reasons, and would be most of the record.
-            decision
-                .shown
-                .iter_mut()
-                .for_each(|shown| shown.explanation = None);
-        }
+        let Decided { decision, timings_us } = decided;
         if !self.decisions.record(StoredDecision { decision, timings_us }) {
             tracing::warn!("a decision could not be recorded: the decision log is full or failing");
         }
         response
     }
 
-    fn shown(&self, snapshot: &Snapshot, shown: &Shown, explain: bool) -> Recommended {
+    fn shown(&self, snapshot: &Snapshot, shown: &Shown) -> Recommended {
         let catalogue = &snapshot.catalogue;
         let entry = self
             .known(snapshot, shown.item_id.as_str())
             .and_then(|at| catalogue.get(at));
-        let parts = shown.explanation.as_ref().filter(|_| explain);
+        let parts = shown.explanation.as_ref();
         let parts = parts.map(|parts| {
             parts
                 .contributions
@@ -423,13 +410,13 @@ impl Service {
             sequence,
             config_hash: placement.config_hash.clone(),
             arms: Vec::new(),
-            explain: true,
+            explain: request.explain,
             rules: Vec::new(),
             query,
         };
         let pipeline = of_given(&placement.pipeline, len);
         let decided = engine::decide(&pipeline, &*snapshot.catalogue, &decide, &Elapsed(&*self.clock));
-        Ok(self.answer(&snapshot, decided, request.explain))
+        Ok(self.answer(&snapshot, decided))
     }
 
     /// Items like one item, hidden ones left out.

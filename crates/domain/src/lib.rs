@@ -26,8 +26,8 @@ pub use event::{Event, EventKey, NewEvent, StoredEvent};
 pub use ids::{DecisionId, EventId, EventType, IdError, ItemId, MAX_ID_BYTES, SessionId, UserId};
 pub use schema::{AttributeKind, AttributeSchema, EntityKind, KindOrigin, Schema};
 pub use stages::{
-    Choice, HistoryEvent, Outcome, Policy, Query, Ranker, Reranked, Reranker, Retriever, Rule, StageError,
-    Verdict,
+    Choice, Evidence, HistoryEvent, Outcome, Policy, Query, Ranker, Reranked, Reranker, Retriever, Rule,
+    StageError, Verdict,
 };
 pub use stores::{
     AppendOutcome, Catalogue, Erasure, EventBatches, EventLog, EventRead, PutOutcome, Receipt, StoreError,

@@ -1,7 +1,7 @@
 //! The stages of a decision, as traits. All are synchronous and object-safe: one dynamic call per
 //! component and request. Items are numbers here: positions in the snapshot's catalogue.
 
-use crate::{Attributes, Candidate, Explanation, Timestamp};
+use crate::{Attributes, Candidate, ContributionSource, Explanation, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One thing someone did, as models see it: no user id, only what and how strongly and how long ago.
@@ -79,6 +79,15 @@ pub enum Outcome {
     Unscorable(String),
 }
 
+/// What speaks for one item, in short.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Evidence {
+    /// Items of the history with what they add to the score; an item may come several times.
+    pub history: Vec<(u32, f32)>,
+    /// What all the rest adds.
+    pub rest: f32,
+}
+
 /// Stage 3: scores candidates.
 ///
 /// Promises: one outcome per candidate in order; a candidate's outcome does not depend on the
@@ -90,6 +99,18 @@ pub trait Ranker: Send + Sync {
     fn rank(&self, query: &Query, candidates: &[Candidate]) -> Result<Vec<Outcome>, StageError>;
     /// Takes one score apart; the parts sum to it.
     fn explain(&self, query: &Query, item: u32) -> Explanation;
+    /// What speaks for a candidate, in short: the same sums as those of
+    /// [`explain_candidate`](Ranker::explain_candidate). Asked for every item that is shown.
+    fn evidence(&self, query: &Query, candidate: &Candidate) -> Evidence {
+        let mut evidence = Evidence::default();
+        for part in self.explain_candidate(query, candidate).contributions {
+            match part.source {
+                ContributionSource::History { item } => evidence.history.push((item, part.value)),
+                _ => evidence.rest += part.value,
+            }
+        }
+        evidence
+    }
     /// Takes the score of one candidate apart. Rankers that look at who proposed it override this.
     fn explain_candidate(&self, query: &Query, candidate: &Candidate) -> Explanation {
         self.explain(query, candidate.item)

@@ -5,9 +5,10 @@ use crate::guard::guarded;
 use crate::ladder::fill;
 use crate::select::{choose, order, rank};
 use crate::sources::retrieve;
-use crate::{CatalogueView, Clock, DecideRequest, Decided, Pipeline};
+use crate::{CatalogueView, Clock, DecideRequest, Decided, Pipeline, Reasoner};
 use domain::{
-    Candidate, Decision, DecisionItem, Degradation, Explanation, Query, Ranker, Removal, Shown, StageReport,
+    Candidate, Decision, DecisionItem, Degradation, Evidence, Explanation, Query, Ranker, Removal, Shown,
+    StageError, StageReport,
 };
 use std::collections::HashSet;
 
@@ -178,7 +179,7 @@ fn considered(ranked: &[Candidate], catalogue: &dyn CatalogueView, cap: usize) -
     (ranked.iter().take(cap).map(record).collect(), cut)
 }
 
-/// Turns the slate into what is shown, with explanations and reasons if asked for.
+/// Turns the slate into what is shown, with reasons, and with explanations if asked for.
 fn show(
     pipeline: &Pipeline,
     request: &DecideRequest,
@@ -188,24 +189,26 @@ fn show(
     ranker: Option<&dyn Ranker>,
     trace: &mut Trace<'_>,
 ) -> Vec<Shown> {
-    let explains = request.explain && !slate.is_empty() && !trace.late("explain");
+    let wanted = request.explain || pipeline.reasoner.is_some();
+    let explains = wanted && !slate.is_empty() && !trace.late("explain");
     let mut shown = Vec::with_capacity(slate.len());
     for (place, (candidate, propensity)) in slate.iter().enumerate() {
-        let (explanation, reasons) = if explains {
-            // What the ladder put in was scored by nobody; its score of 0 has no parts.
-            let ranker = ranker.filter(|_| place < n_ranked);
-            explain(pipeline, &request.query, candidate, ranker, trace)
-        } else {
-            (None, Vec::new())
-        };
+        // What the ladder put in was scored by nobody; its score of 0 has no parts.
+        let ranker = ranker.filter(|_| place < n_ranked);
+        let query = &request.query;
         shown.push(Shown {
             item_id: catalogue.item_id(candidate.item).clone(),
             rank: place as u32 + 1,
             score: candidate.score,
             propensity: *propensity,
             sources: candidate.hits.iter().map(|hit| hit.source.to_string()).collect(),
-            reasons,
-            explanation,
+            reasons: match &pipeline.reasoner {
+                Some(reasoner) if explains => reasons(&**reasoner, query, candidate, ranker, trace),
+                _ => Vec::new(),
+            },
+            explanation: (request.explain && explains)
+                .then(|| explain(query, candidate, ranker, trace))
+                .flatten(),
         });
     }
     if explains {
@@ -214,32 +217,46 @@ fn show(
     shown
 }
 
-fn explain(
-    pipeline: &Pipeline,
+const NOT_FINITE: &str = "a part of an explanation is not finite";
+
+fn reasons(
+    reasoner: &dyn Reasoner,
     query: &Query,
     candidate: &Candidate,
     ranker: Option<&dyn Ranker>,
     trace: &mut Trace<'_>,
-) -> (Option<Explanation>, Vec<String>) {
-    let explanation = match ranker {
-        None => Explanation::default(),
-        Some(ranker) => match guarded(|| Ok(ranker.explain_candidate(query, candidate))) {
-            Ok(explanation) if explanation.contributions.iter().all(|c| c.value.is_finite()) => explanation,
-            Ok(_) => {
-                trace.degrade("explain", "a part of an explanation is not finite");
-                return (None, Vec::new());
-            }
-            Err(error) => {
-                trace.degrade("explain", &error.to_string());
-                return (None, Vec::new());
-            }
-        },
-    };
-    let reasons = pipeline.reasoner.as_ref().map(|reasoner| {
-        guarded(|| Ok(reasoner.reasons(query, candidate, &explanation))).unwrap_or_else(|error| {
-            trace.degrade("explain", &error.to_string());
-            Vec::new()
-        })
+) -> Vec<String> {
+    let told = guarded(|| {
+        let evidence = ranker.map_or_else(Evidence::default, |ranker| ranker.evidence(query, candidate));
+        if !evidence.rest.is_finite() || evidence.history.iter().any(|(_, value)| !value.is_finite()) {
+            return Err(StageError::Failed(NOT_FINITE.to_owned()));
+        }
+        Ok(reasoner.reasons(query, candidate, &evidence))
     });
-    (Some(explanation), reasons.unwrap_or_default())
+    told.unwrap_or_else(|error| {
+        trace.degrade("explain", &error.to_string());
+        Vec::new()
+    })
+}
+
+fn explain(
+    query: &Query,
+    candidate: &Candidate,
+    ranker: Option<&dyn Ranker>,
+    trace: &mut Trace<'_>,
+) -> Option<Explanation> {
+    let Some(ranker) = ranker else {
+        return Some(Explanation::default());
+    };
+    match guarded(|| Ok(ranker.explain_candidate(query, candidate))) {
+        Ok(explanation) if explanation.contributions.iter().all(|c| c.value.is_finite()) => Some(explanation),
+        Ok(_) => {
+            trace.degrade("explain", NOT_FINITE);
+            None
+        }
+        Err(error) => {
+            trace.degrade("explain", &error.to_string());
+            None
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What goes into a decision and what comes out.
 
 use domain::{
-    Candidate, Decision, DecisionId, Explanation, ItemId, Policy, Query, Ranker, Reranker, Retriever, Rule,
+    Candidate, Decision, DecisionId, Evidence, ItemId, Policy, Query, Ranker, Reranker, Retriever, Rule,
     Sequence, SnapshotVersion, UserId,
 };
 use serde::{Deserialize, Serialize};
@@ -21,10 +21,10 @@ pub trait Clock {
     fn micros(&self) -> u64;
 }
 
-/// Puts an explanation into words for a person.
+/// Puts what speaks for an item into words for a person.
 pub trait Reasoner: Send + Sync {
     /// One line per reason, most important first.
-    fn reasons(&self, query: &Query, candidate: &Candidate, explanation: &Explanation) -> Vec<String>;
+    fn reasons(&self, query: &Query, candidate: &Candidate, evidence: &Evidence) -> Vec<String>;
 }
 
 /// A retriever and how many items it may propose.
@@ -75,7 +75,7 @@ pub struct Pipeline {
     /// Asked in order when fewer than the items asked for are there (trending, popular); any
     /// eligible item by position comes last of all.
     pub ladder: Vec<Arc<dyn Retriever>>,
-    /// Words for explanations.
+    /// Reasons in words.
     pub reasoner: Option<Arc<dyn Reasoner>>,
     /// What is recorded.
     pub caps: Caps,
@@ -141,7 +141,7 @@ pub struct DecideRequest {
     pub config_hash: String,
     /// Experiment arms, by experiment.
     pub arms: Vec<(String, String)>,
-    /// Whether to explain and give reasons for what is shown.
+    /// Whether to take the scores of what is shown apart. Reasons in words are given in any case.
     pub explain: bool,
     /// Rules of this request alone (a filter, say), checked after those of the pipeline.
     pub rules: Vec<Arc<dyn Rule>>,

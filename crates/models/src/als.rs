@@ -18,11 +18,13 @@
 
 use crate::als_step::{Side, State, step};
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, best_allowed, parse, require_rows, shown, summed, usable, within};
+use crate::common::{
+    append, best, best_allowed, of_history, parse, require_rows, shown, summed, usable, within,
+};
 use crate::memo::Memo;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Interactions, Vocabulary};
-use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
+use domain::{Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, SeededStream, axpy, dot, gram, hash_bytes, norm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -442,22 +444,21 @@ impl Model for Als {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
-        let Some(factor) = self.factor(item) else {
-            return Explanation::default();
-        };
-        let folded = self.folded(history);
-        let (entries, state) = &*folded;
-        let mut turned = factor.to_vec();
-        state.apply_inverse(&mut turned);
-        let positive = entries.iter().filter(|(_, weight)| *weight > 0.0);
-        let part = |(own, weight): &(u32, f32)| Contribution {
-            source: ContributionSource::History { item: *own },
-            model: NAME.into(),
-            value: weight * self.scored(&turned, *own),
-        };
-        Explanation {
-            contributions: positive.map(part).collect(),
+        let mut parts = Vec::new();
+        self.evidence(history, item, &mut parts);
+        of_history(NAME, parts)
+    }
+
+    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
+        if let Some(factor) = self.factor(item) {
+            let folded = self.folded(history);
+            let (entries, state) = &*folded;
+            let mut turned = factor.to_vec();
+            state.apply_inverse(&mut turned);
+            let positive = entries.iter().filter(|(_, weight)| *weight > 0.0);
+            parts.extend(positive.map(|(own, weight)| (*own, weight * self.scored(&turned, *own))));
         }
+        0.0
     }
 
     fn guarantee(&self) -> UpdateGuarantee {

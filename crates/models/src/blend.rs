@@ -425,6 +425,26 @@ impl Model for Blend {
         explanation
     }
 
+    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
+        let (range, active) = self.active(history);
+        let coefficients = self.coefficients(range, &active, &self.knowing(&active, item));
+        let mut rest = 0.0;
+        for (part, coefficient) in self.parts.iter().zip(coefficients) {
+            let mut raw = [0f32];
+            if coefficient != 0.0 {
+                part.model.score(history, &[item], &mut raw);
+            }
+            if raw[0] == 0.0 {
+                continue;
+            }
+            let factor = coefficient * part.scaled(raw[0]) / raw[0];
+            let start = parts.len();
+            rest += factor * part.model.evidence(history, item, parts);
+            parts[start..].iter_mut().for_each(|(_, value)| *value *= factor);
+        }
+        rest
+    }
+
     fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {
         let mut lists = self
             .parts

@@ -2,7 +2,7 @@
 
 use crate::{ModelError, TopItems};
 use dataset::{Interactions, Vocabulary};
-use domain::{HistoryEvent, ItemId};
+use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
 use numeric::TopK;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -123,6 +123,18 @@ pub(crate) fn summed(data: &Interactions, user: usize) -> Vec<(u32, f32)> {
         sums[place].1 += row.weight;
     }
     sums
+}
+
+/// What the events of a history add, as an explanation of this model.
+pub(crate) fn of_history(model: &'static str, parts: Vec<(u32, f32)>) -> Explanation {
+    let part = |(item, value)| Contribution {
+        source: ContributionSource::History { item },
+        model: model.into(),
+        value,
+    };
+    Explanation {
+        contributions: parts.into_iter().map(part).collect(),
+    }
 }
 
 /// An error for data without interactions.

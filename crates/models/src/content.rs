@@ -15,7 +15,7 @@
 //! Cost: terms of all items to train; to rank, the postings of the profile's terms. Nothing is random.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best_allowed, parse, shown, usable, within};
+use crate::common::{append, best_allowed, of_history, parse, shown, usable, within};
 use crate::content_terms::{
     Analyser, Bm25, FieldStatistics, TermTable, TermVector, load_fields, terms, write_fields,
 };
@@ -24,7 +24,7 @@ use crate::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };
 use dataset::{Interaction, Vocabulary};
-use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
+use domain::{Explanation, HistoryEvent, ItemId};
 use hashbrown::HashMap;
 use numeric::{Csr, parallel_chunks};
 use serde::{Deserialize, Serialize};
@@ -237,14 +237,17 @@ impl Content {
     fn profile(&self, parts: impl Iterator<Item = (u32, f32)>) -> Profile {
         let parts: Vec<(u32, f32)> = parts.filter(|(item, _)| self.knows(*item)).collect();
         let total: f64 = parts.iter().map(|(_, w)| f64::from(w.abs())).sum();
-        let mut sums: BTreeMap<u32, f64> = BTreeMap::new();
+        let mut sums: HashMap<u32, f64> = HashMap::new();
         for (item, weight) in &parts {
             let (terms, weights) = self.vector(*item);
+            let share = f64::from(*weight) / total;
             for (term, value) in terms.iter().zip(weights) {
-                *sums.entry(*term).or_insert(0.0) += f64::from(*weight) / total * f64::from(*value);
+                *sums.entry(*term).or_insert(0.0) += share * f64::from(*value);
             }
         }
-        let norm = sums.values().map(|s| s * s).sum::<f64>().sqrt();
+        let mut sums: Vec<(u32, f64)> = sums.into_iter().collect();
+        sums.sort_unstable_by_key(|(term, _)| *term);
+        let norm = sums.iter().map(|(_, s)| s * s).sum::<f64>().sqrt();
         if norm < 1e-9 {
             return Profile {
                 terms: Vec::new(),
@@ -424,15 +427,17 @@ impl Model for Content {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
-        let (terms, weights) = self.vector(item);
-        let part = |(own, weight): (u32, f32)| Contribution {
-            source: ContributionSource::History { item: own },
-            model: NAME.into(),
-            value: weight * shared_product(self.vector(own), (terms, weights)),
-        };
-        Explanation {
-            contributions: self.of_history(history).parts.iter().copied().map(part).collect(),
-        }
+        let mut parts = Vec::new();
+        self.evidence(history, item, &mut parts);
+        of_history(NAME, parts)
+    }
+
+    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
+        let vector = self.vector(item);
+        let whole = self.of_history(history);
+        let part = |(own, weight): &(u32, f32)| (*own, weight * shared_product(self.vector(*own), vector));
+        parts.extend(whole.parts.iter().map(part));
+        0.0
     }
 
     fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {

@@ -22,13 +22,13 @@
 //! the history scores zero.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, best_allowed, require_rows, summed, usable};
+use crate::common::{append, best, best_allowed, of_history, require_rows, summed, usable};
 use crate::companions::{Row, UserLists, co_sums};
 use crate::item_knn_config::{Kind, Settings};
 use crate::memo::Memo;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
 use dataset::{Interaction, Interactions, Vocabulary};
-use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
+use domain::{Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, TopK};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -440,19 +440,19 @@ impl Model for ItemKnn {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
+        let mut parts = Vec::new();
+        self.evidence(history, item, &mut parts);
+        of_history(self.name(), parts)
+    }
+
+    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
         let part = |(own, weight): (u32, f32)| {
             let list = self.neighbours(own);
             let at = list.binary_search_by_key(&item, |(other, _)| *other).ok()?;
-            let similarity = list[at].1;
-            Some(Contribution {
-                source: ContributionSource::History { item: own },
-                model: self.name().into(),
-                value: weight * similarity,
-            })
+            Some((own, weight * list[at].1))
         };
-        Explanation {
-            contributions: self.profile(history).into_iter().filter_map(part).collect(),
-        }
+        parts.extend(self.profile(history).into_iter().filter_map(part));
+        0.0
     }
 
     fn guarantee(&self) -> UpdateGuarantee {

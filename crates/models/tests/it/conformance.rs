@@ -1,7 +1,7 @@
 //! One suite for every learner.
 
 use crate::world::*;
-use domain::HistoryEvent;
+use domain::{ContributionSource, HistoryEvent};
 use models::{Model, ModelError, Run, TrainerEntry, trainers};
 use serde_json::Value;
 
@@ -147,6 +147,31 @@ fn explanations_sum_to_the_score() {
                 assert!(
                     error <= 1e-4 * size.max(score.abs()) + 1e-6,
                     "{} {item}: {error} of {score}",
+                    entry.name
+                );
+                let mut parts = Vec::new();
+                let rest = model.evidence(&history, item, &mut parts);
+                let of = |wanted: u32| -> f32 {
+                    let own = parts.iter().filter(|(item, _)| *item == wanted);
+                    own.map(|(_, value)| value).sum()
+                };
+                let mut spoken = 0.0;
+                for event in &history {
+                    let explained = explanation.contributions.iter().filter(
+                        |c| matches!(c.source, ContributionSource::History { item } if item == event.item),
+                    );
+                    let explained: f32 = explained.map(|c| c.value).sum();
+                    spoken += explained;
+                    assert!(
+                        (of(event.item) - explained).abs() <= 1e-5 * size + 1e-7,
+                        "{} {item}",
+                        entry.name
+                    );
+                }
+                let rest_explained = explanation.total() - spoken;
+                assert!(
+                    (rest - rest_explained).abs() <= 1e-4 * size + 1e-6,
+                    "{} {item}",
                     entry.name
                 );
             }
