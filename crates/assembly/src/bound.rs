@@ -178,6 +178,26 @@ impl ModelRanker {
     }
 }
 
+/// Parts summed by item, in the order of the history, without zeros. Each model gives its parts in that order, so a
+/// finger that only goes forward finds nearly all.
+fn summed(history: &[HistoryEvent], parts: &[(u32, f32)]) -> impl Iterator<Item = (u32, f32)> {
+    let mut sums: Vec<(u32, f32)> = history.iter().map(|event| (event.item, 0.0)).collect();
+    let mut finger = 0;
+    for (item, value) in parts {
+        let (behind, ahead) = sums.split_at(finger);
+        let is_it = |entry: &(u32, f32)| entry.0 == *item;
+        let found = match ahead.iter().position(is_it) {
+            Some(at) => Some(finger + at),
+            None => behind.iter().position(is_it),
+        };
+        if let Some(at) = found {
+            sums[at].1 += value;
+            finger = at + 1;
+        }
+    }
+    sums.into_iter().filter(|(_, value)| *value != 0.0)
+}
+
 impl Ranker for ModelRanker {
     fn name(&self) -> &str {
         self.bound.model.name()
@@ -191,14 +211,17 @@ impl Ranker for ModelRanker {
         Ok(scores.into_iter().map(Outcome::Score).collect())
     }
 
-    fn evidence(&self, query: &Query, candidate: &Candidate) -> Evidence {
-        let mut parts = Vec::new();
-        let item = self.bound.local(candidate.item);
-        let rest = self.bound.model.evidence(&self.history(query), item, &mut parts);
-        parts
-            .iter_mut()
-            .for_each(|(item, _)| *item = self.bound.global(*item));
-        Evidence { history: parts, rest }
+    fn evidence(&self, query: &Query, candidates: &[&Candidate]) -> Vec<Evidence> {
+        let items: Vec<u32> = candidates.iter().map(|c| self.bound.local(c.item)).collect();
+        let history = self.history(query);
+        let evidence = self.bound.model.evidence(&history, &items);
+        let summed = evidence.into_iter().map(|one| Evidence {
+            history: summed(&history, &one.history)
+                .map(|(item, value)| (self.bound.global(item), value))
+                .collect(),
+            rest: one.rest,
+        });
+        summed.collect()
     }
 
     fn explain(&self, query: &Query, item: u32) -> Explanation {

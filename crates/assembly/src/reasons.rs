@@ -4,13 +4,14 @@ use crate::bound::Bound;
 use crate::catalogue::{Entry, LiveCatalogue, NOWHERE};
 use domain::{Attributes, Candidate, Evidence, Query, RawAttribute};
 use engine::Reasoner;
-use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Attributes that name a thing, most telling first.
 const TITLES: [&str; 4] = ["title", "name", "headline", "label"];
 /// Reasons given per item.
 const REASONS_MAX: usize = 3;
+/// Things of a history that are named.
+const NAMED_MAX: usize = 2;
 /// Features looked at to say what is shared.
 const FEATURES_MAX: usize = 5;
 
@@ -83,16 +84,22 @@ fn shared_words<'a>(features: impl Iterator<Item = &'a str>) -> String {
 
 impl Reasoner for TitleReasoner {
     fn reasons(&self, query: &Query, candidate: &Candidate, evidence: &Evidence) -> Vec<String> {
-        let mut sums: HashMap<u32, f32> = HashMap::with_capacity(evidence.history.len());
-        for (item, value) in &evidence.history {
-            *sums.entry(*item).or_default() += value;
+        let (mut personal, mut strongest) = (0.0, Vec::new());
+        let speaking = evidence.history.iter().filter(|(_, value)| *value > 0.0);
+        for (item, value) in speaking {
+            personal += value;
+            strongest.push((*item, *value));
         }
-        let mut history: Vec<(u32, f32)> = sums.into_iter().filter(|(_, value)| *value > 0.0).collect();
-        history.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let personal: f32 = history.iter().map(|(_, value)| value).sum();
+        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         let visible = |item: u32| !self.catalogue.hidden.get(item as usize).copied().unwrap_or(true);
-        let named = history.iter().filter(|(item, _)| visible(*item)).take(2);
-        let titles: Vec<&str> = named
+        strongest.retain(|(item, _)| visible(*item));
+        if strongest.len() > NAMED_MAX {
+            strongest.select_nth_unstable_by(NAMED_MAX, order);
+            strongest.truncate(NAMED_MAX);
+        }
+        strongest.sort_unstable_by(order);
+        let titles: Vec<&str> = strongest
+            .iter()
             .filter_map(|(item, _)| Some(title_of(self.catalogue.get(*item)?)))
             .collect();
         let mut reasons = Vec::new();

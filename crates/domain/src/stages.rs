@@ -88,6 +88,19 @@ pub struct Evidence {
     pub rest: f32,
 }
 
+impl From<&Explanation> for Evidence {
+    fn from(explanation: &Explanation) -> Evidence {
+        let mut evidence = Evidence::default();
+        for part in &explanation.contributions {
+            match part.source {
+                ContributionSource::History { item } => evidence.history.push((item, part.value)),
+                _ => evidence.rest += part.value,
+            }
+        }
+        evidence
+    }
+}
+
 /// Stage 3: scores candidates.
 ///
 /// Promises: one outcome per candidate in order; a candidate's outcome does not depend on the
@@ -99,17 +112,11 @@ pub trait Ranker: Send + Sync {
     fn rank(&self, query: &Query, candidates: &[Candidate]) -> Result<Vec<Outcome>, StageError>;
     /// Takes one score apart; the parts sum to it.
     fn explain(&self, query: &Query, item: u32) -> Explanation;
-    /// What speaks for a candidate, in short: the same sums as those of
-    /// [`explain_candidate`](Ranker::explain_candidate). Asked for every item that is shown.
-    fn evidence(&self, query: &Query, candidate: &Candidate) -> Evidence {
-        let mut evidence = Evidence::default();
-        for part in self.explain_candidate(query, candidate).contributions {
-            match part.source {
-                ContributionSource::History { item } => evidence.history.push((item, part.value)),
-                _ => evidence.rest += part.value,
-            }
-        }
-        evidence
+    /// What speaks for each of these candidates, in short and in their order: the same sums as those of
+    /// [`explain_candidate`](Ranker::explain_candidate). Asked for what is shown.
+    fn evidence(&self, query: &Query, candidates: &[&Candidate]) -> Vec<Evidence> {
+        let one = |candidate: &&Candidate| Evidence::from(&self.explain_candidate(query, candidate));
+        candidates.iter().map(one).collect()
     }
     /// Takes the score of one candidate apart. Rankers that look at who proposed it override this.
     fn explain_candidate(&self, query: &Query, candidate: &Candidate) -> Explanation {

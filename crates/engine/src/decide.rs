@@ -191,23 +191,26 @@ fn show(
 ) -> Vec<Shown> {
     let wanted = request.explain || pipeline.reasoner.is_some();
     let explains = wanted && !slate.is_empty() && !trace.late("explain");
+    let reasons = match &pipeline.reasoner {
+        Some(reasoner) if explains => {
+            reasons(&**reasoner, &request.query, slate, n_ranked, ranker, trace).into_iter()
+        }
+        _ => Vec::new().into_iter(),
+    };
+    let mut reasons = reasons.chain(std::iter::repeat(Vec::new()));
     let mut shown = Vec::with_capacity(slate.len());
     for (place, (candidate, propensity)) in slate.iter().enumerate() {
         // What the ladder put in was scored by nobody; its score of 0 has no parts.
         let ranker = ranker.filter(|_| place < n_ranked);
-        let query = &request.query;
         shown.push(Shown {
             item_id: catalogue.item_id(candidate.item).clone(),
             rank: place as u32 + 1,
             score: candidate.score,
             propensity: *propensity,
             sources: candidate.hits.iter().map(|hit| hit.source.to_string()).collect(),
-            reasons: match &pipeline.reasoner {
-                Some(reasoner) if explains => reasons(&**reasoner, query, candidate, ranker, trace),
-                _ => Vec::new(),
-            },
+            reasons: reasons.next().unwrap_or_default(),
             explanation: (request.explain && explains)
-                .then(|| explain(query, candidate, ranker, trace))
+                .then(|| explain(&request.query, candidate, ranker, trace))
                 .flatten(),
         });
     }
@@ -219,19 +222,32 @@ fn show(
 
 const NOT_FINITE: &str = "a part of an explanation is not finite";
 
+/// Reasons for each item of the slate; fewer if something failed.
 fn reasons(
     reasoner: &dyn Reasoner,
     query: &Query,
-    candidate: &Candidate,
+    slate: &[(Candidate, f64)],
+    n_ranked: usize,
     ranker: Option<&dyn Ranker>,
     trace: &mut Trace<'_>,
-) -> Vec<String> {
+) -> Vec<Vec<String>> {
+    let ranked: Vec<&Candidate> = slate.iter().take(n_ranked).map(|(c, _)| c).collect();
     let told = guarded(|| {
-        let evidence = ranker.map_or_else(Evidence::default, |ranker| ranker.evidence(query, candidate));
-        if !evidence.rest.is_finite() || evidence.history.iter().any(|(_, value)| !value.is_finite()) {
+        let mut evidence = ranker.map_or_else(Vec::new, |ranker| ranker.evidence(query, &ranked));
+        let values = evidence
+            .iter()
+            .flat_map(|one| one.history.iter().map(|(_, value)| value));
+        if !values
+            .chain(evidence.iter().map(|one| &one.rest))
+            .all(|value| value.is_finite())
+        {
             return Err(StageError::Failed(NOT_FINITE.to_owned()));
         }
-        Ok(reasoner.reasons(query, candidate, &evidence))
+        evidence.resize(slate.len(), Evidence::default());
+        let both = slate.iter().zip(&evidence);
+        Ok(both
+            .map(|((candidate, _), evidence)| reasoner.reasons(query, candidate, evidence))
+            .collect())
     });
     told.unwrap_or_else(|error| {
         trace.degrade("explain", &error.to_string());

@@ -24,7 +24,7 @@ use crate::common::{
 use crate::memo::Memo;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Interactions, Vocabulary};
-use domain::{Explanation, HistoryEvent, ItemId};
+use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, SeededStream, axpy, dot, gram, hash_bytes, norm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -444,21 +444,31 @@ impl Model for Als {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
-        let mut parts = Vec::new();
-        self.evidence(history, item, &mut parts);
-        of_history(NAME, parts)
+        of_history(NAME, self.evidence(history, &[item]))
     }
 
-    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
-        if let Some(factor) = self.factor(item) {
-            let folded = self.folded(history);
-            let (entries, state) = &*folded;
-            let mut turned = factor.to_vec();
+    fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
+        let folded = self.folded(history);
+        let (entries, state) = &*folded;
+        let turned = |item: &u32| {
+            let mut turned = self.factor(*item)?.to_vec();
             state.apply_inverse(&mut turned);
+            Some(turned)
+        };
+        let of_item = |item: &u32| {
             let positive = entries.iter().filter(|(_, weight)| *weight > 0.0);
-            parts.extend(positive.map(|(own, weight)| (*own, weight * self.scored(&turned, *own))));
-        }
-        0.0
+            let part = |turned: &[f32], own: u32, weight: f32| (own, weight * self.scored(turned, own));
+            let parts = |turned: Vec<f32>| {
+                positive
+                    .map(|(own, weight)| part(&turned, *own, *weight))
+                    .collect()
+            };
+            Evidence {
+                history: turned(item).map(parts).unwrap_or_default(),
+                rest: 0.0,
+            }
+        };
+        items.iter().map(of_item).collect()
     }
 
     fn guarantee(&self) -> UpdateGuarantee {

@@ -25,7 +25,7 @@ use crate::{
     registry,
 };
 use dataset::{Interaction, Vocabulary};
-use domain::{Explanation, HistoryEvent, ItemId};
+use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -425,24 +425,32 @@ impl Model for Blend {
         explanation
     }
 
-    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
+    fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
         let (range, active) = self.active(history);
-        let coefficients = self.coefficients(range, &active, &self.knowing(&active, item));
-        let mut rest = 0.0;
-        for (part, coefficient) in self.parts.iter().zip(coefficients) {
-            let mut raw = [0f32];
-            if coefficient != 0.0 {
-                part.model.score(history, &[item], &mut raw);
+        let coefficient = |item: &u32| self.coefficients(range, &active, &self.knowing(&active, *item));
+        let coefficients: Vec<Coefficients> = items.iter().map(coefficient).collect();
+        let mut whole = vec![Evidence::default(); items.len()];
+        let mut raw = vec![0f32; items.len()];
+        for (at, part) in self.parts.iter().enumerate().filter(|(at, _)| active[*at]) {
+            part.model.score(history, items, &mut raw);
+            let evidence = part.model.evidence(history, items);
+            for (((whole, one), raw), coefficients) in
+                whole.iter_mut().zip(evidence).zip(&raw).zip(&coefficients)
+            {
+                if *raw == 0.0 || coefficients[at] == 0.0 {
+                    continue;
+                }
+                // Also right for the root: all parts of a score shrink by the same factor.
+                let factor = coefficients[at] * part.scaled(*raw) / raw;
+                whole.rest += factor * one.rest;
+                let scaled = one
+                    .history
+                    .into_iter()
+                    .map(|(item, value)| (item, factor * value));
+                whole.history.extend(scaled);
             }
-            if raw[0] == 0.0 {
-                continue;
-            }
-            let factor = coefficient * part.scaled(raw[0]) / raw[0];
-            let start = parts.len();
-            rest += factor * part.model.evidence(history, item, parts);
-            parts[start..].iter_mut().for_each(|(_, value)| *value *= factor);
         }
-        rest
+        whole
     }
 
     fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {

@@ -2,7 +2,7 @@
 
 use crate::{ModelError, TopItems};
 use dataset::{Interactions, Vocabulary};
-use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
+use domain::{Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, ItemId};
 use numeric::TopK;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -125,15 +125,16 @@ pub(crate) fn summed(data: &Interactions, user: usize) -> Vec<(u32, f32)> {
     sums
 }
 
-/// What the events of a history add, as an explanation of this model.
-pub(crate) fn of_history(model: &'static str, parts: Vec<(u32, f32)>) -> Explanation {
+/// Evidence for one item as an explanation of a model that knows nothing but the history.
+pub(crate) fn of_history(model: &'static str, evidence: Vec<Evidence>) -> Explanation {
+    let parts = evidence.into_iter().flat_map(|evidence| evidence.history);
     let part = |(item, value)| Contribution {
         source: ContributionSource::History { item },
         model: model.into(),
         value,
     };
     Explanation {
-        contributions: parts.into_iter().map(part).collect(),
+        contributions: parts.map(part).collect(),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };
 use dataset::{Interaction, Vocabulary};
-use domain::{Explanation, HistoryEvent, ItemId};
+use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use hashbrown::HashMap;
 use numeric::{Csr, parallel_chunks};
 use serde::{Deserialize, Serialize};
@@ -207,23 +207,6 @@ struct Profile {
     table: HashMap<u32, f32>,
     /// History items with their strengths over the norm.
     parts: Vec<(u32, f32)>,
-}
-
-/// Product of two sparse vectors, terms ascending.
-fn shared_product((a_terms, a): (&[u32], &[f32]), (b_terms, b): (&[u32], &[f32])) -> f32 {
-    let (mut at, mut other, mut sum) = (0, 0, 0f32);
-    while at < a_terms.len() && other < b_terms.len() {
-        match a_terms[at].cmp(&b_terms[other]) {
-            std::cmp::Ordering::Less => at += 1,
-            std::cmp::Ordering::Greater => other += 1,
-            std::cmp::Ordering::Equal => {
-                sum += a[at] * b[other];
-                at += 1;
-                other += 1;
-            }
-        }
-    }
-    sum
 }
 
 impl Content {
@@ -427,17 +410,29 @@ impl Model for Content {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
-        let mut parts = Vec::new();
-        self.evidence(history, item, &mut parts);
-        of_history(NAME, parts)
+        of_history(NAME, self.evidence(history, &[item]))
     }
 
-    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
-        let vector = self.vector(item);
+    fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
         let whole = self.of_history(history);
-        let part = |(own, weight): &(u32, f32)| (*own, weight * shared_product(self.vector(*own), vector));
-        parts.extend(whole.parts.iter().map(part));
-        0.0
+        // One item's vector spread out, so that each product costs the terms of the other side alone.
+        let mut spread = vec![0f32; self.table.len()];
+        let of_item = |item: &u32| {
+            let (terms, weights) = self.vector(*item);
+            for (term, weight) in terms.iter().zip(weights) {
+                spread[*term as usize] = *weight;
+            }
+            let part = |(own, share): &(u32, f32)| {
+                let (terms, weights) = self.vector(*own);
+                let both = terms.iter().zip(weights);
+                let product: f32 = both.map(|(term, weight)| weight * spread[*term as usize]).sum();
+                (*own, share * product)
+            };
+            let history = whole.parts.iter().map(part).collect();
+            terms.iter().for_each(|term| spread[*term as usize] = 0.0);
+            Evidence { history, rest: 0.0 }
+        };
+        items.iter().map(of_item).collect()
     }
 
     fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {

@@ -1,7 +1,7 @@
 //! What every learner and model promises.
 
 use dataset::{Interaction, Interactions, Vocabulary};
-use domain::{ContributionSource, Explanation, HistoryEvent, ItemId, Timestamp};
+use domain::{Evidence, Explanation, HistoryEvent, ItemId, Timestamp};
 use signals::TypedValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -154,18 +154,11 @@ pub trait Model: Send + Sync {
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems;
     /// Takes the score of one item apart (positions are the model's).
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation;
-    /// What speaks for an item, in short: appends what each event of the history adds to its score (positions are the
-    /// model's; an item may come several times) and returns what all the rest adds. The same sums as those of
-    /// [`explain`](Model::explain), without the words; models that are asked often make it cheap.
-    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
-        let mut rest = 0.0;
-        for part in self.explain(history, item).contributions {
-            match part.source {
-                ContributionSource::History { item } => parts.push((item, part.value)),
-                _ => rest += part.value,
-            }
-        }
-        rest
+    /// What speaks for each of these items, in short and in their order (positions are the model's): the same sums as
+    /// those of [`explain`](Model::explain), without the words. Asked for every item that is shown.
+    fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
+        let one = |item: &u32| Evidence::from(&self.explain(history, *item));
+        items.iter().map(one).collect()
     }
     /// Features that speak for the item because they are shared with the history, strongest first,
     /// such as `genre=Comedy`; empty for models that do not look at attributes.

@@ -28,7 +28,7 @@ use crate::item_knn_config::{Kind, Settings};
 use crate::memo::Memo;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
 use dataset::{Interaction, Interactions, Vocabulary};
-use domain::{Explanation, HistoryEvent, ItemId};
+use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, TopK};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -440,19 +440,20 @@ impl Model for ItemKnn {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
-        let mut parts = Vec::new();
-        self.evidence(history, item, &mut parts);
-        of_history(self.name(), parts)
+        of_history(self.name(), self.evidence(history, &[item]))
     }
 
-    fn evidence(&self, history: &[HistoryEvent], item: u32, parts: &mut Vec<(u32, f32)>) -> f32 {
-        let part = |(own, weight): (u32, f32)| {
+    fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
+        let mut evidence = vec![Evidence::default(); items.len()];
+        for (own, weight) in self.profile(history) {
             let list = self.neighbours(own);
-            let at = list.binary_search_by_key(&item, |(other, _)| *other).ok()?;
-            Some((own, weight * list[at].1))
-        };
-        parts.extend(self.profile(history).into_iter().filter_map(part));
-        0.0
+            for (item, evidence) in items.iter().zip(&mut evidence) {
+                if let Ok(at) = list.binary_search_by_key(item, |(other, _)| *other) {
+                    evidence.history.push((own, weight * list[at].1));
+                }
+            }
+        }
+        evidence
     }
 
     fn guarantee(&self) -> UpdateGuarantee {

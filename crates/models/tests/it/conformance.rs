@@ -149,8 +149,8 @@ fn explanations_sum_to_the_score() {
                     "{} {item}: {error} of {score}",
                     entry.name
                 );
-                let mut parts = Vec::new();
-                let rest = model.evidence(&history, item, &mut parts);
+                let evidence = model.evidence(&history, &[item, 0]).swap_remove(0);
+                let (parts, rest) = (evidence.history, evidence.rest);
                 let of = |wanted: u32| -> f32 {
                     let own = parts.iter().filter(|(item, _)| *item == wanted);
                     own.map(|(_, value)| value).sum()
