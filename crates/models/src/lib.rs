@@ -22,6 +22,7 @@ mod item_knn_config;
 mod memo;
 mod popular;
 mod registry;
+pub mod space;
 mod swing;
 mod trending;
 

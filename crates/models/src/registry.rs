@@ -1,8 +1,9 @@
 //! The table of learners. One line registers one; everything else walks the table.
 
+use crate::space::Tunable;
 use crate::{
     Model, ModelError, Trainer, als, artefact, blend, content, item_knn, item_knn_config as knn, popular,
-    trending,
+    space, trending,
 };
 
 /// A learner that can be asked for by name.
@@ -16,6 +17,8 @@ pub struct TrainerEntry {
     pub source: &'static str,
     /// Builds it from a configuration (`null` for the default); unknown keys are refused.
     pub build: fn(&serde_json::Value) -> Result<Box<dyn Trainer>, ModelError>,
+    /// Which keys of its configuration are worth tuning; `&[]` for none.
+    pub space: &'static [Tunable],
     /// Reads the payload of one of its artefacts.
     load: Loader,
 }
@@ -51,6 +54,7 @@ static TRAINERS: &[TrainerEntry] = &[
         summary: "what everyone takes, fading with age",
         source: "exponential decay; half-life by predictive likelihood",
         build: popular::PopularTrainer::build,
+        space: space::POPULAR,
         load: popular::Popular::load,
     },
     TrainerEntry {
@@ -58,6 +62,7 @@ static TRAINERS: &[TrainerEntry] = &[
         summary: "what is taken more now than in the long run",
         source: "observed over expected with Gamma-Poisson shrinkage (DuMouchel 1999)",
         build: trending::TrendingTrainer::build,
+        space: space::TRENDING,
         load: trending::Trending::load,
     },
     TrainerEntry {
@@ -65,6 +70,7 @@ static TRAINERS: &[TrainerEntry] = &[
         summary: "items taken by the same people, by cosine; counts kept exact as events come",
         source: "Sarwar et al. 2001; Deshpande and Karypis 2004",
         build: knn::build_cosine,
+        space: space::COSINE,
         load: |payload| item_knn::ItemKnn::load(knn::COSINE, payload),
     },
     TrainerEntry {
@@ -72,6 +78,7 @@ static TRAINERS: &[TrainerEntry] = &[
         summary: "items taken by the same people, busy people counting less",
         source: "BM25 weighting (Robertson and Zaragoza 2009) before the cosine",
         build: knn::build_bm25,
+        space: space::BM25,
         load: |payload| item_knn::ItemKnn::load(knn::BM25, payload),
     },
     TrainerEntry {
@@ -79,6 +86,7 @@ static TRAINERS: &[TrainerEntry] = &[
         summary: "items vouched for by pairs of people who share little else",
         source: "Yang et al. 2020, arXiv:2010.05525",
         build: knn::build_swing,
+        space: space::SWING,
         load: |payload| item_knn::ItemKnn::load(knn::SWING, payload),
     },
     TrainerEntry {
@@ -86,6 +94,7 @@ static TRAINERS: &[TrainerEntry] = &[
         summary: "implicit matrix factorisation; users folded in exactly from their history",
         source: "Hu, Koren, Volinsky 2008; Rendle et al. 2021, arXiv:2110.14037",
         build: als::AlsTrainer::build,
+        space: space::ALS,
         load: als::Als::load,
     },
     TrainerEntry {
@@ -93,6 +102,7 @@ static TRAINERS: &[TrainerEntry] = &[
         summary: "items described alike; new items count at once, no events needed",
         source: "TF-IDF and BM25 (Robertson and Zaragoza 2009) over typed attributes",
         build: content::ContentTrainer::build,
+        space: space::CONTENT,
         load: content::Content::load,
     },
     TrainerEntry {
@@ -100,6 +110,7 @@ static TRAINERS: &[TrainerEntry] = &[
         summary: "all of these, trusted by how much is known of the person",
         source: "linear stacking (Breiman 1996; Jahrer et al. 2010), weights by history length",
         build: blend::BlendTrainer::build,
+        space: &[],
         load: blend::Blend::load,
     },
 ];
