@@ -5,6 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// How far background work stands behind requests: a tenth of their share where both want the processor.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
 /// How often the schedule is asked.
 const SCHEDULE: Duration = Duration::from_secs(1);
 
@@ -31,9 +35,19 @@ impl Stop {
 
 /// Trains once and says what came of it.
 pub(crate) fn train(service: &Service) {
+    give_way();
     match service.train(&|step| tracing::info!(step, "training")) {
         Ok(report) => tracing::info!(bundle = report.bundle, seconds = report.seconds, "trained"),
         Err(error) => tracing::warn!(%error, "training failed; the previous models stay"),
+    }
+}
+
+/// Lets requests go first: this thread, and those that it starts, get processor time when others do not want it.
+/// Without effect where the system has no priorities by thread.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::debug!(%error, "the priority of background work could not be lowered");
     }
 }
 
@@ -45,6 +59,7 @@ pub(crate) fn start(service: &Arc<Service>, stop: &Arc<Stop>) -> std::io::Result
         std::thread::Builder::new()
             .name("absorbing".into())
             .spawn(move || {
+                give_way();
                 while !stop.wait(interval) {
                     if let Err(error) = service.absorb() {
                         tracing::error!(%error, "new events could not be taken into the models");
