@@ -25,7 +25,7 @@ use crate::memo::Memo;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
-use numeric::{Csr, SeededStream, axpy, dot, gram, hash_bytes, norm};
+use numeric::{Csr, SeededStream, axpy, dot, dot_rows, gram, hash_bytes, norm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -423,9 +423,17 @@ impl Model for Als {
         }
         let folded = self.folded(history);
         let state = &folded.1;
-        let items = 0..self.vocabulary.len() as u32;
-        let scored = items.map(|i| (i, self.scored(state.factor(), i)));
-        best_allowed(&self.vocabulary, n, allowed, scored)
+        let mut scores = vec![0f32; self.norms.len()];
+        dot_rows(&self.factors, state.factor(), &mut scores);
+        let trained = (0u32..)
+            .zip(scores)
+            .filter(|(item, _)| self.norms[*item as usize] > 0.0);
+        let trained = trained.filter(|(item, _)| !self.fresh.contains_key(item));
+        let fresh = self
+            .fresh
+            .iter()
+            .map(|(item, fresh)| (*item, dot(state.factor(), &fresh.factor)));
+        best_allowed(&self.vocabulary, n, allowed, trained.chain(fresh))
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {

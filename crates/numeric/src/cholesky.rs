@@ -3,7 +3,8 @@
 //! Left-looking in blocks of eight columns (Golub and Van Loan, *Matrix Computations*, §4.2.5): the
 //! inner loops run along rows of length up to d and become vector instructions. n³/6 multiplications.
 
-use crate::dot;
+use crate::kernels::{axpy_body, dot_body};
+use crate::wide::wide;
 
 /// A pivot was not above zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,18 +44,11 @@ impl Cholesky {
         self.inverse.clear();
         self.inverse.resize(n, 0.0);
         self.panel.resize(BLOCK * n, 0.0);
-        let mut start = 0;
-        while start < n {
-            let end = (start + BLOCK).min(n);
-            self.diagonal(start, end)?;
-            self.below(start, end);
-            self.trail(start, end);
-            start = end;
-        }
-        Ok(())
+        factor_blocks(self)
     }
 
     /// Factorises the diagonal block in place.
+    #[inline(always)]
     fn diagonal(&mut self, start: usize, end: usize) -> Result<(), NotPositiveDefinite> {
         let n = self.n;
         for i in start..end {
@@ -77,25 +71,38 @@ impl Cholesky {
         Ok(())
     }
 
-    /// Solves the rows below the diagonal block, and keeps them transposed in `panel`.
+    /// Solves the rows below the diagonal block: in `panel`, transposed, so that it goes along many rows at once.
+    #[inline(always)]
     fn below(&mut self, start: usize, end: usize) {
         let n = self.n;
+        let rest = n - end;
+        if rest == 0 {
+            return;
+        }
         let (top, bottom) = self.lower.split_at_mut(end * n);
-        for (offset, row) in bottom.chunks_exact_mut(n).enumerate() {
-            let i = end + offset;
-            for j in start..end {
-                let mut sum = row[j];
-                let pivot_row = &top[j * n..j * n + end];
-                for k in start..j {
-                    sum -= row[k] * pivot_row[k];
-                }
-                row[j] = sum * self.inverse[j];
-                self.panel[(j - start) * n + i] = row[j];
+        for (i, row) in (end..).zip(bottom.chunks_exact(n)) {
+            for (k, value) in row[start..end].iter().enumerate() {
+                self.panel[k * n + i] = *value;
+            }
+        }
+        for j in start..end {
+            let (solved, own) = self.panel.split_at_mut((j - start) * n);
+            let own = &mut own[end..n];
+            for (k, solved) in solved.chunks_exact(n).enumerate() {
+                axpy_body(-top[j * n + start + k], &solved[end..n], own);
+            }
+            let inverse = self.inverse[j];
+            own.iter_mut().for_each(|value| *value *= inverse);
+        }
+        for (i, row) in (end..).zip(bottom.chunks_exact_mut(n)) {
+            for (k, value) in row[start..end].iter_mut().enumerate() {
+                *value = self.panel[k * n + i];
             }
         }
     }
 
     /// Takes the block's outer products off what is left.
+    #[inline(always)]
     fn trail(&mut self, start: usize, end: usize) {
         let n = self.n;
         if end - start < BLOCK {
@@ -110,11 +117,11 @@ impl Cholesky {
             let target = &mut row[end..stop];
             let p: [&[f32]; BLOCK] = std::array::from_fn(|k| &panel[k][end..stop]);
             for (j, value) in target.iter_mut().enumerate() {
-                let low = (factors[0] * p[0][j] + factors[1] * p[1][j])
-                    + (factors[2] * p[2][j] + factors[3] * p[3][j]);
-                let high = (factors[4] * p[4][j] + factors[5] * p[5][j])
-                    + (factors[6] * p[6][j] + factors[7] * p[7][j]);
-                *value -= low + high;
+                let mut sum = *value;
+                for k in 0..BLOCK {
+                    sum = (-factors[k]).mul_add(p[k][j], sum);
+                }
+                *value = sum;
             }
         }
     }
@@ -133,12 +140,8 @@ impl Cholesky {
     /// # Panics
     /// As [`solve`](Self::solve).
     pub fn solve_lower(&self, b: &mut [f32]) {
-        let n = self.n;
-        assert_eq!(b.len(), n, "right-hand side length");
-        for i in 0..n {
-            let sum = dot(&self.lower[i * n..i * n + i], &b[..i]);
-            b[i] = (b[i] - sum) * self.inverse[i];
-        }
+        assert_eq!(b.len(), self.n, "right-hand side length");
+        lower_solved(&self.lower, &self.inverse, b);
     }
 
     /// b ← L⁻ᵀb.
@@ -146,12 +149,38 @@ impl Cholesky {
     /// # Panics
     /// As [`solve`](Self::solve).
     pub fn solve_upper(&self, b: &mut [f32]) {
-        let n = self.n;
-        assert_eq!(b.len(), n, "right-hand side length");
+        assert_eq!(b.len(), self.n, "right-hand side length");
+        upper_solved(&self.lower, &self.inverse, b);
+    }
+}
+
+wide! {
+    fn factor_blocks(of: &mut Cholesky) -> Result<(), NotPositiveDefinite> {
+        let mut start = 0;
+        while start < of.n {
+            let end = (start + BLOCK).min(of.n);
+            of.diagonal(start, end)?;
+            of.below(start, end);
+            of.trail(start, end);
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn lower_solved(lower: &[f32], inverse: &[f32], b: &mut [f32]) {
+        let n = b.len();
+        for i in 0..n {
+            let sum = dot_body(&lower[i * n..i * n + i], &b[..i]);
+            b[i] = (b[i] - sum) * inverse[i];
+        }
+    }
+
+    fn upper_solved(lower: &[f32], inverse: &[f32], b: &mut [f32]) {
+        let n = b.len();
         for i in (0..n).rev() {
-            let x = b[i] * self.inverse[i];
+            let x = b[i] * inverse[i];
             b[i] = x;
-            crate::axpy(-x, &self.lower[i * n..i * n + i], &mut b[..i]);
+            axpy_body(-x, &lower[i * n..i * n + i], &mut b[..i]);
         }
     }
 }

@@ -15,10 +15,11 @@ mod parallel;
 mod statistics;
 mod stream;
 mod top;
+mod wide;
 
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use csr::{Csr, CsrError};
-pub use kernels::{axpy, dot, gram, norm, syrk_add};
+pub use kernels::{axpy, dot, dot_rows, gram, norm, syrk_add};
 pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with};
 pub use statistics::{Interval, bootstrap_mean, mean, quantile, variance};
 pub use stream::{SeededStream, hash_bytes, mix};
