@@ -109,6 +109,14 @@ fn updated(service: &Service, models: &Models, absorbables: &[Absorbable]) -> Mo
 }
 
 impl Service {
+    /// Works out what the models in service would otherwise work out when first asked. For the background, once after
+    /// opening; models that are trained later come warm.
+    pub fn warm(&self) {
+        if let Some(models) = &self.snapshot.load_full().models {
+            models.all().for_each(|bound| bound.model.warm());
+        }
+    }
+
     /// Takes events that are waiting into the models in service and puts the result in place; the
     /// number taken. Call it every `absorb_interval_ms`; cheap if nothing is waiting.
     ///
@@ -262,6 +270,7 @@ impl Service {
         let saved: Vec<&dyn Model> = trained.iter().map(|(model, _)| &**model).collect();
         bundle::publish(&dir, &info, &saved, self.config.training.keep)?;
         report.bundle = info.number;
+        trained.iter().for_each(|(model, _)| model.warm());
         let models = trained.drain(..).map(|(model, _)| model).collect();
         self.put_in_service(models, &info);
         report.seconds = seconds(start);

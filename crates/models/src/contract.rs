@@ -189,6 +189,11 @@ pub trait Model: Send + Sync {
     }
     /// A copy that can be updated while this one serves; cheap where the parts can be shared.
     fn fork(&self) -> Box<dyn Model>;
+    /// Works out now what is otherwise worked out when first asked for, so that nobody has to wait for it. Changes no
+    /// score. Bounded; may take some tenths of a second.
+    fn warm(&self) {
+        self.parts().iter().for_each(|part| part.warm());
+    }
     /// Writes everything needed to load it again, vocabulary included.
     fn save(&self, to: &mut Vec<u8>);
     /// Bytes held.

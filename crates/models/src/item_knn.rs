@@ -217,7 +217,7 @@ impl ItemKnn {
         self.memo.of(history, || self.gather(history))
     }
 
-    /// Reads lists of neighbours that were at hand before an update and are not after it, up to a number that
+    /// Reads lists of neighbours that were at hand before, `read`, and are not now, up to a number that
     /// takes about a tenth of a second; the rest is read when asked for.
     fn read_again(&self, read: Vec<bool>) {
         let gone = (0u32..)
@@ -454,6 +454,10 @@ impl Model for ItemKnn {
             }
         }
         evidence
+    }
+
+    fn warm(&self) {
+        self.read_again(vec![true; self.neighbours.len()]);
     }
 
     fn guarantee(&self) -> UpdateGuarantee {
