@@ -10,6 +10,7 @@
 
 mod cholesky;
 mod csr;
+mod dense;
 mod kernels;
 mod parallel;
 mod statistics;
@@ -19,6 +20,7 @@ mod wide;
 
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use csr::{Csr, CsrError};
+pub use dense::invert_symmetric;
 pub use kernels::{axpy, dot, dot_rows, gram, norm, syrk_add};
 pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with};
 pub use statistics::{Interval, bootstrap_mean, mean, quantile, variance};

@@ -43,6 +43,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("clap",                        &["cli"]),
     ("comfy-table",                 &["cli"]),
     ("csv",                         &["import"]),
+    ("faer",                        &["numeric"]),
     ("indicatif",                   &["cli"]),
     ("maud",                        &["dashboard"]),
     ("metrics",                     &["server"]),
@@ -59,7 +60,7 @@ const HEAVY: &[(&str, &[&str])] = &[
 /// All that the two bottom crates may have.
 const BOTTOM: &[(&str, &[&str])] = &[
     ("domain", &["serde", "thiserror"]),
-    ("numeric", &["serde", "thiserror", "rayon"]),
+    ("numeric", &["serde", "thiserror", "rayon", "faer"]),
 ];
 
 /// One crate's dependencies by name.
