@@ -22,8 +22,9 @@
 //! the history scores zero.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, best_allowed, of_history, require_rows, summed, usable};
+use crate::common::{append, best, of_history, require_rows, summed, usable};
 use crate::companions::{Row, UserLists, co_sums};
+use crate::gathered::Gathered;
 use crate::item_knn_config::{Kind, Settings};
 use crate::memo::Memo;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
@@ -358,37 +359,6 @@ fn keep_last(lists: &mut UserLists, most: usize) {
     *lists = kept;
 }
 
-/// Scores by item: a table if most are touched, else a map. Both add in the same order.
-enum Gathered {
-    Dense(Vec<f32>),
-    Sparse(hashbrown::HashMap<u32, f32>),
-}
-
-impl Gathered {
-    fn new(n_items: usize, work: usize) -> Gathered {
-        if work.saturating_mul(16) >= n_items {
-            Gathered::Dense(vec![0.0; n_items])
-        } else {
-            Gathered::Sparse(hashbrown::HashMap::with_capacity(work))
-        }
-    }
-
-    #[inline]
-    fn add(&mut self, item: u32, value: f32) {
-        match self {
-            Gathered::Dense(table) => table[item as usize] += value,
-            Gathered::Sparse(map) => *map.entry(item).or_insert(0.0) += value,
-        }
-    }
-
-    fn get(&self, item: u32) -> f32 {
-        match self {
-            Gathered::Dense(table) => table.get(item as usize).copied().unwrap_or(0.0),
-            Gathered::Sparse(map) => map.get(&item).copied().unwrap_or(0.0),
-        }
-    }
-}
-
 impl Model for ItemKnn {
     fn name(&self) -> &'static str {
         self.settings.kind.name()
@@ -415,16 +385,7 @@ impl Model for ItemKnn {
     }
 
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        match &*self.gathered(history) {
-            Gathered::Dense(table) => {
-                let entries = (0u32..).zip(table.iter().copied());
-                best_allowed(&self.vocabulary, n, allowed, entries)
-            }
-            Gathered::Sparse(map) => {
-                let entries = map.iter().map(|(item, score)| (*item, *score));
-                best_allowed(&self.vocabulary, n, allowed, entries)
-            }
-        }
+        self.gathered(history).best(&self.vocabulary, n, allowed)
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {

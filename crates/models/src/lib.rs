@@ -17,8 +17,11 @@ mod content;
 mod content_terms;
 mod contract;
 mod decayed;
+mod ease;
+mod gathered;
 mod item_knn;
 mod item_knn_config;
+mod item_weights;
 mod memo;
 mod popular;
 mod registry;
@@ -33,6 +36,7 @@ pub use contract::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };
 pub use dataset::Vocabulary;
+pub use ease::{EaseConfig, EaseTrainer};
 pub use item_knn::ItemKnnTrainer;
 pub use item_knn_config::{ItemBm25Config, ItemCosineConfig, SwingConfig};
 pub use popular::{PopularConfig, PopularTrainer};

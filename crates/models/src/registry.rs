@@ -2,8 +2,8 @@
 
 use crate::space::Tunable;
 use crate::{
-    Model, ModelError, Trainer, als, artefact, blend, content, item_knn, item_knn_config as knn, popular,
-    space, trending,
+    Model, ModelError, Trainer, als, artefact, blend, content, ease, item_knn, item_knn_config as knn,
+    item_weights, popular, space, trending,
 };
 
 /// A learner that can be asked for by name.
@@ -96,6 +96,14 @@ static TRAINERS: &[TrainerEntry] = &[
         build: als::AlsTrainer::build,
         space: space::ALS,
         load: als::Als::load,
+    },
+    TrainerEntry {
+        name: ease::NAME,
+        summary: "a linear model from items to items in closed form, for catalogues of up to tens of thousands",
+        source: "Steck 2019, WWW, arXiv:1905.03375; Steck 2020, NeurIPS",
+        build: ease::EaseTrainer::build,
+        space: space::EASE,
+        load: |payload| item_weights::ItemWeights::load(ease::NAME, payload),
     },
     TrainerEntry {
         name: content::NAME,

@@ -76,6 +76,13 @@ pub(crate) const ALS: &[Tunable] = &[
     key("unobserved_weight", LogUniform(0.005, 2.0)),
 ];
 
+pub(crate) const EASE: &[Tunable] = &[
+    key("l2", LogUniform(1.0, 5000.0)),
+    key("dropout", Uniform(0.0, 0.8)),
+    key("user_exponent", Uniform(0.0, 0.6)),
+    key("item_exponent", Uniform(-0.3, 0.5)),
+];
+
 pub(crate) const CONTENT: &[Tunable] = &[
     key("k1", LogUniform(0.3, 20.0)),
     key("b", Uniform(0.0, 1.0)),

@@ -68,7 +68,7 @@ const BOTTOM: &[(&str, &[&str])] = &[
 pub(crate) struct Manifest {
     /// Folder from the root.
     pub(crate) folder: String,
-    /// `[dependencies]` and `[build-dependencies]`.
+    /// `[dependencies]`, those of single targets among them, and `[build-dependencies]`.
     pub(crate) product: BTreeSet<String>,
     /// `[dev-dependencies]`.
     pub(crate) tests: BTreeSet<String>,
@@ -113,6 +113,13 @@ impl Manifests {
                 tests: names(&value, "dev-dependencies"),
             };
             manifest.product.extend(names(&value, "build-dependencies"));
+            let targets = value.get("target").and_then(|targets| targets.as_table());
+            for target in targets.into_iter().flat_map(|targets| targets.values()) {
+                let table = target.as_table();
+                manifest
+                    .product
+                    .extend(table.map(|t| names(t, "dependencies")).unwrap_or_default());
+            }
             all.crates.insert(name.to_owned(), manifest);
         }
         Ok(all)

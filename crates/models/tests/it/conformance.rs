@@ -5,7 +5,15 @@ use domain::{ContributionSource, HistoryEvent};
 use models::{Model, ModelError, Run, TrainerEntry, trainers};
 use serde_json::Value;
 
-const PERSONAL: [&str; 6] = ["item-cosine", "item-bm25", "swing", "als", "content", "blend"];
+const PERSONAL: [&str; 7] = [
+    "item-cosine",
+    "item-bm25",
+    "swing",
+    "als",
+    "ease",
+    "content",
+    "blend",
+];
 
 fn entries() -> impl Iterator<Item = &'static TrainerEntry> {
     trainers().iter()

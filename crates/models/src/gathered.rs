@@ -1,0 +1,51 @@
+//! Scores added up item by item.
+
+use crate::TopItems;
+use crate::common::best_allowed;
+use dataset::Vocabulary;
+
+/// Scores by item: a table if most are touched, else a map. Both add in the same order.
+pub(crate) enum Gathered {
+    Dense(Vec<f32>),
+    Sparse(hashbrown::HashMap<u32, f32>),
+}
+
+impl Gathered {
+    /// For this many items, when about `work` additions are to come.
+    pub(crate) fn new(n_items: usize, work: usize) -> Gathered {
+        if work.saturating_mul(16) >= n_items {
+            Gathered::Dense(vec![0.0; n_items])
+        } else {
+            Gathered::Sparse(hashbrown::HashMap::with_capacity(work))
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, item: u32, value: f32) {
+        match self {
+            Gathered::Dense(table) => table[item as usize] += value,
+            Gathered::Sparse(map) => *map.entry(item).or_insert(0.0) += value,
+        }
+    }
+
+    pub(crate) fn get(&self, item: u32) -> f32 {
+        match self {
+            Gathered::Dense(table) => table.get(item as usize).copied().unwrap_or(0.0),
+            Gathered::Sparse(map) => map.get(&item).copied().unwrap_or(0.0),
+        }
+    }
+
+    /// The best `n` that `allowed` admits, without zeros.
+    pub(crate) fn best(&self, vocabulary: &Vocabulary, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        match self {
+            Gathered::Dense(table) => {
+                let entries = (0u32..).zip(table.iter().copied());
+                best_allowed(vocabulary, n, allowed, entries)
+            }
+            Gathered::Sparse(map) => {
+                let entries = map.iter().map(|(item, score)| (*item, *score));
+                best_allowed(vocabulary, n, allowed, entries)
+            }
+        }
+    }
+}
