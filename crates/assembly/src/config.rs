@@ -246,9 +246,14 @@ impl Config {
 
     /// The default configuration as a file.
     pub fn default_toml() -> String {
+        Config::default().to_toml()
+    }
+
+    /// This configuration as a file.
+    pub fn to_toml(&self) -> String {
         let head = "# Configuration of this data folder. Every key is optional; what is left out has the value shown here.\n\
                     # Unknown keys are refused. Changes take effect at the next start; event weights need no new import.\n\n";
-        let body = toml::to_string(&Config::default()).expect("the default configuration is valid TOML");
+        let body = toml::to_string(self).expect("a configuration that was read or built here is valid TOML");
         format!("{head}{body}")
     }
 }

@@ -117,10 +117,10 @@ fn table_of(header: &str) -> String {
     parts.join(".")
 }
 
-/// The default configuration with a comment above each key's first place.
-pub(crate) fn commented() -> String {
+/// A configuration with a comment above each key's first place.
+pub(crate) fn commented(config: &Config) -> String {
     let (mut text, mut table, mut told) = (String::new(), String::new(), Vec::new());
-    for line in Config::default_toml().lines() {
+    for line in config.to_toml().lines() {
         if line.starts_with('[') && line.ends_with(']') {
             table = table_of(line);
         } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
@@ -141,8 +141,8 @@ pub(crate) fn commented() -> String {
     text
 }
 
-/// Writes the commented configuration if there is none; true if it was written.
-pub(crate) fn write_if_absent(dir: &Path) -> anyhow::Result<bool> {
+/// Writes the configuration, commented, if there is none; true if it was written.
+pub(crate) fn write_if_absent(dir: &Path, config: &Config) -> anyhow::Result<bool> {
     std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     let path = dir.join(CONFIG_FILE);
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -151,7 +151,7 @@ pub(crate) fn write_if_absent(dir: &Path) -> anyhow::Result<bool> {
         Err(error) => return Err(error).with_context(|| format!("writing {}", path.display())),
     };
     let written = file
-        .write_all(commented().as_bytes())
+        .write_all(commented(config).as_bytes())
         .and_then(|()| file.sync_all());
     written.with_context(|| format!("writing {}", path.display()))?;
     Ok(true)
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_key_is_told_and_the_values_are_the_defaults() {
-        let text = commented();
+        let text = commented(&Config::default());
         let read = Config::parse(&text, Path::new("concierge.toml")).expect("the default is sound");
         assert_eq!(read, Config::default());
         let (mut table, mut previous, mut seen) = (String::new(), "", Vec::new());

@@ -93,7 +93,7 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<Arc<Service>> {
 
 /// Films and ratings into the folder. What is there already, as after an interruption, is not stored again.
 fn load(dir: &Path) -> anyhow::Result<()> {
-    config_file::write_if_absent(dir)?;
+    config_file::write_if_absent(dir, &assembly::Config::default())?;
     let mut bulk = Bulk::open(dir)?;
     for (kind, name, bytes) in [
         (Kind::Items, "movies.csv.gz", FILMS),

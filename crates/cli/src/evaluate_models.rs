@@ -9,7 +9,33 @@ use std::path::Path;
 /// A learner with its configuration.
 pub(crate) struct Chosen {
     pub(crate) name: String,
+    /// What was given of its configuration; null for nothing.
+    pub(crate) given: Value,
     pub(crate) trainer: Box<dyn Trainer>,
+}
+
+impl Chosen {
+    /// A learner with this configuration.
+    pub(crate) fn build(name: &str, given: Value) -> Result<Chosen, InputError> {
+        let known = || {
+            models::trainers()
+                .iter()
+                .map(|entry| entry.name)
+                .collect::<Vec<_>>()
+        };
+        let entry = models::trainer(name).ok_or_else(|| {
+            InputError(format!(
+                "--models: got {name:?}, expected one of {}",
+                known().join(", ")
+            ))
+        })?;
+        let trainer = (entry.build)(&given).map_err(|e| InputError(format!("--models: {e}")))?;
+        Ok(Chosen {
+            name: name.to_owned(),
+            given,
+            trainer,
+        })
+    }
 }
 
 /// Reads `a,b:{json}`; all learners for an empty text. A configuration in the text wins over one
@@ -43,13 +69,8 @@ pub(crate) fn chosen(text: &str, config: Option<&Path>) -> Result<Vec<Chosen>, I
     wanted
         .into_iter()
         .map(|(name, config)| {
-            let entry = models::trainer(&name)
-                .ok_or_else(|| InputError(format!("--models: got {name:?}, expected one of {}", known())))?;
-            let config = config
-                .or_else(|| of_file.get(&name).cloned())
-                .unwrap_or(Value::Null);
-            let trainer = (entry.build)(&config).map_err(|e| InputError(format!("--models: {e}")))?;
-            Ok(Chosen { name, trainer })
+            let config = config.or_else(|| of_file.get(&name).cloned());
+            Chosen::build(&name, config.unwrap_or(Value::Null))
         })
         .collect()
 }
@@ -91,7 +112,8 @@ fn named(piece: &str) -> Result<(String, Option<Value>), InputError> {
     }
 }
 
-fn file(path: &Path) -> Result<BTreeMap<String, Value>, InputError> {
+/// Configurations by model name, of a file in TOML or JSON.
+pub(crate) fn file(path: &Path) -> Result<BTreeMap<String, Value>, InputError> {
     let fail = |e: &dyn std::fmt::Display| InputError(format!("--config {}: {e}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| fail(&e))?;
     if path.extension().is_some_and(|extension| extension == "json") {

@@ -1,8 +1,8 @@
 //! The findings of an evaluation, for machines and on a terminal.
 
-use crate::evaluate::{Finding, Skipped};
+use crate::evaluate::{Finding, Findings};
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use evaluate::{Estimate, MetricSet, Prepared, Protocol};
+use evaluate::{Comparison, Estimate, Measured};
 use serde_json::{Value, json};
 
 /// One object per model.
@@ -15,43 +15,175 @@ pub(crate) fn models_json(findings: &[Finding]) -> serde_json::Result<Vec<Value>
             "fit_seconds": rounded(finding.fit_seconds),
             "rank_seconds": rounded(finding.rank_seconds),
             "peak_memory_mb": finding.peak_memory_mb,
-            "empty_lists": finding.measured.empty_lists,
-            "metrics": serde_json::to_value(&finding.measured.metrics)?,
-            "segments": serde_json::to_value(&finding.measured.segments)?,
+            "empty_lists": finding.measured().empty_lists,
+            "metrics": serde_json::to_value(&finding.measured().metrics)?,
+            "segments": serde_json::to_value(&finding.measured().segments)?,
+            "recall_curve": finding.measured().recall_curve,
+            "cases": cases(finding)?,
         }))
     };
     findings.iter().map(one).collect()
 }
 
+/// The cases of a few-shot protocol; empty for one case.
+fn cases(finding: &Finding) -> serde_json::Result<Vec<Value>> {
+    let one = |(label, measured): &(String, Measured)| {
+        Ok(json!({
+            "label": label,
+            "metrics": serde_json::to_value(&measured.metrics)?,
+        }))
+    };
+    let several = finding.cases.len() > 1;
+    finding.cases.iter().filter(|_| several).map(one).collect()
+}
+
+/// The pairs of models by metric.
+pub(crate) fn comparisons_json(comparisons: &[(String, Vec<Comparison>)]) -> serde_json::Result<Vec<Value>> {
+    let one = |(metric, pairs): &(String, Vec<Comparison>)| {
+        Ok(json!({ "metric": metric, "pairs": serde_json::to_value(pairs)? }))
+    };
+    comparisons.iter().map(one).collect()
+}
+
 /// Tables and notes on standard output.
-pub(crate) fn print(
-    prepared: &Prepared,
-    set: &MetricSet,
-    protocol: &Protocol,
-    findings: &[Finding],
-    skipped: &[Skipped],
-) {
-    let data = &prepared.summary;
+pub(crate) fn print(found: &Findings) {
+    let (data, findings) = (&found.summary, found.models.as_slice());
     println!(
         "{} rows of {} users learnt from, {} items ranked; judged by {} rows of {} users",
         data.train_rows, data.train_users, data.catalogue_items, data.test_rows, data.test_users
     );
-    for k in set.lengths() {
+    println!("{}", found.protocol);
+    for k in found.set.lengths() {
         println!("\nLists of {k}, means over users ± half the 95 % interval");
-        println!("{}", at_length(*k, protocol, findings));
+        println!("{}", at_length(*k, found.sampled, findings));
     }
-    let longest = set.longest();
+    let longest = found.set.longest();
+    if findings.iter().any(|finding| finding.cases.len() > 1) {
+        println!("\nnDCG@{longest} by case; the tables above are of the last");
+        println!("{}", by_case(longest, findings));
+    }
     println!("\nnDCG@{longest} by what is known of the user");
     println!("{}", by_segment(longest, findings));
-    for note in notes(prepared, protocol) {
+    if !found.sampled {
+        println!(
+            "\nWhat lists of {longest} are like; head, middle and tail hold a third of the training rows each"
+        );
+        println!("{}", beyond(longest, found.calibrated_by.as_deref(), findings));
+    }
+    for (metric, pairs) in &found.comparisons {
+        against_best(metric, pairs, findings);
+    }
+    for note in notes(found) {
         println!("note: {note}");
     }
-    for skipped in skipped {
+    for skipped in &found.skipped {
         println!("note: {} left out: {}", skipped.name, skipped.reason);
     }
 }
 
-fn at_length(k: usize, protocol: &Protocol, findings: &[Finding]) -> Table {
+/// The best model against each other one.
+fn against_best(metric: &str, pairs: &[Comparison], findings: &[Finding]) {
+    let mean = |finding: &&Finding| {
+        finding
+            .measured()
+            .metrics
+            .get(metric)
+            .map_or(f64::NAN, |e| e.mean)
+    };
+    let best = findings.iter().max_by(|a, b| mean(a).total_cmp(&mean(b)));
+    let (Some(best), false) = (best, pairs.is_empty()) else {
+        return;
+    };
+    println!("\n{metric}: {} minus the others, paired by user", best.name);
+    let header = ["model", "difference", "95 % interval", "p", "p, Holm"];
+    let mut table = table(header.map(str::to_owned).to_vec());
+    for pair in pairs {
+        let (other, sign) = match (pair.a == best.name, pair.b == best.name) {
+            (true, _) => (&pair.b, 1.0),
+            (_, true) => (&pair.a, -1.0),
+            _ => continue,
+        };
+        let (low, high) = (
+            pair.difference.low.unwrap_or(0.0),
+            pair.difference.high.unwrap_or(0.0),
+        );
+        let ends = if sign > 0.0 { (low, high) } else { (-high, -low) };
+        let mut row = vec![Cell::new(other)];
+        row.extend(
+            [
+                format!("{:+.4}", pair.difference.mean * sign),
+                format!("{:+.4} to {:+.4}", ends.0, ends.1),
+                format!("{:.4}", pair.p_value),
+                format!("{:.4}", pair.p_holm),
+            ]
+            .map(right),
+        );
+        table.add_row(row);
+    }
+    println!("{table}");
+}
+
+fn by_case(k: usize, findings: &[Finding]) -> Table {
+    let labels = findings
+        .first()
+        .map(|finding| finding.cases.iter().map(|(label, _)| label.clone()));
+    let mut header = vec!["model".to_owned()];
+    header.extend(labels.into_iter().flatten());
+    let mut table = table(header);
+    for finding in findings {
+        let mut row = vec![Cell::new(&finding.name)];
+        let figures = finding
+            .cases
+            .iter()
+            .map(|(_, measured)| measured.metrics.get(&format!("ndcg@{k}")));
+        row.extend(figures.map(|estimate| right(figure(estimate, 4))));
+        table.add_row(row);
+    }
+    table
+}
+
+fn beyond(k: usize, calibrated_by: Option<&str>, findings: &[Finding]) -> Table {
+    let mut columns = vec![
+        ("head".to_owned(), "head_share", 3),
+        ("mid".to_owned(), "mid_share", 3),
+        ("tail".to_owned(), "tail_share", 3),
+        ("head recall".to_owned(), "head_recall", 4),
+        ("mid recall".to_owned(), "mid_recall", 4),
+        ("tail recall".to_owned(), "tail_recall", 4),
+        ("Gini".to_owned(), "gini", 3),
+        ("serendipity".to_owned(), "serendipity", 4),
+        ("diversity".to_owned(), "intra_list_diversity", 3),
+    ];
+    if let Some(attribute) = calibrated_by {
+        columns.push((format!("miscalibration ({attribute})"), "miscalibration", 3));
+    }
+    let metric = |kind: &str| format!("{kind}@{k}");
+    columns.retain(|(_, kind, _)| {
+        findings
+            .iter()
+            .any(|f| f.measured().metrics.contains_key(&metric(kind)))
+    });
+    let mut header = vec!["model".to_owned()];
+    header.extend(columns.iter().map(|(title, _, _)| title.clone()));
+    let mut table = table(header);
+    for finding in findings {
+        let mut row = vec![Cell::new(&finding.name)];
+        let mean = |kind: &str| {
+            finding
+                .measured()
+                .metrics
+                .get(&metric(kind))
+                .map(|estimate| estimate.mean)
+        };
+        row.extend(columns.iter().map(|(_, kind, digits)| {
+            right(mean(kind).map_or("–".to_owned(), |mean| format!("{mean:.digits$}")))
+        }));
+        table.add_row(row);
+    }
+    table
+}
+
+fn at_length(k: usize, sampled: bool, findings: &[Finding]) -> Table {
     let mut columns = vec![
         ("nDCG", format!("ndcg@{k}"), 4),
         ("recall", format!("recall@{k}"), 4),
@@ -60,7 +192,7 @@ fn at_length(k: usize, protocol: &Protocol, findings: &[Finding]) -> Table {
         ("hit rate", format!("hit_rate@{k}"), 4),
         ("MRR", "mrr".to_owned(), 4),
     ];
-    if matches!(protocol, Protocol::Full) {
+    if !sampled {
         columns.push(("coverage", format!("catalog_coverage@{k}"), 3));
         columns.push(("novelty, bits", format!("mean_inv_user_freq@{k}"), 2));
     }
@@ -72,7 +204,7 @@ fn at_length(k: usize, protocol: &Protocol, findings: &[Finding]) -> Table {
         let mut row = vec![Cell::new(&finding.name)];
         let figures = columns
             .iter()
-            .map(|(_, name, digits)| figure(finding.measured.metrics.get(name), *digits));
+            .map(|(_, name, digits)| figure(finding.measured().metrics.get(name), *digits));
         row.extend(figures.map(right));
         row.push(right(format!("{:.2}", finding.fit_seconds)));
         row.push(right(format!("{:.2}", finding.rank_seconds)));
@@ -95,7 +227,7 @@ fn by_segment(k: usize, findings: &[Finding]) -> Table {
     let users = |key: &str| {
         findings
             .first()
-            .and_then(|finding| finding.measured.segments.get(key))
+            .and_then(|finding| finding.measured().segments.get(key))
             .map_or(0, |segment| segment.users)
     };
     let shown: Vec<_> = titles.into_iter().filter(|(key, _)| users(key) > 0).collect();
@@ -109,7 +241,7 @@ fn by_segment(k: usize, findings: &[Finding]) -> Table {
     for finding in findings {
         let mut row = vec![Cell::new(&finding.name)];
         for (key, _) in &shown {
-            let segment = finding.measured.segments.get(key);
+            let segment = finding.measured().segments.get(key);
             row.push(right(figure(
                 segment.and_then(|s| s.metrics.get(&format!("ndcg@{k}"))),
                 4,
@@ -144,10 +276,11 @@ fn figure(estimate: Option<&Estimate>, digits: usize) -> String {
     }
 }
 
-fn notes(prepared: &Prepared, protocol: &Protocol) -> Vec<String> {
-    let data = &prepared.summary;
+/// What a reader of the figures must know.
+pub(crate) fn notes(found: &Findings) -> Vec<String> {
+    let data = &found.summary;
     let mut notes = Vec::new();
-    if matches!(protocol, Protocol::Negatives(_)) {
+    if found.sampled {
         notes.push(
             "sampled figures: relevant items among given negatives; they do not compare with full ranking"
                 .to_owned(),

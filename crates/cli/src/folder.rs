@@ -15,7 +15,7 @@ pub(crate) struct DataFolder {
 
 /// Opens a folder; it is made if there is none. Recoveries and warnings go to the log.
 pub(crate) fn open_or_create(dir: &Path) -> anyhow::Result<(Arc<Service>, OpenReport)> {
-    crate::config_file::write_if_absent(dir)?;
+    crate::config_file::write_if_absent(dir, &assembly::Config::default())?;
     let (service, report) = Service::open(dir, Arc::new(SystemClock::default()))?;
     for note in &report.recovered {
         tracing::warn!(folder = %dir.display(), "recovered: {note}");

@@ -12,6 +12,8 @@ mod demo;
 mod doctor;
 mod erase;
 mod evaluate;
+mod evaluate_data;
+mod evaluate_html;
 mod evaluate_models;
 mod evaluate_report;
 mod failure;
@@ -25,6 +27,7 @@ mod logging;
 mod memory;
 mod metrics;
 mod output;
+mod plot;
 mod progress;
 mod recommend;
 mod schema;
@@ -33,6 +36,9 @@ mod similar;
 mod status;
 mod tables;
 mod train;
+mod tune;
+mod tuning;
+mod tuning_state;
 
 use clap::{Parser, Subcommand};
 use logging::LogFormat;
@@ -64,7 +70,8 @@ enum Command {
     Serve(serve::Args),
     Recommend(recommend::Args),
     Similar(similar::Args),
-    Evaluate(evaluate::Args),
+    Evaluate(Box<evaluate::Args>),
+    Tune(tune::Args),
     Metrics(metrics::Args),
     Generate(generate::Args),
     Bench(bench::Args),
@@ -97,7 +104,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(&args),
         Command::Recommend(args) => recommend::run(&args),
         Command::Similar(args) => similar::run(&args),
-        Command::Evaluate(args) => evaluate::run(args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Metrics(args) => metrics::run(args),
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args),

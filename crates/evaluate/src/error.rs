@@ -58,6 +58,38 @@ pub enum EvaluateError {
         /// How many.
         missing: usize,
     },
+    /// A parameter of a protocol cannot be.
+    #[error("{field}: got {got}, expected {expected}")]
+    Scheme {
+        /// Which.
+        field: &'static str,
+        /// What was there.
+        got: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A protocol leaves nobody to rank for.
+    #[error("protocol {protocol}: nobody is left to judge by; hold out a larger share, or fewer first rows")]
+    NobodyLeft {
+        /// Which.
+        protocol: &'static str,
+    },
+    /// No item has this attribute as a label.
+    #[error("calibrate-by: got {got:?}, expected one of {}", if known.is_empty() { "the attributes of --items with categories or tags".to_owned() } else { known.join(", ") })]
+    Attribute {
+        /// What was there.
+        got: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A metric that is not taken by user.
+    #[error("metric: got {got:?}, expected one of {}", known.join(", "))]
+    Metric {
+        /// What was there.
+        got: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// An item stands twice in one list.
     #[error("recommendations: user {user} has item {item} twice")]
     Twice {

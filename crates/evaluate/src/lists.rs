@@ -1,6 +1,7 @@
 //! Metrics of lists that were made elsewhere.
 
 use crate::measure::coverage;
+use crate::set::{Judge, Lens};
 use crate::{EvaluateError, MetricSet, Popularity, Row};
 use dataset::{InteractionsBuilder, Vocabulary};
 use domain::{ItemId, UserId};
@@ -61,7 +62,11 @@ pub fn measure_lists(input: &ListsInput, set: &MetricSet) -> Result<ListMetrics,
     let lists = lists(&input.lists, &mut items)?;
     let n_catalogue = input.catalogue_items.unwrap_or(items.len());
     let popularity = input.train.as_ref().map(|_| Popularity::new(&train, n_catalogue));
-    let names = set.names(popularity.is_some());
+    let lens = Lens {
+        popularity: popularity.as_ref(),
+        ..Lens::default()
+    };
+    let names = set.names(lens);
     let users: BTreeSet<&UserId> = gains.keys().chain(lists.keys()).copied().collect();
     let none = BTreeMap::new();
     let per_user: Vec<(UserId, Vec<f64>)> = users
@@ -76,7 +81,13 @@ pub fn measure_lists(input: &ListsInput, set: &MetricSet) -> Result<ListMetrics,
             let mut ideal: Vec<f64> = own.values().copied().collect();
             ideal.sort_unstable_by(|a, b| b.total_cmp(a));
             let mut row = Vec::with_capacity(names.len());
-            set.row(list, &along, &ideal, popularity.as_ref(), &mut row);
+            let judge = Judge {
+                ideal: &ideal,
+                relevant: &[],
+                n_relevant: ideal.len(),
+                history: &[],
+            };
+            set.row(list, &along, judge, lens, &mut row);
             (user.clone(), row)
         })
         .collect();

@@ -1,7 +1,9 @@
 //! Ranking for every test user with a fitted model, and what came of it.
 
 use crate::bootstrap::{Estimate, ROUNDS, column_means};
-use crate::{EvaluateError, MetricSet, Popularity, Prepared, TestUser};
+use crate::groups::gini;
+use crate::set::{Judge, Lens};
+use crate::{EvaluateError, Groups, MetricSet, Popularity, Prepared, TestUser};
 use domain::{ItemId, UserId};
 use models::Model;
 use numeric::{TopK, on_threads, parallel_chunks_with};
@@ -12,6 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 pub const LIST_LENGTH_MIN: usize = 100;
 /// Histories of 1 to this many items are reported as few-shot.
 const FEW_SHOT_MAX: usize = 5;
+/// Lengths at which the curve of recall is taken.
+const CURVE: [usize; 10] = [1, 2, 3, 5, 10, 20, 30, 50, 75, 100];
 /// Users per unit of parallel work.
 const CHUNK: usize = 16;
 
@@ -35,7 +39,7 @@ pub struct Segment {
 }
 
 /// What came of one model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Measured {
     /// By name, as `ndcg@10`.
     pub metrics: BTreeMap<String, Estimate>,
@@ -43,11 +47,35 @@ pub struct Measured {
     pub segments: BTreeMap<&'static str, Segment>,
     /// Users for whom the model gave nothing.
     pub empty_lists: usize,
+    /// Mean recall by length of the list.
+    pub recall_curve: Vec<(usize, f64)>,
+    /// Names of the columns of `rows`.
+    #[serde(skip)]
+    columns: Vec<String>,
+    /// Metrics of each test user, row after row; not a number where one is not defined.
+    #[serde(skip)]
+    rows: Vec<f64>,
+}
+
+impl Measured {
+    /// One metric of each test user, in their order; `None` if it is not taken by user.
+    pub fn per_user(&self, metric: &str) -> Option<Vec<f64>> {
+        let column = self.columns.iter().position(|name| name == metric)?;
+        let rows = self.rows.chunks_exact(self.columns.len());
+        Some(rows.map(|row| row[column]).collect())
+    }
+
+    /// Names of the metrics taken by user.
+    pub fn names(&self) -> &[String] {
+        &self.columns
+    }
 }
 
 /// One user's list with its metrics.
 struct Ranked {
     list: Vec<u32>,
+    /// Places of relevant items.
+    hits: Vec<u32>,
     row: Vec<f64>,
 }
 
@@ -77,15 +105,22 @@ pub fn measure(
         model.name()
     );
     let candidates = candidates(prepared, protocol)?;
-    let popularity = matches!(protocol, Protocol::Full)
-        .then(|| Popularity::new(&prepared.training.interactions, items.len()));
+    let full_ranking = matches!(protocol, Protocol::Full);
+    let train = &prepared.training.interactions;
+    let popularity = full_ranking.then(|| Popularity::new(train, prepared.summary.catalogue_items));
+    let groups = full_ranking.then(|| Groups::new(train));
+    let lens = Lens {
+        popularity: popularity.as_ref(),
+        groups: groups.as_ref(),
+        labels: prepared.labels.as_deref().filter(|_| full_ranking),
+    };
     let length = set.longest().max(LIST_LENGTH_MIN);
     let users = &prepared.users;
     on_threads(threads, || {
         let ranked: Vec<Ranked> = parallel_chunks_with(
             users.len(),
             CHUNK,
-            || vec![false; items.len()],
+            || not_ranked(prepared, items.len()),
             |hidden, range| {
                 let done = range.len();
                 let ranked: Vec<Ranked> = range
@@ -95,7 +130,7 @@ pub fn measure(
                             None => full(model, user, length, hidden),
                             Some(candidates) => sampled(model, user, &candidates[at], length),
                         };
-                        judged(list, user, set, popularity.as_ref())
+                        judged(list, user, set, lens)
                     })
                     .collect();
                 progress(done);
@@ -105,8 +140,16 @@ pub fn measure(
         .into_iter()
         .flatten()
         .collect();
-        Ok(aggregate(&ranked, prepared, set, popularity.as_ref(), seed))
+        Ok(aggregate(ranked, prepared, set, lens, seed))
     })
+}
+
+/// Whether an item is left out for everyone.
+fn not_ranked(prepared: &Prepared, n_items: usize) -> Vec<bool> {
+    match &prepared.ranked {
+        Some(ranked) => ranked.iter().map(|ranked| !ranked).collect(),
+        None => vec![false; n_items],
+    }
 }
 
 fn candidates(prepared: &Prepared, protocol: &Protocol) -> Result<Option<Vec<Vec<u32>>>, EvaluateError> {
@@ -139,11 +182,13 @@ fn candidates(prepared: &Prepared, protocol: &Protocol) -> Result<Option<Vec<Vec
 }
 
 fn full(model: &dyn Model, user: &TestUser, length: usize, hidden: &mut [bool]) -> Vec<u32> {
-    user.seen.iter().for_each(|item| hidden[*item as usize] = true);
+    // What is not ranked for anyone stays hidden after this user.
+    let mut own = user.seen.clone();
+    own.retain(|item| !std::mem::replace(&mut hidden[*item as usize], true));
     let shown = &*hidden;
     let allowed = |item: u32| !shown[item as usize];
     let top = model.recommend(&user.history, length, &allowed);
-    user.seen.iter().for_each(|item| hidden[*item as usize] = false);
+    own.iter().for_each(|item| hidden[*item as usize] = false);
     top.into_iter().map(|(item, _)| item).collect()
 }
 
@@ -166,25 +211,36 @@ fn sampled(model: &dyn Model, user: &TestUser, candidates: &[u32], length: usize
     top.finish().into_iter().map(|(item, _)| item).collect()
 }
 
-fn judged(list: Vec<u32>, user: &TestUser, set: &MetricSet, popularity: Option<&Popularity>) -> Ranked {
+fn judged(list: Vec<u32>, user: &TestUser, set: &MetricSet, lens: Lens<'_>) -> Ranked {
     let gains: Vec<f64> = list
         .iter()
         .map(|item| f64::from(user.relevant.binary_search(item).is_ok()))
         .collect();
     let ideal = vec![1.0; user.n_relevant];
     let mut row = Vec::new();
-    set.row(&list, &gains, &ideal, popularity, &mut row);
-    Ranked { list, row }
+    let judge = Judge {
+        ideal: &ideal,
+        relevant: &user.relevant,
+        n_relevant: user.n_relevant,
+        history: &user.history,
+    };
+    set.row(&list, &gains, judge, lens, &mut row);
+    let hits = gains.iter().enumerate().filter(|(_, gain)| **gain > 0.0);
+    Ranked {
+        row,
+        hits: hits.map(|(place, _)| place as u32).collect(),
+        list,
+    }
 }
 
 fn aggregate(
-    ranked: &[Ranked],
+    ranked: Vec<Ranked>,
     prepared: &Prepared,
     set: &MetricSet,
-    popularity: Option<&Popularity>,
+    lens: Lens<'_>,
     seed: u64,
 ) -> Measured {
-    let names = set.names(popularity.is_some());
+    let names = set.names(lens);
     let named = |of: &dyn Fn(&TestUser) -> bool| {
         let rows = ranked.iter().zip(&prepared.users).filter(|(_, user)| of(user));
         let values: Vec<f64> = rows.flat_map(|(ranked, _)| ranked.row.iter().copied()).collect();
@@ -195,9 +251,11 @@ fn aggregate(
         }
     };
     let mut metrics = named(&|_| true).metrics;
-    if let Some(popularity) = popularity {
+    if lens.popularity.is_some() {
         let lists = ranked.iter().map(|ranked| ranked.list.as_slice());
-        metrics.extend(coverage(lists, set, popularity.n_catalogue()));
+        let n_catalogue = prepared.summary.catalogue_items;
+        metrics.extend(coverage(lists.clone(), set, n_catalogue));
+        metrics.extend(exposure(lists, set, n_catalogue));
     }
     let n = |user: &TestUser| user.history.len();
     let segments = BTreeMap::from([
@@ -212,7 +270,48 @@ fn aggregate(
             .filter(|(_, segment)| segment.users > 0)
             .collect(),
         empty_lists: ranked.iter().filter(|ranked| ranked.list.is_empty()).count(),
+        recall_curve: recall_curve(&ranked, prepared, set.longest().max(LIST_LENGTH_MIN)),
+        columns: names,
+        rows: ranked.into_iter().flat_map(|ranked| ranked.row).collect(),
     }
+}
+
+/// Mean recall at the lengths of [`CURVE`] that lists have.
+fn recall_curve(ranked: &[Ranked], prepared: &Prepared, length: usize) -> Vec<(usize, f64)> {
+    let at_length = |k: usize| {
+        let recall = |(ranked, user): (&Ranked, &TestUser)| {
+            let hits = ranked.hits.iter().filter(|place| (**place as usize) < k).count();
+            hits as f64 / user.n_relevant.max(1) as f64
+        };
+        let total: f64 = ranked.iter().zip(&prepared.users).map(recall).sum();
+        (k, total / ranked.len().max(1) as f64)
+    };
+    let lengths = CURVE.into_iter().filter(|k| *k <= length);
+    lengths.map(at_length).collect()
+}
+
+/// How unevenly lists use the catalogue: the Gini index of how often each item is among the first k. No mean over
+/// users either.
+fn exposure<'a>(
+    lists: impl Iterator<Item = &'a [u32]> + Clone,
+    set: &MetricSet,
+    n_catalogue: usize,
+) -> Vec<(String, Estimate)> {
+    let at_length = |k: usize| {
+        let mut listed: Vec<u32> = lists
+            .clone()
+            .flat_map(|list| list.iter().take(k).copied())
+            .collect();
+        listed.sort_unstable();
+        let counts = listed.chunk_by(|a, b| a == b).map(|run| run.len() as u32);
+        let estimate = Estimate {
+            mean: gini(counts.collect(), n_catalogue),
+            low: None,
+            high: None,
+        };
+        (format!("gini@{k}"), estimate)
+    };
+    set.lengths().iter().map(|k| at_length(*k)).collect()
 }
 
 /// Share of the catalogue that is in at least one list's first k places. It is no mean over

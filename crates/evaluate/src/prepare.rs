@@ -1,6 +1,6 @@
 //! Rows into what a learner may see and what it is judged by.
 
-use crate::{EvaluateError, Row};
+use crate::{EvaluateError, Labels, Row};
 use dataset::{Interactions, InteractionsBuilder, Vocabulary};
 use domain::{HistoryEvent, ItemId, Timestamp, UserId};
 use models::{ItemFeatures, TrainingData};
@@ -27,6 +27,14 @@ pub struct Inputs {
     pub positive_min: Option<f64>,
     /// Leaves test pairs that are also in train or valid out of the judgement instead of refusing.
     pub allow_overlap: bool,
+    /// Rows that are neither learnt from nor part of a history, whose items are not ranked for their users.
+    pub hidden: Vec<Row>,
+    /// Items that are ranked even if no training row has them.
+    pub listed: Vec<ItemId>,
+    /// If given, only these items are ranked.
+    pub ranked_only: Option<BTreeSet<ItemId>>,
+    /// Attribute whose mix lists should keep; chosen by coverage if absent.
+    pub calibrate_by: Option<String>,
 }
 
 /// Someone to rank for.
@@ -55,7 +63,7 @@ pub struct DataSummary {
     pub train_items: usize,
     /// Items that are ranked.
     pub catalogue_items: usize,
-    /// Of these, how many have attributes.
+    /// Of the items known, how many have attributes.
     pub catalogue_items_described: usize,
     /// Rows that only join the histories.
     pub valid_rows: usize,
@@ -87,6 +95,26 @@ pub struct Prepared {
     pub users: Vec<TestUser>,
     /// In numbers.
     pub summary: DataSummary,
+    /// Whether an item is ranked, by position; all are if absent.
+    pub ranked: Option<Arc<Vec<bool>>>,
+    /// What items are described by, if anything.
+    pub labels: Option<Arc<Labels>>,
+}
+
+impl Prepared {
+    /// Leaves out whom `keep` does not want.
+    pub(crate) fn retain_users(&mut self, keep: impl FnMut(&TestUser) -> bool) {
+        self.users.retain(keep);
+        self.count_users();
+    }
+
+    /// Brings the numbers of users and rows up to date.
+    pub(crate) fn count_users(&mut self) {
+        let users = &self.users;
+        self.summary.test_users = users.len();
+        self.summary.test_rows = users.iter().map(|user| user.n_relevant).sum();
+        self.summary.unseen_users = users.iter().filter(|user| user.history.is_empty()).count();
+    }
 }
 
 /// Builds the training data, and for each test user the history, the items not to rank and the
@@ -95,7 +123,8 @@ pub struct Prepared {
 ///
 /// # Errors
 /// [`EvaluateError::EmptyTrain`] and [`EvaluateError::EmptyTest`] if nothing is left;
-/// [`EvaluateError::Overlap`] if test pairs occur in train or valid and that is not allowed.
+/// [`EvaluateError::Overlap`] if test pairs occur in train or valid and that is not allowed;
+/// [`EvaluateError::Attribute`] if there is no such attribute to calibrate by.
 pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
     let positive = |row: &Row| match (inputs.positive_min, row.value) {
         (Some(least), Some(value)) => value >= least,
@@ -162,7 +191,15 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
         .map(|row| row.item)
         .collect::<BTreeSet<_>>()
         .len();
-    summary.catalogue_items = interactions.n_items();
+    let ranked = inputs.ranked_only.as_ref().map(|only| {
+        let ranked: Vec<bool> = items.ids().iter().map(|item| only.contains(item)).collect();
+        Arc::new(ranked)
+    });
+    let labels = Labels::new(&features, inputs.calibrate_by.as_deref())?.map(Arc::new);
+    summary.catalogue_items = match &ranked {
+        Some(ranked) => ranked.iter().filter(|ranked| **ranked).count(),
+        None => interactions.n_items(),
+    };
     summary.catalogue_items_described = features.iter().filter(|features| !features.is_empty()).count();
     summary.valid_rows = inputs.valid.iter().filter(|row| positive(row)).count();
     Ok(Prepared {
@@ -173,6 +210,8 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
         },
         users,
         summary,
+        ranked,
+        labels,
     })
 }
 
@@ -183,7 +222,7 @@ struct Past {
     events: Vec<(Timestamp, u32)>,
     /// Positions of all rows.
     seen: BTreeSet<u32>,
-    /// Items of rows that are not ranked at all: in valid only.
+    /// Items of rows that are not ranked at all: in valid or hidden only.
     elsewhere: BTreeSet<ItemId>,
 }
 
@@ -238,10 +277,9 @@ fn interactions(inputs: &Inputs, positive: &impl Fn(&Row) -> bool) -> Interactio
         }
     }
     if inputs.rank_described {
-        for item in inputs.features.keys() {
-            builder.item(item);
-        }
+        inputs.features.keys().for_each(|item| builder.item(item));
     }
+    inputs.listed.iter().for_each(|item| builder.item(item));
     builder.build()
 }
 
@@ -252,7 +290,8 @@ fn past<'a>(
 ) -> BTreeMap<&'a UserId, Past> {
     let wanted: BTreeSet<&UserId> = inputs.test.iter().map(|row| &row.user).collect();
     let mut past: BTreeMap<&UserId, Past> = BTreeMap::new();
-    for row in inputs.train.iter().chain(&inputs.valid) {
+    let told = inputs.train.iter().chain(&inputs.valid).map(|row| (row, true));
+    for (row, told) in told.chain(inputs.hidden.iter().map(|row| (row, false))) {
         if !wanted.contains(&row.user) {
             continue;
         }
@@ -260,7 +299,7 @@ fn past<'a>(
         match items.position(row.item.as_str()) {
             Some(position) => {
                 own.seen.insert(position);
-                if positive(row) {
+                if told && positive(row) {
                     own.events.push((row.timestamp, position));
                 }
             }

@@ -294,3 +294,149 @@ fn metrics_are_one_flat_object() {
     .code(2)
     .says(&["neither.csv: line 2", "rank or a column score"]);
 }
+
+/// Rows of both parts in one file, and items with the camp as an attribute.
+fn camps_in_one(dir: &Path) -> (String, String) {
+    let (train, test) = camps();
+    let all = write(
+        dir,
+        "all.csv",
+        &(train + test.split_once('\n').expect("a header").1),
+    );
+    let items: String = (0..20).map(|i| format!("i{i},camp {}\n", i % 2)).collect();
+    (all, write(dir, "items.csv", &format!("item_id,camp\n{items}")))
+}
+
+#[test]
+fn protocols_hold_out_people_and_items() {
+    let dir = tempdir().expect("a folder");
+    let (all, items) = camps_in_one(dir.path());
+    let of = |protocol: &str, models: &str| {
+        concierge(&format!(
+            "evaluate --data {all} --items {items} --split last:1 --k 3 --models {models} --json - --protocol {protocol}"
+        ))
+        .code(0)
+        .json()
+    };
+    let unseen = of("unseen-user --share 0.4", "item-cosine,popular");
+    let judged = unseen["data"]["test_users"].as_u64().expect("a number");
+    assert_eq!(unseen["data"]["train_users"].as_u64(), Some(40 - judged));
+    assert!(metric(&unseen, 0, "ndcg@3") > metric(&unseen, 1, "ndcg@3"));
+    let pair = &unseen["comparisons"][0]["pairs"][0];
+    assert_eq!(
+        (&pair["a"], &pair["users"]),
+        (&"item-cosine".into(), &judged.into())
+    );
+    assert!(
+        pair["difference"]["mean"].as_f64() > Some(0.0) && pair["p_holm"].as_f64() <= Some(1.0),
+        "{pair}"
+    );
+    let shots = of("few-shot-user --share 0.4 --shots 0,2", "item-cosine");
+    let cases = &shots["models"][0]["cases"];
+    assert_eq!(
+        (&cases[0]["label"], &cases[1]["label"]),
+        (&"0 items".into(), &"2 items".into())
+    );
+    assert_eq!(cases[1]["metrics"], shots["models"][0]["metrics"]);
+    // Camps are all that attributes tell, and each camp has its own items: everyone's are ten of twenty.
+    let items_only = of("unseen-item --share 0.3 --among unseen", "content");
+    assert!(metric(&items_only, 0, "recall@3") > 0.5, "{items_only:#}");
+    assert!(metric(&items_only, 0, "intra_list_diversity@3") < 0.5);
+    assert_eq!(items_only["protocol"]["calibrated_by"], "camp");
+    let few = of("few-shot-item --share 0.3 --shots 1,4", "item-cosine");
+    assert_eq!(few["models"][0]["cases"][1]["label"], "4 rows");
+    for (protocol, words) in [
+        ("unseen-user --share 2", "--share: got 2"),
+        ("few-shot-user --shots 99 --share 0.5", "nobody is left"),
+        ("warm --compare height", "--compare: got \"height\""),
+        (
+            "warm --calibrate-by height",
+            "--calibrate-by: got \"height\", expected one of camp",
+        ),
+    ] {
+        concierge(&format!(
+            "evaluate --data {all} --items {items} --split last:1 --models popular --protocol {protocol}"
+        ))
+        .code(2)
+        .says(&[words]);
+    }
+}
+
+#[test]
+fn the_report_is_one_page_that_fetches_nothing() {
+    let dir = tempdir().expect("a folder");
+    let (all, items) = camps_in_one(dir.path());
+    let file = dir.path().join("report.html").display().to_string();
+    concierge(&format!(
+        "evaluate --data {all} --items {items} --split last:1 --models popular,item-cosine,content --k 3,5 --html {file}"
+    ))
+    .code(0);
+    let page = std::fs::read_to_string(&file).expect("the report");
+    assert!(page.starts_with("<!DOCTYPE html>"));
+    assert!(page.matches("<svg").count() >= 5 && page.contains("item-cosine"));
+    for outside in [
+        "http", "src=", "<script", "<link", "@import", "url(", "NaN", "inf\"",
+    ] {
+        assert!(!page.contains(outside), "{outside} is in the page");
+    }
+}
+
+#[test]
+fn tuning_goes_on_where_it_was_broken_off_and_its_file_is_accepted() {
+    let dir = tempdir().expect("a folder");
+    let (all, _) = camps_in_one(dir.path());
+    let (state, out) = (dir.path().join("state.jsonl"), dir.path().join("tuned.toml"));
+    let command = format!(
+        "tune --data {all} --split last:1 --models als,item-cosine,blend --k 3 --budget 2s --json --state {} --out {}",
+        state.display(),
+        out.display()
+    );
+    let first = concierge(&command).code(0).json();
+    assert_eq!(first["metric"], "ndcg@3");
+    let trials = |found: &Value| -> u64 {
+        let models = found["models"].as_array().expect("models");
+        models
+            .iter()
+            .map(|model| model["trials"].as_u64().expect("a number"))
+            .sum()
+    };
+    assert!(trials(&first) > 4, "{first:#}");
+    for model in first["models"].as_array().expect("models") {
+        assert!(
+            model["score"].as_f64() >= model["score_as_given"].as_f64(),
+            "{model:#}"
+        );
+    }
+    // As if it had been killed while it wrote: the last line is half there.
+    let whole = std::fs::read_to_string(&state).expect("the record");
+    let lines: Vec<&str> = whole.lines().collect();
+    let kept = lines[..lines.len() - 2].join("\n") + "\n";
+    std::fs::write(&state, format!("{kept}{{\"model\":\"al")).expect("writable");
+    let longer = command.replace("--budget 2s", "--budget 4s");
+    let second = concierge(&longer).code(0).json();
+    assert!(trials(&second) > trials(&first), "{second:#}");
+    let again = std::fs::read_to_string(&state).expect("the record");
+    assert!(again.starts_with(&kept));
+    concierge(&command.replace("--k 3", "--k 2"))
+        .code(2)
+        .says(&["state.jsonl", "record of another search"]);
+    let out = out.display();
+    concierge(&format!(
+        "evaluate --data {all} --split last:1 --k 3 --models als,blend --config {out} --json -"
+    ))
+    .code(0);
+    let shop = dir.path().join("shop").display().to_string();
+    concierge(&format!("init --data {shop} --tuned {out}")).code(0);
+    let written = std::fs::read_to_string(dir.path().join("shop/concierge.toml")).expect("the configuration");
+    assert!(written.contains("[[training.model_config.parts]]"), "{written}");
+    concierge(&format!("status --data {shop}")).code(0);
+    concierge(&format!("init --data {shop}2 --tuned {out} --model swing"))
+        .code(2)
+        .says(&["a table swing"]);
+    let tuned = concierge(&format!(
+        "evaluate --data {all} --split last:1 --k 3 --models item-cosine --tune 1s --json -"
+    ))
+    .code(0)
+    .json();
+    assert_eq!(tuned["tuning"]["models"][0]["name"], "item-cosine");
+}

@@ -1,0 +1,134 @@
+//! `concierge tune`: looks for good configurations on validation rows.
+
+use crate::evaluate_data::input;
+use crate::failure::InputError;
+use crate::tuning::{self, Goal, Outcome, TuneArgs};
+use crate::{evaluate_models, output, tables};
+use evaluate::{Inputs, MetricSet, Row};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Look for good configurations of models on validation rows
+///
+/// Random search with successive halving: many configurations are tried on a part of the people, the
+/// best go on to more. The time is shared evenly among the models; the configuration as given is always tried, so the
+/// result is at least as good on the validation rows. With --state a search that was broken off goes on;
+/// the time of earlier trials counts.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  concierge tune --data ratings.csv --budget 10m --state search.jsonl --out tuned.toml\n  \
+    concierge tune --train train.parquet --valid valid.parquet --models als,item-bm25 --budget 30m --out tuned.toml\n  \
+    concierge evaluate --data ratings.csv --config tuned.toml"
+)]
+pub(crate) struct Args {
+    /// Rows to learn from.
+    #[arg(long, value_name = "FILE", required_unless_present = "data")]
+    train: Option<PathBuf>,
+    /// Rows to validate by; without them --split cuts the training rows.
+    #[arg(long, value_name = "FILE", requires = "train")]
+    valid: Option<PathBuf>,
+    /// All rows in one file, to be cut by --split.
+    #[arg(long, value_name = "FILE", conflicts_with = "train")]
+    data: Option<PathBuf>,
+    /// How to cut what is not cut: temporal:SHARE (of all rows, by time), last:COUNT (of each user), random:SHARE.
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "temporal:0.9",
+        conflicts_with = "valid"
+    )]
+    split: String,
+    /// Attributes of items: item_id and any other columns; text with | is a list of tags.
+    #[arg(long, value_name = "FILE")]
+    items: Option<PathBuf>,
+    /// Only rows with at least this value count.
+    #[arg(long, value_name = "VALUE")]
+    positive_min: Option<f64>,
+    /// Models, by name, each with a configuration to start from if wanted. All if absent.
+    #[arg(long, value_name = "NAMES", default_value = "")]
+    models: String,
+    /// Configurations to start from by model name, in TOML or JSON.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Time for all models together, such as 90s, 10m or 1h30m.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = tuning::parse_time)]
+    budget: Duration,
+    /// List length.
+    #[arg(long, default_value_t = 20)]
+    k: usize,
+    #[command(flatten)]
+    tuning: TuneArgs,
+    /// Seed of learners, splits and the search.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Threads; scores do not depend on it. All processors if absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let set = MetricSet::new(&[args.k], false).map_err(|e| InputError(format!("--{e}")))?;
+    let chosen = evaluate_models::chosen(&args.models, args.config.as_deref())?;
+    let goal = Goal {
+        budget: args.budget,
+        seed: args.seed,
+        threads: crate::evaluate::threads_of(args.threads),
+        set: &set,
+        split: None,
+    };
+    let outcome = tuning::run(&args.tuning, &goal, &chosen, inputs(args)?)?;
+    if args.json {
+        return output::json(&outcome.as_json());
+    }
+    print(args, &outcome)
+}
+
+fn inputs(args: &Args) -> anyhow::Result<Inputs> {
+    let values = &["value", "rating"];
+    let read = |path: &PathBuf| tables::interactions(path, values);
+    let (train, test): (Vec<Row>, Vec<Row>) = match (&args.data, &args.train, &args.valid) {
+        (None, Some(train), Some(valid)) => (read(train)?, read(valid)?),
+        (Some(whole), _, _) | (None, Some(whole), None) => {
+            let how = args.split.parse().map_err(|e| InputError(format!("--{e}")))?;
+            evaluate::split(read(whole)?, how, args.seed).map_err(input)?
+        }
+        (None, None, _) => return Err(InputError("expected --train or --data".to_owned()).into()),
+    };
+    Ok(Inputs {
+        train,
+        test,
+        features: match &args.items {
+            Some(path) => tables::item_features(path)?,
+            None => Default::default(),
+        },
+        positive_min: args.positive_min,
+        allow_overlap: true,
+        ..Inputs::default()
+    })
+}
+
+fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
+    let row = |found: &tuning::Found| {
+        vec![
+            found.name.clone(),
+            found.given.map_or("–".to_owned(), |given| format!("{given:.4}")),
+            format!("{:.4}", found.score),
+            found.trials.to_string(),
+            format!("{:.1}", found.seconds),
+        ]
+    };
+    let header = ["model", "as given", "found", "trials", "seconds"];
+    output::table(&header, outcome.found.iter().map(row).collect())?;
+    output::line(format!("{} on the validation rows", outcome.metric))?;
+    for (name, reason) in &outcome.failed {
+        output::line(format!("note: {name} left out: {reason}"))?;
+    }
+    match &args.tuning.out {
+        Some(path) => output::line(format!("wrote {}", path.display())),
+        None => output::line(outcome.to_toml()?),
+    }
+}

@@ -1,0 +1,545 @@
+//! Drives searches for good configurations within a time: which model is next, what is recorded, what is shown.
+
+use crate::evaluate_data::input;
+use crate::evaluate_models::Chosen;
+use crate::failure::InputError;
+use crate::tuning_state::{About, Ended, Record};
+use anyhow::Context;
+use evaluate::{
+    Inputs, MetricSet, Prepared, Protocol, Row, Rung, Search, Split, Trial, cut_for_tuning, rungs,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use models::ModelError;
+use numeric::{hash_bytes, mix};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// How configurations are searched.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TuneArgs {
+    /// What a configuration is judged by when tuning. nDCG at the longest list if absent.
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) metric: Option<String>,
+    /// Most people that validate when tuning, drawn by hash.
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    pub(crate) tune_users: usize,
+    /// Record of the trials: a search that was broken off goes on from it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Writes the configurations found to a file in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What all searches of one run share.
+pub(crate) struct Goal<'a> {
+    pub(crate) budget: Duration,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+    pub(crate) set: &'a MetricSet,
+    /// How the rows of the evaluation were cut, if they were.
+    pub(crate) split: Option<Split>,
+}
+
+/// What was found for one model.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) config: Value,
+    /// Score of what was found, and of the configuration as given.
+    pub(crate) score: f64,
+    pub(crate) given: Option<f64>,
+    pub(crate) trials: usize,
+    pub(crate) seconds: f64,
+}
+
+/// What was found for all models.
+pub(crate) struct Outcome {
+    pub(crate) metric: String,
+    pub(crate) found: Vec<Found>,
+    /// Models that could not be fitted at all, with reasons.
+    pub(crate) failed: Vec<(String, String)>,
+    pub(crate) seconds: f64,
+}
+
+/// Reads `90s`, `10m`, `2h`, `1h30m`.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("got {text:?}, expected a time such as 90s, 10m or 1h30m");
+    let (mut total, mut number) = (0u64, String::new());
+    for c in text.chars() {
+        if c.is_ascii_digit() {
+            number.push(c);
+            continue;
+        }
+        let unit = match c {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return Err(wrong()),
+        };
+        let amount: u64 = number.parse().map_err(|_| wrong())?;
+        total = amount
+            .checked_mul(unit)
+            .and_then(|add| total.checked_add(add))
+            .ok_or_else(wrong)?;
+        number.clear();
+    }
+    if !number.is_empty() || total == 0 || total > 366 * 86_400 {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs(total))
+}
+
+/// Tunes for an evaluation: on `valid` if it was given, or else on a part of the training rows, cut as the test was: by time if
+/// no training row is later than the test begins, at random otherwise.
+pub(crate) fn for_evaluation(
+    args: &TuneArgs,
+    goal: &Goal<'_>,
+    chosen: &[Chosen],
+    prepared: &Prepared,
+    valid: Vec<Row>,
+) -> anyhow::Result<Outcome> {
+    let summary = &prepared.summary;
+    let forecast = summary.test_rows_before_train_end * 20 < summary.test_rows;
+    let how = match goal.split {
+        Some(Split::Last(n)) => Split::Last(n),
+        Some(Split::Random(_)) => Split::Random(0.9),
+        Some(Split::Temporal(_)) => Split::Temporal(0.9),
+        None if forecast && prepared.training.interactions.last_moment().0 > 0 => Split::Temporal(0.9),
+        None => Split::Random(0.9),
+    };
+    let mut inputs = cut_for_tuning(&prepared.training, how, goal.seed).map_err(input)?;
+    if !valid.is_empty() {
+        inputs.train.append(&mut inputs.test);
+        inputs.test = valid;
+    }
+    run(args, goal, chosen, inputs)
+}
+
+/// Searches until the time is up or nothing is left to try, and writes what was found.
+pub(crate) fn run(
+    args: &TuneArgs,
+    goal: &Goal<'_>,
+    chosen: &[Chosen],
+    inputs: Inputs,
+) -> anyhow::Result<Outcome> {
+    let metric = args
+        .metric
+        .clone()
+        .unwrap_or_else(|| format!("ndcg@{}", goal.set.longest()));
+    let digest = digest(&inputs);
+    let rungs = rungs(inputs, args.tune_users, goal.seed).map_err(input)?;
+    let about = About {
+        format: 1,
+        data: digest,
+        metric: metric.clone(),
+        users: rungs[rungs.len() - 1].prepared.users.len(),
+        shares: rungs.iter().map(|rung| rung.share).collect(),
+        seed: goal.seed,
+    };
+    let record = match &args.state {
+        Some(path) => Record::open(path, &about)?,
+        None => Record::unkept(),
+    };
+    let mut driver = Driver::new(goal, chosen, rungs, metric, record)?;
+    driver.go()?;
+    let outcome = driver.outcome();
+    if let Some(path) = &args.out {
+        write_config(path, &outcome)?;
+    }
+    Ok(outcome)
+}
+
+/// A digest of the rows that does not depend on their order.
+fn digest(inputs: &Inputs) -> String {
+    let of = |rows: &[Row]| {
+        rows.iter().fold(0u64, |sum, row| {
+            let pair =
+                hash_bytes(row.user.as_str().as_bytes()) ^ mix(hash_bytes(row.item.as_str().as_bytes()));
+            sum.wrapping_add(mix(pair ^ mix(row.timestamp.0 as u64)))
+        })
+    };
+    format!("{:016x}{:016x}", of(&inputs.train), of(&inputs.test))
+}
+
+/// One model's search.
+struct Lane {
+    name: String,
+    search: Search,
+    seconds: f64,
+    trials: usize,
+    /// Longest that a trial took if it had been on all rows.
+    longest: f64,
+    /// Nothing more to try, or no time for it.
+    over: bool,
+    reason: Option<String>,
+}
+
+struct Driver<'a> {
+    goal: &'a Goal<'a>,
+    rungs: Vec<Rung>,
+    metric: String,
+    record: Record,
+    lanes: Vec<Lane>,
+    started: Instant,
+    /// Seconds of trials that the record had.
+    before: f64,
+    bar: ProgressBar,
+}
+
+impl<'a> Driver<'a> {
+    fn new(
+        goal: &'a Goal<'a>,
+        chosen: &[Chosen],
+        rungs: Vec<Rung>,
+        metric: String,
+        record: Record,
+    ) -> anyhow::Result<Driver<'a>> {
+        let lane = |chosen: &Chosen| {
+            let space = models::trainer(&chosen.name).map_or(&[][..], |entry| entry.space);
+            Lane {
+                name: chosen.name.clone(),
+                search: Search::new(&chosen.name, space, &chosen.given, rungs.len(), goal.seed),
+                seconds: 0.0,
+                trials: 0,
+                longest: 0.0,
+                over: false,
+                reason: None,
+            }
+        };
+        let bar = ProgressBar::new(goal.budget.as_secs()).with_style(
+            ProgressStyle::with_template("tuning {wide_bar} {elapsed} {msg}")
+                .context("failed to style the progress bar")?,
+        );
+        Ok(Driver {
+            lanes: chosen.iter().map(lane).collect(),
+            before: record.seconds_left(),
+            goal,
+            rungs,
+            metric,
+            record,
+            started: Instant::now(),
+            bar,
+        })
+    }
+
+    fn remaining(&self) -> f64 {
+        self.goal.budget.as_secs_f64() - self.before - self.started.elapsed().as_secs_f64()
+    }
+
+    fn go(&mut self) -> anyhow::Result<()> {
+        while let Some(at) = self.next_lane() {
+            let Some(trial) = self.lanes[at].search.propose() else {
+                self.lanes[at].over = true;
+                continue;
+            };
+            let name = self.lanes[at].name.clone();
+            let chosen = Chosen::build(&name, trial.config.clone())?;
+            let config = chosen.trainer.config();
+            let ended = match self.record.next(&name) {
+                Some(ended) if (ended.rung, &ended.config) == (trial.rung, &config) => ended,
+                Some(_) => {
+                    let why = format!(
+                        "--state: the record's trials of {name} are not those of this search; was it made by another version or with other --models? give another file"
+                    );
+                    return Err(InputError(why).into());
+                }
+                None => match self.run_trial(at, &chosen, &trial)? {
+                    Some(ended) => {
+                        self.record.write(&ended)?;
+                        ended
+                    }
+                    None => {
+                        self.lanes[at].over = true;
+                        continue;
+                    }
+                },
+            };
+            self.take(at, &trial, &ended);
+        }
+        self.bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// The lane that used the least time of those that have something to try.
+    fn next_lane(&self) -> Option<usize> {
+        let open = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.over);
+        open.min_by(|(_, a), (_, b)| a.seconds.total_cmp(&b.seconds))
+            .map(|(at, _)| at)
+    }
+
+    fn take(&mut self, at: usize, trial: &Trial, ended: &Ended) {
+        let share = self.rungs[trial.rung].share;
+        let lane = &mut self.lanes[at];
+        lane.search.tell(trial, ended.score);
+        lane.seconds += ended.seconds;
+        lane.trials += 1;
+        lane.longest = lane.longest.max(ended.seconds / share);
+        if let (None, Some(reason)) = (lane.search.given(), &ended.failed) {
+            // As given it cannot be fitted: no attributes, for example. Other configurations will not do better.
+            lane.reason = Some(reason.clone());
+            lane.over = true;
+        }
+        tracing::info!(model = lane.name, rung = trial.rung, score = ended.score, config = %ended.config, "trial");
+        self.show();
+    }
+
+    fn show(&self) {
+        self.bar
+            .set_position((self.before + self.started.elapsed().as_secs_f64()) as u64);
+        let best = self
+            .lanes
+            .iter()
+            .filter_map(|lane| Some((lane, lane.search.best()?)));
+        let trials: usize = self.lanes.iter().map(|lane| lane.trials).sum();
+        if let Some((lane, found)) = best.max_by(|a, b| a.1.score.total_cmp(&b.1.score)) {
+            self.bar.set_message(format!(
+                "{trials} trials, best {} {} {:.4}",
+                lane.name, self.metric, found.score
+            ));
+        }
+    }
+
+    /// Fits and measures; `None` if the time was up before.
+    fn run_trial(&self, at: usize, chosen: &Chosen, trial: &Trial) -> anyhow::Result<Option<Ended>> {
+        let lane = &self.lanes[at];
+        let rung = &self.rungs[trial.rung];
+        let remaining = self.remaining();
+        // What would not end in time is not begun; the configuration as given is tried as long as there is any.
+        if remaining <= 0.0 || remaining < lane.longest * rung.share {
+            return Ok(None);
+        }
+        let run = models::Run::new(self.goal.seed, self.goal.threads);
+        let limit = (lane.trials > 0).then_some(Duration::from_secs_f64(remaining.max(0.0)));
+        let started = Instant::now();
+        let fitted = within(limit, &run.cancel, || {
+            chosen.trainer.fit(&rung.prepared.training, &run)
+        });
+        let (score, failed) = match fitted {
+            Err(ModelError::Cancelled) => return Ok(None),
+            Err(error) => (None, Some(error.to_string())),
+            Ok(model) => (Some(self.score(model.as_ref(), &rung.prepared)?), None),
+        };
+        Ok(Some(Ended {
+            model: chosen.name.clone(),
+            rung: trial.rung,
+            config: chosen.trainer.config(),
+            score,
+            failed,
+            seconds: started.elapsed().as_secs_f64(),
+        }))
+    }
+
+    fn score(&self, model: &dyn models::Model, prepared: &Prepared) -> anyhow::Result<f64> {
+        let Goal {
+            set, seed, threads, ..
+        } = self.goal;
+        let measured = evaluate::measure(model, prepared, set, &Protocol::Full, *seed, *threads, &|_| ())
+            .map_err(input)?;
+        let value = measured.metrics.get(&self.metric).ok_or_else(|| {
+            let known: Vec<&str> = measured.metrics.keys().map(String::as_str).collect();
+            InputError(format!(
+                "--metric: got {:?}, expected one of {}",
+                self.metric,
+                known.join(", ")
+            ))
+        })?;
+        Ok(value.mean)
+    }
+
+    fn outcome(self) -> Outcome {
+        let mut outcome = Outcome {
+            metric: self.metric,
+            found: Vec::new(),
+            failed: Vec::new(),
+            seconds: self.before + self.started.elapsed().as_secs_f64(),
+        };
+        for lane in self.lanes {
+            match lane.search.best() {
+                Some(best) => outcome.found.push(Found {
+                    name: lane.name,
+                    config: best.config.clone(),
+                    score: best.score,
+                    given: lane.search.given().map(|given| given.score),
+                    trials: lane.trials,
+                    seconds: lane.seconds,
+                }),
+                None => outcome.failed.push((
+                    lane.name,
+                    lane.reason.unwrap_or_else(|| "no trial ended in time".to_owned()),
+                )),
+            }
+        }
+        outcome
+    }
+}
+
+/// Runs `work` and sets `cancel` when the time is up before it ends.
+fn within<T>(limit: Option<Duration>, cancel: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
+    let Some(limit) = limit else {
+        return work();
+    };
+    let (done, ended) = mpsc::channel::<()>();
+    let flag = Arc::clone(cancel);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                flag.store(true, Ordering::Relaxed);
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
+impl Outcome {
+    /// The models with what was found for them; a blend gets the configurations of its parts.
+    pub(crate) fn applied(&self, chosen: Vec<Chosen>) -> Result<Vec<Chosen>, InputError> {
+        let tuned = |chosen: Chosen| {
+            let config = self.config_of(&chosen.name).unwrap_or(chosen.given);
+            Chosen::build(&chosen.name, config)
+        };
+        chosen.into_iter().map(tuned).collect()
+    }
+
+    /// What was found for a model, completed; `None` if nothing was.
+    fn config_of(&self, name: &str) -> Option<Value> {
+        let found = self.found.iter().find(|found| found.name == name)?;
+        let full = Chosen::build(name, found.config.clone()).ok()?.trainer.config();
+        Some(self.with_tuned_parts(full))
+    }
+
+    /// Puts what was found for the parts of a blend into its configuration.
+    fn with_tuned_parts(&self, mut config: Value) -> Value {
+        let parts = config.get_mut("parts").and_then(Value::as_array_mut);
+        for part in parts.into_iter().flatten() {
+            let name = part.get("model").and_then(Value::as_str).unwrap_or_default();
+            if let Some(found) = self.found.iter().find(|found| found.name == name)
+                && let Ok(built) = Chosen::build(name, found.config.clone())
+                && let Some(part) = part.as_object_mut()
+            {
+                part.insert("config".to_owned(), built.trainer.config());
+            }
+        }
+        config
+    }
+
+    /// For machines.
+    pub(crate) fn as_json(&self) -> Value {
+        let one = |found: &Found| {
+            json!({
+                "name": found.name,
+                "config": self.config_of(&found.name),
+                "score": found.score,
+                "score_as_given": found.given,
+                "trials": found.trials,
+                "seconds": (found.seconds * 100.0).round() / 100.0,
+            })
+        };
+        let failed = |(name, reason): &(String, String)| json!({"name": name, "reason": reason});
+        json!({
+            "metric": self.metric,
+            "seconds": (self.seconds * 100.0).round() / 100.0,
+            "models": self.found.iter().map(one).collect::<Vec<_>>(),
+            "failed": self.failed.iter().map(failed).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The configurations as a file: a table per model.
+    pub(crate) fn to_toml(&self) -> anyhow::Result<String> {
+        let mut text = format!(
+            "# Configurations found by `concierge tune` by {} on validation rows, in {:.0} seconds.\n\
+             # Use them with `concierge evaluate --config FILE` or `concierge init --tuned FILE`.\n",
+            self.metric, self.seconds
+        );
+        for found in &self.found {
+            let config = self.config_of(&found.name).map(without_nulls).unwrap_or_default();
+            let table: Map<String, Value> = [(found.name.clone(), config)].into_iter().collect();
+            let given = found
+                .given
+                .map_or_else(String::new, |given| format!(", {given:.4} before"));
+            text.push_str(&format!(
+                "\n# {:.4}{given}; {} trials, {:.0} seconds\n",
+                found.score, found.trials, found.seconds
+            ));
+            let written = toml::to_string(&table).context("failed to write TOML")?;
+            text.push_str(&written);
+        }
+        Ok(text)
+    }
+}
+
+/// TOML has no null; a key that is left out means the same.
+pub(crate) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
+        value => value,
+    }
+}
+
+fn write_config(path: &Path, outcome: &Outcome) -> anyhow::Result<()> {
+    std::fs::write(path, outcome.to_toml()?).with_context(|| format!("failed to write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_time("1h30m"), Ok(Duration::from_secs(5400)));
+        for wrong in [
+            "",
+            "10",
+            "m",
+            "1x",
+            "0s",
+            "-1m",
+            "1.5h",
+            "99999999999999999999h",
+            "9999999d",
+        ] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_blend_takes_what_was_found_for_its_parts_and_the_file_reads_back() {
+        let found = |name: &str, config: Value| Found {
+            name: name.to_owned(),
+            config,
+            score: 0.3,
+            given: Some(0.2),
+            trials: 4,
+            seconds: 2.0,
+        };
+        let outcome = Outcome {
+            metric: "ndcg@20".to_owned(),
+            found: vec![
+                found("als", json!({"factors": 33})),
+                found("popular", json!({})),
+                found("blend", Value::Null),
+            ],
+            failed: Vec::new(),
+            seconds: 1.0,
+        };
+        let text = outcome.to_toml().expect("plain data");
+        let read: std::collections::BTreeMap<String, Value> = toml::from_str(&text).expect("TOML");
+        for (name, config) in &read {
+            assert!(Chosen::build(name, config.clone()).is_ok(), "{text}");
+        }
+        assert_eq!(read["als"]["factors"], 33);
+        let parts = read["blend"]["parts"].as_array().expect("parts");
+        let als = parts.iter().find(|part| part["model"] == "als").expect("a part");
+        assert_eq!(als["config"]["factors"], 33);
+    }
+}
