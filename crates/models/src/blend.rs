@@ -1,9 +1,10 @@
-//! A blend by history length: how much to trust each model depends on how much is known of the person.
+//! A blend: how much to trust each model depends on how much is known of the person and of the item.
 //!
-//! score(c) = Σₘ wₘ·sₘ(c) / Σₘ wₘ over the models m that can speak of this person (all that are not personal, and
-//! personal ones that know something of the history). sₘ is m's score over the mean of its best twenty, so that one is
-//! "as good as the model's own list"; of models that are not personal the root is taken, since popularity
-//! is heavy-tailed. Weights w differ by the number of history events: 0, 1–2, 3–9, 10–29, 30 or more.
+//! score(c) = Σₘ wₘ·yₘ·sₘ(c) / Σₘ wₘ over the models m that can speak of this person (all that are not personal, and
+//! personal ones that know something of the history). sₘ is m's score over what the mean of its best twenty is for a
+//! history of this length, scale·lengthᵍ with g fitted, since sums over a history grow with it; of models that are not
+//! personal the root is taken, since popularity is heavy-tailed. Weights w differ by the number of history events: 0, 1–2,
+//! 3–9, 10–29, 30 or more. Factors y differ by the item's age, counted in events: fewer than 5, fewer than 20, or more (then 1).
 //!
 //! An item that some of these models do not know is scored by those that do, in the same proportions, each
 //! multiplied by what the whole blend gave on average per point of that model (`alone`): an estimate of what the
@@ -14,8 +15,10 @@
 //! long as every winner is among some model's best `depth`, and always if there are no more than `depth` items.
 //!
 //! Weights: see `blend_fit.rs`. Source of the setting: stacking by linear combination (Breiman 1996;
-//! Jahrer, Töscher and Legenstein 2010). Cost: that of the parts, trained twice when weights are fitted.
-//! Limit: each part keeps its own copy of the item ids once new items have come.
+//! Jahrer, Töscher and Legenstein 2010), weights by what is known as in Sill, Takács, Mackey and Lin (2009),
+//! "Feature-weighted linear stacking", arXiv:0911.0460. Cost: that of the parts, trained twice when weights are fitted.
+//! Limits: each part keeps its own copy of the item ids once new items have come; parts that would need more memory
+//! than they may are left out, as those without data.
 
 use crate::artefact::{Reader, Writer, seal};
 use crate::blend_fit;
@@ -24,7 +27,7 @@ use crate::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
     registry,
 };
-use dataset::{Interaction, Vocabulary};
+use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +37,13 @@ pub(crate) const NAME: &str = "blend";
 
 /// Shortest histories of the five ranges of length.
 pub(crate) const LENGTHS: [usize; 5] = [0, 1, 3, 10, 30];
+
+/// Least and greatest exponent of a history's length.
+pub(crate) const GROWTH_MIN: f32 = -0.5;
+pub(crate) const GROWTH_MAX: f32 = 1.5;
+
+/// Events below which an item is of the first and of the second age.
+pub(crate) const AGES: [u32; 2] = [5, 20];
 
 /// Least weight of a model where others do not know the item.
 const WEIGHT_FLOOR: f32 = 0.01;
@@ -57,7 +67,7 @@ pub struct BlendConfig {
     pub parts: Vec<BlendPart>,
     /// Items taken from each part before exact scoring. Default 300.
     pub depth: usize,
-    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 300.
+    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 800.
     pub validation_users: usize,
 }
 
@@ -70,7 +80,7 @@ impl Default for BlendConfig {
         BlendConfig {
             parts: ["item-bm25", "als", "content", "popular"].map(part).to_vec(),
             depth: 300,
-            validation_users: 300,
+            validation_users: 800,
         }
     }
 }
@@ -109,17 +119,20 @@ impl BlendTrainer {
     fn fit_parts(&self, data: &TrainingData, run: &Run) -> Result<Vec<Box<dyn Model>>, ModelError> {
         let mut models = Vec::new();
         let mut reasons = Vec::new();
+        let mut too_large = None;
         for part in &self.parts {
             match part.fit(data, run) {
                 Ok(model) => models.push(model),
                 Err(ModelError::Empty(reason)) => reasons.push(reason),
+                Err(error @ ModelError::TooLarge { .. }) => too_large = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        if models.is_empty() {
-            return Err(ModelError::Empty(reasons.join("; ")));
+        match too_large {
+            _ if !models.is_empty() => Ok(models),
+            Some(error) => Err(error),
+            None => Err(ModelError::Empty(reasons.join("; "))),
         }
-        Ok(models)
     }
 }
 
@@ -138,21 +151,22 @@ impl Trainer for BlendTrainer {
 
     fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
         let held = blend_fit::hold_out(data, self.config.validation_users, run.seed);
-        let mut weights = None;
+        let mut trust = None;
         if let Some(held) = &held {
             let models = self.fit_parts(&held.data, run)?;
-            let mut blend = Blend::new(models, self.config.depth);
+            let mut blend = Blend::new(models, self.config.depth, &held.data.interactions);
             numeric::on_threads(run.threads, || {
                 blend_fit::fit_scales(&mut blend, &held.cases);
-                weights = Some(blend_fit::fit_weights(&blend, &held.cases));
+                trust = Some(blend_fit::fit_trust(&mut blend, &held.cases));
             });
             run.check()?;
         }
-        let mut blend = Blend::new(self.fit_parts(data, run)?, self.config.depth);
-        if let Some(weights) = weights {
-            blend.use_weights(&weights);
+        let models = self.fit_parts(data, run)?;
+        let mut blend = Blend::new(models, self.config.depth, &data.interactions);
+        if let Some(trust) = trust {
+            blend.use_trust(&trust);
         }
-        let cases = blend_fit::whole_histories(data, 100, run.seed);
+        let cases = blend_fit::whole_histories(data, 200, run.seed);
         numeric::on_threads(run.threads, || {
             blend_fit::fit_scales(&mut blend, &cases);
             blend_fit::fit_alone(&mut blend, &cases);
@@ -166,31 +180,62 @@ pub(crate) struct Part {
     pub(crate) model: Box<dyn Model>,
     /// True if it is not personal: the root of its score is taken.
     pub(crate) root: bool,
-    /// Mean of its best twenty (after the root).
+    /// Mean of its best twenty (after the root) for a history of one event.
     pub(crate) scale: f32,
-    /// By range of length.
-    pub(crate) weights: [f32; 5],
+    /// How that grows: the exponent of the history's length.
+    pub(crate) growth: f32,
+    pub(crate) trust: Trust,
     /// Blend per point of this model, by range of length.
     pub(crate) alone: [f32; 5],
 }
 
+/// How much a model counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Trust {
+    /// By range of length.
+    pub(crate) weights: [f32; 5],
+    /// Factor by age of the item; the last is one.
+    pub(crate) by_age: [f32; 3],
+}
+
 impl Part {
-    /// A raw score in units of the model's own best.
-    pub(crate) fn scaled(&self, score: f32) -> f32 {
-        let score = if self.root {
+    /// What a raw score is divided by, for a history of so many known events.
+    fn unit(&self, length: usize) -> f32 {
+        self.scale * (length.max(1) as f32).powf(self.growth)
+    }
+
+    /// A raw score after the root.
+    pub(crate) fn rooted(&self, score: f32) -> f32 {
+        if self.root {
             score.signum() * score.abs().sqrt()
         } else {
             score
-        };
-        score / self.scale
+        }
+    }
+
+    /// A raw score in units of the model's own best.
+    pub(crate) fn scaled(&self, score: f32, person: &Person) -> f32 {
+        self.rooted(score) / self.unit(person.length)
     }
 }
 
-/// Weights by name of the model.
-pub(crate) type Weights = BTreeMap<&'static str, [f32; 5]>;
+/// What is known of somebody.
+pub(crate) struct Person {
+    /// Events of the history that count.
+    pub(crate) length: usize,
+    /// Which range of length this is.
+    pub(crate) range: usize,
+    /// Which parts can speak of them.
+    pub(crate) active: Vec<bool>,
+}
+
+/// Trust by name of the model.
+pub(crate) type Trusts = BTreeMap<&'static str, Trust>;
 
 pub(crate) struct Blend {
     pub(crate) parts: Vec<Part>,
+    /// Events by item, so far as they matter: up to the last of [`AGES`].
+    events: Arc<Vec<u32>>,
     depth: usize,
 }
 
@@ -210,41 +255,64 @@ fn range_of(length: usize) -> usize {
     LENGTHS.iter().rposition(|least| length >= *least).unwrap_or(0)
 }
 
+/// Counts an event on an item, as long as it makes a difference.
+fn count(events: &mut [u32], row: &Interaction) {
+    if let Some(events) = events.get_mut(row.item as usize)
+        && row.weight > 0.0
+    {
+        *events = (*events + 1).min(AGES[AGES.len() - 1]);
+    }
+}
+
 /// What a part's score is multiplied by for one item: its coefficient after scaling.
 type Coefficients = Vec<f32>;
 
 impl Blend {
-    fn new(models: Vec<Box<dyn Model>>, depth: usize) -> Blend {
+    fn new(models: Vec<Box<dyn Model>>, depth: usize, data: &Interactions) -> Blend {
         let part = |model: Box<dyn Model>| Part {
             root: matches!(model.name(), "popular" | "trending"),
-            weights: default_weights(model.name()),
+            trust: Trust {
+                weights: default_weights(model.name()),
+                by_age: [1.0; 3],
+            },
             scale: 1.0,
+            growth: 0.0,
             alone: [1.0; 5],
             model,
         };
+        let mut events = vec![0; data.n_items()];
+        data.rows.iter().for_each(|row| count(&mut events, row));
         Blend {
             parts: models.into_iter().map(part).collect(),
+            events: Arc::new(events),
             depth,
         }
     }
 
-    fn use_weights(&mut self, weights: &Weights) {
+    fn use_trust(&mut self, trust: &Trusts) {
         for part in &mut self.parts {
-            if let Some(weights) = weights.get(part.model.name()) {
-                part.weights = *weights;
+            if let Some(trust) = trust.get(part.model.name()) {
+                part.trust = *trust;
             }
         }
     }
 
-    /// Range of length, and which parts can speak of this person.
-    pub(crate) fn active(&self, history: &[HistoryEvent]) -> (usize, Vec<bool>) {
+    /// Which age an item is of.
+    pub(crate) fn age_of(&self, item: u32) -> usize {
+        let events = self.events.get(item as usize).copied().unwrap_or(0);
+        AGES.iter().filter(|least| events >= **least).count()
+    }
+
+    /// What is known of the person with this history.
+    pub(crate) fn person(&self, history: &[HistoryEvent]) -> Person {
         let known = |h: &&HistoryEvent| h.weight > 0.0 && self.knows(h.item);
-        let active: Vec<bool> = self
-            .parts
-            .iter()
-            .map(|p| p.root || p.model.personal(history))
-            .collect();
-        (range_of(history.iter().filter(known).count()), active)
+        let length = history.iter().filter(known).count();
+        let speaks = |p: &Part| p.root || p.model.personal(history);
+        Person {
+            length,
+            range: range_of(length),
+            active: self.parts.iter().map(speaks).collect(),
+        }
     }
 
     /// Which active parts know an item.
@@ -253,14 +321,15 @@ impl Blend {
         parts.map(|(p, a)| *a && p.model.knows(item)).collect()
     }
 
-    /// Coefficients of the scaled scores for an item that these parts know.
-    fn coefficients(&self, range: usize, active: &[bool], knows: &[bool]) -> Coefficients {
-        let whole = knows == active;
+    /// Coefficients of the scaled scores for an item of this age that these parts know.
+    fn coefficients(&self, person: &Person, knows: &[bool], age: usize) -> Coefficients {
+        let whole = knows == person.active;
+        let range = person.range;
         let weight = |part: &Part| {
             if whole {
-                part.weights[range]
+                part.trust.weights[range]
             } else {
-                part.weights[range].max(WEIGHT_FLOOR)
+                part.trust.weights[range].max(WEIGHT_FLOOR)
             }
         };
         let speaking = || self.parts.iter().zip(knows).filter(|(_, knows)| **knows);
@@ -270,42 +339,52 @@ impl Blend {
                 return 0.0;
             }
             let alone = if whole { 1.0 } else { part.alone[range] };
-            weight(part) * alone / total
+            weight(part) * part.trust.by_age[age] * alone / total
         };
         self.parts.iter().zip(knows).map(coefficient).collect()
     }
 
     pub(crate) fn score_all(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
-        let (range, active) = self.active(history);
+        let person = self.person(history);
         let mut raw = vec![vec![0f32; candidates.len()]; self.parts.len()];
-        for ((part, raw), active) in self.parts.iter().zip(&mut raw).zip(&active) {
+        for ((part, raw), active) in self.parts.iter().zip(&mut raw).zip(&person.active) {
             if *active {
                 part.model.score(history, candidates, raw);
             }
         }
-        let whole = self.coefficients(range, &active, &active);
+        let units: Vec<f32> = self.parts.iter().map(|part| part.unit(person.length)).collect();
+        let whole: [Coefficients; 3] =
+            std::array::from_fn(|age| self.coefficients(&person, &person.active, age));
         for (at, (item, score)) in candidates.iter().zip(scores).enumerate() {
-            let mut speaking = self.parts.iter().zip(&active).filter(|(_, active)| **active);
+            let mut speaking = self
+                .parts
+                .iter()
+                .zip(&person.active)
+                .filter(|(_, active)| **active);
+            let age = self.age_of(*item);
             let partial = if speaking.all(|(part, _)| part.model.knows(*item)) {
                 None
             } else {
-                Some(self.coefficients(range, &active, &self.knowing(&active, *item)))
+                Some(self.coefficients(&person, &self.knowing(&person.active, *item), age))
             };
-            let coefficients = partial.as_ref().unwrap_or(&whole);
+            let coefficients = partial.as_ref().unwrap_or(&whole[age]);
             *score = 0.0;
-            for ((part, raw), coefficient) in self.parts.iter().zip(&raw).zip(coefficients) {
-                *score += coefficient * part.scaled(raw[at]);
+            for (place, part) in self.parts.iter().enumerate() {
+                *score += coefficients[place] * (part.rooted(raw[place][at]) / units[place]);
             }
         }
     }
 
     fn write(&self, to: &mut Writer<'_>) {
         to.u64(self.depth as u64);
+        to.u32s(&self.events);
         to.u64(self.parts.len() as u64);
         for part in &self.parts {
             to.u32(u32::from(part.root));
             to.f32(part.scale);
-            to.f32s(&part.weights);
+            to.f32(part.growth);
+            to.f32s(&part.trust.weights);
+            to.f32s(&part.trust.by_age);
             to.f32s(&part.alone);
             let mut model = Vec::new();
             part.model.save(&mut model);
@@ -316,6 +395,7 @@ impl Blend {
     pub(crate) fn load(payload: &[u8]) -> Result<Box<dyn Model>, ModelError> {
         let mut from = Reader::new(NAME, payload);
         let depth = from.u64()? as usize;
+        let events = from.u32s()?;
         let n_parts = from.u64()?;
         from.expect(
             (1..=1_000_000).contains(&depth) && (1..=16).contains(&n_parts),
@@ -325,14 +405,19 @@ impl Blend {
         for _ in 0..n_parts {
             let root = from.u32()? != 0;
             let scale = from.f32()?;
-            let (weights, alone) = (from.f32s()?, from.f32s()?);
+            let growth = from.f32()?;
+            let (weights, by_age, alone) = (from.f32s()?, from.f32s()?, from.f32s()?);
             let sane = |v: &f32| (0.0..=1e6).contains(v);
             from.expect(
-                weights.iter().chain(&alone).all(sane) && scale > 1e-30,
+                weights.iter().chain(&by_age).chain(&alone).all(sane)
+                    && scale > 1e-30
+                    && (GROWTH_MIN..=GROWTH_MAX).contains(&growth),
                 "a weight is out of range",
             )?;
-            let (Ok(weights), Ok(alone)) = (weights.try_into(), alone.try_into()) else {
-                return Err(from.damaged("five weights expected"));
+            let (Ok(weights), Ok(by_age), Ok(alone)) =
+                (weights.try_into(), by_age.try_into(), alone.try_into())
+            else {
+                return Err(from.damaged("five weights, three factors, five shares expected"));
             };
             let bytes = from.bytes()?;
             let nested = crate::artefact::open(bytes)
@@ -349,12 +434,17 @@ impl Blend {
                 model,
                 root,
                 scale,
-                weights,
+                growth,
+                trust: Trust { weights, by_age },
                 alone,
             });
         }
         from.end()?;
-        Ok(Box::new(Blend { parts, depth }))
+        Ok(Box::new(Blend {
+            parts,
+            events: Arc::new(events),
+            depth,
+        }))
     }
 }
 
@@ -380,7 +470,7 @@ impl Model for Blend {
     }
 
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let (_, active) = self.active(history);
+        let active = self.person(history).active;
         let mut union = BTreeSet::new();
         for (part, _) in self.parts.iter().zip(&active).filter(|(_, active)| **active) {
             let list = part.model.recommend(history, self.depth.max(n), allowed);
@@ -406,8 +496,8 @@ impl Model for Blend {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
-        let (range, active) = self.active(history);
-        let coefficients = self.coefficients(range, &active, &self.knowing(&active, item));
+        let person = self.person(history);
+        let coefficients = self.coefficients(&person, &self.knowing(&person.active, item), self.age_of(item));
         let mut explanation = Explanation::default();
         for (part, coefficient) in self.parts.iter().zip(coefficients) {
             let mut raw = [0f32];
@@ -416,7 +506,7 @@ impl Model for Blend {
                 continue;
             }
             // Also right for the root: all parts of a score shrink by the same factor.
-            let factor = coefficient * part.scaled(raw[0]) / raw[0];
+            let factor = coefficient * part.scaled(raw[0], &person) / raw[0];
             for mut contribution in part.model.explain(history, item).contributions {
                 contribution.value *= factor;
                 explanation.contributions.push(contribution);
@@ -426,12 +516,13 @@ impl Model for Blend {
     }
 
     fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
-        let (range, active) = self.active(history);
-        let coefficient = |item: &u32| self.coefficients(range, &active, &self.knowing(&active, *item));
+        let person = self.person(history);
+        let coefficient =
+            |item: &u32| self.coefficients(&person, &self.knowing(&person.active, *item), self.age_of(*item));
         let coefficients: Vec<Coefficients> = items.iter().map(coefficient).collect();
         let mut whole = vec![Evidence::default(); items.len()];
         let mut raw = vec![0f32; items.len()];
-        for (at, part) in self.parts.iter().enumerate().filter(|(at, _)| active[*at]) {
+        for (at, part) in self.parts.iter().enumerate().filter(|(at, _)| person.active[*at]) {
             part.model.score(history, items, &mut raw);
             let evidence = part.model.evidence(history, items);
             for (((whole, one), raw), coefficients) in
@@ -441,7 +532,7 @@ impl Model for Blend {
                     continue;
                 }
                 // Also right for the root: all parts of a score shrink by the same factor.
-                let factor = coefficients[at] * part.scaled(*raw) / raw;
+                let factor = coefficients[at] * part.scaled(*raw, &person) / raw;
                 whole.rest += factor * one.rest;
                 let scaled = one
                     .history
@@ -477,6 +568,10 @@ impl Model for Blend {
             report.absorbed = report.absorbed.max(one.absorbed);
         }
         report.ignored = interactions.len() - report.absorbed;
+        let n_items = self.vocabulary().len();
+        let events = Arc::make_mut(&mut self.events);
+        events.resize(n_items.max(events.len()), 0);
+        interactions.iter().for_each(|row| count(events, row));
         report
     }
 
@@ -505,11 +600,13 @@ impl Model for Blend {
             model: part.model.fork(),
             root: part.root,
             scale: part.scale,
-            weights: part.weights,
+            growth: part.growth,
+            trust: part.trust,
             alone: part.alone,
         };
         Box::new(Blend {
             parts: self.parts.iter().map(part).collect(),
+            events: Arc::clone(&self.events),
             depth: self.depth,
         })
     }
@@ -519,6 +616,6 @@ impl Model for Blend {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.parts.iter().map(|p| p.model.memory_bytes()).sum()
+        self.parts.iter().map(|p| p.model.memory_bytes()).sum::<usize>() + self.events.len() * 4
     }
 }

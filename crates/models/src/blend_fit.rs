@@ -1,13 +1,16 @@
-//! Fitting a blend: scales, weights by history length, and what a model alone is worth.
+//! Fitting a blend: scales, trust by history length and item age, and what a model alone is worth.
 //!
 //! The last events of a sample of people are held out (a fifth, at least one, at most ten; equal moments in
-//! an order drawn by hash), the parts are trained on the rest, and for each range of history length the
-//! histories are cut to it and the weights are searched one by one on a small grid for the best mean NDCG@20 of
-//! the held-out items, all other items of the catalogue competing that are among a part's best hundred.
+//! an order drawn by hash), and the parts are trained on the rest. For each range of history length the
+//! histories are cut to it and the weights are searched one by one on a small grid, then in finer steps, for the best mean
+//! NDCG@20 of the held-out items, all other items of the catalogue competing that are among a part's best hundred. The
+//! search starts from the default weights and from each model alone, so no model alone is better on these people; weights found
+//! on one half of the people that do worse on the other half than the best model alone are given up for that model.
+//! Factors by item age are searched the same way after the weights, on whole histories.
 //! With fewer than [`CASES_MIN`] people in a range its default weights stay.
 
 use crate::TrainingData;
-use crate::blend::{Blend, LENGTHS, Weights};
+use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Trusts};
 use crate::common::summed;
 use dataset::Interactions;
 use domain::HistoryEvent;
@@ -23,6 +26,12 @@ const DEPTH: usize = 100;
 const K: usize = 20;
 /// Weights tried.
 const GRID: [f32; 9] = [0.0, 0.03, 0.06, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0];
+/// Steps tried around the best of the grid.
+const STEPS: [f32; 4] = [0.7, 0.85, 1.2, 1.4];
+/// Factors by item age tried.
+const AGE_GRID: [f32; 7] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0];
+/// A gain below this is noise, and a change for it would be too.
+const GAIN_MIN: f64 = 3e-4;
 
 /// Someone's history with what they took after it.
 pub(crate) struct Case {
@@ -145,33 +154,75 @@ fn unseen(history: &[HistoryEvent]) -> impl Fn(u32) -> bool {
     move |item| !seen.contains(&item)
 }
 
-/// Sets each part's scale to the mean of its best twenty.
+/// Sets each part's scale and growth: a line through the logarithms of the mean of its best twenty and of the history's
+/// length. Each history counts whole and cut to its last events, so that there are short ones.
 pub(crate) fn fit_scales(blend: &mut Blend, cases: &[Case]) {
-    for part in &mut blend.parts {
-        part.scale = 1.0;
-    }
+    let lengths = [2usize, 6, 20, usize::MAX];
     for at in 0..blend.parts.len() {
-        let part = &blend.parts[at];
-        let sums = parallel_chunks(cases.len(), 8, |range| {
-            let (mut sum, mut n) = (0f64, 0u32);
+        let shared = &*blend;
+        let part = &shared.parts[at];
+        let points = parallel_chunks(cases.len(), 8, |range| {
+            let mut points = Vec::new();
             for case in &cases[range] {
-                let list = part.model.recommend(&case.history, K, &unseen(&case.history));
-                sum += list.iter().map(|(_, s)| f64::from(part.scaled(*s))).sum::<f64>();
-                n += list.len() as u32;
+                let mut before = 0;
+                for length in lengths {
+                    let cut = length.min(case.history.len());
+                    let history = &case.history[case.history.len() - cut..];
+                    if cut == before && cut > 0 {
+                        break;
+                    }
+                    before = cut;
+                    let list = part.model.recommend(history, K, &unseen(history));
+                    let sum: f64 = list.iter().map(|(_, s)| f64::from(part.rooted(*s))).sum();
+                    let mean = sum / list.len().max(1) as f64;
+                    let known = shared.person(history).length.max(1);
+                    if mean.is_finite() && mean > 1e-20 {
+                        points.push(((known as f64).ln(), mean.ln()));
+                    }
+                }
             }
-            (sum, n)
+            points
         });
-        let (sum, n) = sums.iter().fold((0.0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        let mean = (sum / f64::from(n.max(1))) as f32;
-        if mean.is_finite() && mean > 1e-20 {
-            blend.parts[at].scale = mean;
+        let points: Vec<(f64, f64)> = points.into_iter().flatten().collect();
+        if points.is_empty() {
+            continue;
+        }
+        let root = part.root;
+        let (level, slope) = line(&points);
+        // Whoever is not personal says the same whatever the history.
+        let slope = if root {
+            0.0
+        } else {
+            slope.clamp(f64::from(GROWTH_MIN), f64::from(GROWTH_MAX))
+        };
+        let mean_x = points.iter().map(|p| p.0).sum::<f64>() / points.len() as f64;
+        let scale = (level - slope * mean_x).exp() as f32;
+        if scale.is_finite() && scale > 1e-20 {
+            let part = &mut blend.parts[at];
+            (part.scale, part.growth) = (scale, slope as f32);
         }
     }
 }
 
-/// Candidates of one case: scaled scores by part, and whether it was taken later.
+/// Mean of y and slope of the least-squares line; no slope without spread.
+fn line(points: &[(f64, f64)]) -> (f64, f64) {
+    let n = points.len() as f64;
+    let (mean_x, mean_y) = points
+        .iter()
+        .fold((0.0, 0.0), |m, p| (m.0 + p.0 / n, m.1 + p.1 / n));
+    let (mut xx, mut xy) = (0.0, 0.0);
+    for (x, y) in points {
+        xx += (x - mean_x) * (x - mean_x);
+        xy += (x - mean_x) * (y - mean_y);
+    }
+    (mean_y, if xx > 1e-9 { xy / xx } else { 0.0 })
+}
+
+/// Candidates of one case: scaled scores by candidate and part, age, and whether it was taken later.
 struct Judged {
-    rows: Vec<(Vec<f32>, bool)>,
+    n_parts: usize,
+    scores: Vec<f32>,
+    rows: Vec<(u8, bool)>,
     later: usize,
 }
 
@@ -183,27 +234,35 @@ fn judge(blend: &Blend, history: &[HistoryEvent], later: &[u32]) -> Judged {
         union.extend(list.into_iter().map(|(item, _)| item));
     }
     let items: Vec<u32> = union.into_iter().collect();
-    let mut rows: Vec<(Vec<f32>, bool)> = items
-        .iter()
-        .map(|item| (Vec::new(), later.contains(item)))
-        .collect();
-    let mut scores = vec![0f32; items.len()];
-    for part in &blend.parts {
-        part.model.score(history, &items, &mut scores);
-        for (row, score) in rows.iter_mut().zip(&scores) {
-            row.0.push(part.scaled(*score));
+    let person = blend.person(history);
+    let n_parts = blend.parts.len();
+    let mut scores = vec![0f32; items.len() * n_parts];
+    let mut raw = vec![0f32; items.len()];
+    for (at, part) in blend.parts.iter().enumerate() {
+        part.model.score(history, &items, &mut raw);
+        for (row, score) in scores.chunks_exact_mut(n_parts).zip(&raw) {
+            row[at] = part.scaled(*score, &person);
         }
     }
+    let rows = items
+        .iter()
+        .map(|item| (blend.age_of(*item) as u8, later.contains(item)));
     Judged {
-        rows,
+        n_parts,
+        scores,
+        rows: rows.collect(),
         later: later.len(),
     }
 }
 
 impl Judged {
-    fn ndcg(&self, weights: &[f32]) -> f64 {
-        let score = |row: &[f32]| row.iter().zip(weights).map(|(s, w)| s * w).sum::<f32>();
-        let scored = (0u32..).zip(&self.rows).map(|(at, row)| (at, score(&row.0)));
+    /// `weights` by age and part.
+    fn ndcg(&self, weights: &[Vec<f32>; 3]) -> f64 {
+        let score = |row: &[f32], weights: &[f32]| row.iter().zip(weights).map(|(s, w)| s * w).sum::<f32>();
+        let rows = self.scores.chunks_exact(self.n_parts).zip(&self.rows);
+        let scored = (0u32..)
+            .zip(rows)
+            .map(|(at, (row, (age, _)))| (at, score(row, &weights[usize::from(*age)])));
         let discount = |place: usize| 1.0 / (place as f64 + 2.0).log2();
         let list = numeric::top_k(K, scored);
         let hits = list
@@ -215,67 +274,164 @@ impl Judged {
     }
 }
 
-fn mean_ndcg(judged: &[Judged], weights: &[f32]) -> f64 {
+/// Mean over some people; the weights of all ages are the same.
+fn mean_ndcg(judged: &[&Judged], weights: &[f32]) -> f64 {
+    mean_by_age(judged, &[weights.to_vec(), weights.to_vec(), weights.to_vec()])
+}
+
+fn mean_by_age(judged: &[&Judged], weights: &[Vec<f32>; 3]) -> f64 {
     let parts = parallel_chunks(judged.len(), 16, |range| {
         judged[range].iter().map(|j| j.ndcg(weights)).sum::<f64>()
     });
     parts.iter().sum::<f64>() / judged.len().max(1) as f64
 }
 
-/// Searches weights for each range of length.
-pub(crate) fn fit_weights(blend: &Blend, cases: &[Case]) -> Weights {
-    let mut weights: Weights = blend
-        .parts
-        .iter()
-        .map(|part| (part.model.name(), part.weights))
-        .collect();
+/// Searches weights for each range of length, then factors for each age of items; sets them, and gives them by name.
+pub(crate) fn fit_trust(blend: &mut Blend, cases: &[Case]) -> Trusts {
     for range in 1..LENGTHS.len() {
-        let cut_cases: Vec<(&[HistoryEvent], &[u32])> = cases
-            .iter()
-            .filter_map(|case| Some((cut(case, range)?, case.later.as_slice())))
-            .collect();
-        if cut_cases.len() < CASES_MIN {
+        let judged = judge_all(blend, cases, |case| cut(case, range));
+        if judged.len() < CASES_MIN {
             continue;
         }
-        let judged = parallel_chunks(cut_cases.len(), 8, |range| {
-            let cases = cut_cases[range].iter();
-            cases
-                .map(|(history, later)| judge(blend, history, later))
-                .collect::<Vec<_>>()
-        });
-        let judged: Vec<Judged> = judged.into_iter().flatten().collect();
-        let start: Vec<f32> = blend.parts.iter().map(|p| p.weights[range]).collect();
-        let found = search(&judged, start);
-        for (part, weight) in blend.parts.iter().zip(found) {
-            if let Some(weights) = weights.get_mut(part.model.name()) {
-                weights[range] = weight;
-            }
+        let start: Vec<f32> = blend.parts.iter().map(|p| p.trust.weights[range]).collect();
+        for (part, weight) in blend.parts.iter_mut().zip(find_weights(&judged, &start)) {
+            part.trust.weights[range] = weight;
         }
     }
-    weights
+    fit_ages(blend, cases);
+    blend
+        .parts
+        .iter()
+        .map(|part| (part.model.name(), part.trust))
+        .collect()
 }
 
-/// One weight after the other over the grid until nothing gains, three rounds at most.
-fn search(judged: &[Judged], start: Vec<f32>) -> Vec<f32> {
-    let mut best = (mean_ndcg(judged, &start), start);
-    for _ in 0..3 {
-        let before = best.0;
-        for at in 0..best.1.len() {
-            for weight in GRID {
-                let mut tried = best.1.clone();
-                tried[at] = weight;
-                let value = mean_ndcg(judged, &tried);
-                // A gain below this is noise, and a change for it would be too.
-                if value > best.0 + 5e-4 {
-                    best = (value, tried);
+fn judge_all<'a>(
+    blend: &Blend,
+    cases: &'a [Case],
+    history: impl Fn(&'a Case) -> Option<&'a [HistoryEvent]>,
+) -> Vec<Judged> {
+    let cut_cases: Vec<(&[HistoryEvent], &[u32])> = cases
+        .iter()
+        .filter_map(|case| Some((history(case)?, case.later.as_slice())))
+        .collect();
+    let judged = parallel_chunks(cut_cases.len(), 8, |range| {
+        let cases = cut_cases[range].iter();
+        cases
+            .map(|(history, later)| judge(blend, history, later))
+            .collect::<Vec<_>>()
+    });
+    judged.into_iter().flatten().collect()
+}
+
+/// The best weights, or one model alone if what is found on one half of the people does not hold on the other.
+fn find_weights(judged: &[Judged], start: &[f32]) -> Vec<f32> {
+    let n_parts = start.len();
+    let alone =
+        |at: usize| -> Vec<f32> { (0..n_parts).map(|part| f32::from(u8::from(part == at))).collect() };
+    let all: Vec<&Judged> = judged.iter().collect();
+    let half = |odd: usize| -> Vec<&Judged> { judged.iter().skip(odd).step_by(2).collect() };
+    let best_alone = |of: &[&Judged]| {
+        let scored = (0..n_parts).map(|at| (mean_ndcg(of, &alone(at)), at));
+        scored
+            .fold(
+                (f64::NEG_INFINITY, 0),
+                |best, one| if one.0 > best.0 { one } else { best },
+            )
+            .1
+    };
+    let (first, second) = (half(0), half(1));
+    let held = |fit: &[&Judged], judge: &[&Judged]| {
+        let single = alone(best_alone(fit));
+        mean_ndcg(judge, &search(fit, &[start.to_vec(), single.clone()])) - mean_ndcg(judge, &single)
+    };
+    let single = alone(best_alone(&all));
+    if held(&first, &second) + held(&second, &first) < 0.0 {
+        return single;
+    }
+    search(&all, &[start.to_vec(), single])
+}
+
+/// One weight after the other over the grid until nothing gains, three rounds at most, from each start; then finer steps.
+fn search(judged: &[&Judged], starts: &[Vec<f32>]) -> Vec<f32> {
+    let mut found: Option<(f64, Vec<f32>)> = None;
+    for start in starts {
+        let mut best = (mean_ndcg(judged, start), start.clone());
+        for round in 0..5 {
+            let before = best.0;
+            for at in 0..best.1.len() {
+                let own = best.1[at];
+                let tried: Vec<f32> = if round < 3 {
+                    GRID.to_vec()
+                } else {
+                    STEPS.iter().map(|step| own * step).collect()
+                };
+                for weight in tried {
+                    let mut weights = best.1.clone();
+                    weights[at] = weight;
+                    let value = mean_ndcg(judged, &weights);
+                    if value > best.0 + GAIN_MIN {
+                        best = (value, weights);
+                    }
                 }
             }
+            if best.0 <= before && round >= 3 {
+                break;
+            }
         }
-        if best.0 <= before {
-            break;
+        if found.as_ref().is_none_or(|(value, _)| best.0 > *value) {
+            found = Some(best);
         }
     }
-    best.1
+    found.map(|(_, weights)| weights).unwrap_or_default()
+}
+
+/// Searches the factors of young items, part by part, with the weights that each person's range has.
+fn fit_ages(blend: &mut Blend, cases: &[Case]) {
+    let judged = judge_all(blend, cases, |case| Some(&case.history));
+    if judged.len() < CASES_MIN {
+        return;
+    }
+    let ranges: Vec<usize> = cases
+        .iter()
+        .map(|case| blend.person(&case.history).range)
+        .collect();
+    let weights_of = |blend: &Blend, range: usize| -> [Vec<f32>; 3] {
+        let of = |age: usize| {
+            blend
+                .parts
+                .iter()
+                .map(|p| p.trust.weights[range] * p.trust.by_age[age])
+                .collect()
+        };
+        [of(0), of(1), of(2)]
+    };
+    let value = |blend: &Blend| {
+        let by_range: Vec<[Vec<f32>; 3]> = (0..LENGTHS.len()).map(|range| weights_of(blend, range)).collect();
+        let sums = parallel_chunks(judged.len(), 16, |chunk| {
+            let pairs = judged[chunk.clone()].iter().zip(&ranges[chunk]);
+            pairs
+                .map(|(judged, range)| judged.ndcg(&by_range[*range]))
+                .sum::<f64>()
+        });
+        sums.iter().sum::<f64>() / judged.len() as f64
+    };
+    let mut best = value(blend);
+    for _ in 0..2 {
+        for at in 0..blend.parts.len() {
+            for age in 0..2 {
+                let mut kept = blend.parts[at].trust.by_age[age];
+                for factor in AGE_GRID {
+                    blend.parts[at].trust.by_age[age] = factor;
+                    let tried = value(blend);
+                    if tried > best + GAIN_MIN {
+                        (best, kept) = (tried, factor);
+                    }
+                }
+                blend.parts[at].trust.by_age[age] = kept;
+            }
+        }
+    }
 }
 
 /// Sets each part's `alone`: the blend's score over the part's own, on items of the part's best twenty that all know.
@@ -300,12 +456,13 @@ pub(crate) fn fit_alone(blend: &mut Blend, cases: &[Case]) {
 
 fn add_alone(blend: &Blend, at: usize, history: &[HistoryEvent], whole: &mut f64, own: &mut f64) {
     let part = &blend.parts[at];
-    let (_, active) = blend.active(history);
+    let person = blend.person(history);
+    let active = &person.active;
     if !active[at] {
         return;
     }
     let everyone = |item: u32| {
-        let mut speaking = blend.parts.iter().zip(&active).filter(|(_, active)| **active);
+        let mut speaking = blend.parts.iter().zip(active).filter(|(_, active)| **active);
         speaking.all(|(part, _)| part.model.knows(item))
     };
     let allowed = unseen(history);
@@ -316,5 +473,8 @@ fn add_alone(blend: &Blend, at: usize, history: &[HistoryEvent], whole: &mut f64
     let mut scores = vec![0f32; items.len()];
     blend.score_all(history, &items, &mut scores);
     *whole += scores.iter().map(|s| f64::from(*s)).sum::<f64>();
-    *own += list.iter().map(|(_, s)| f64::from(part.scaled(*s))).sum::<f64>();
+    *own += list
+        .iter()
+        .map(|(_, s)| f64::from(part.scaled(*s, &person)))
+        .sum::<f64>();
 }
