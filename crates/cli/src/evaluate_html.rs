@@ -24,7 +24,7 @@ svg .tick, svg .axis { fill: var(--soft); } svg .name { font-size: 12px; } svg .
 svg .grid { stroke: var(--line); } svg .whisker { stroke: var(--ink); stroke-width: 1.4; } svg .leader { stroke: var(--soft); stroke-width: .6; }
 svg .line { fill: none !important; stroke-width: 2; } svg .end { font-weight: 600; } svg .inside { fill: var(--inside); font-size: 10.5px; }
 svg .part0 { fill: var(--p0); } svg .part1 { fill: var(--p1); } svg .part2 { fill: var(--p2); } svg g:has(.part2) .inside { fill: var(--inside2); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; } th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; } th, td { padding: 5px 8px; font-size: 13.5px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; color: var(--soft); } th:first-child, td:first-child { text-align: left; } td.best { font-weight: 700; } td small { color: var(--soft); }
 td.up { color: var(--good); font-weight: 600; } td.down { color: var(--bad); font-weight: 600; } td.same { color: var(--soft); }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12.5px; margin: 6px 0; } details { margin: 8px 0; }

@@ -50,7 +50,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 
 /// With as many digits as tell neighbouring ticks apart.
 fn short(value: f64, span: f64) -> String {
-    let digits = (1.5 - span.abs().max(1e-9).log10()).ceil().clamp(0.0, 4.0) as usize;
+    let digits = (1.2 - span.abs().max(1e-9).log10()).ceil().clamp(0.0, 4.0) as usize;
     format!("{value:.digits$}")
 }
 
@@ -285,7 +285,7 @@ mod tests {
     fn ticks_are_round_and_labels_do_not_overlap() {
         assert_eq!(ticks(0.0, 0.2), [0.0, 0.05, 0.1, 0.15000000000000002, 0.2]);
         assert_eq!(ticks(3.0, 3.0), [3.0]);
-        assert_eq!(short(0.15000000000000002, 0.2), "0.150");
+        assert_eq!(short(0.15000000000000002, 0.2), "0.15");
         let placed = apart(&[50.0, 51.0, 10.0, 52.0], 12.0, 0.0, 60.0);
         assert_eq!(placed, [36.0, 48.0, 10.0, 60.0]);
     }
