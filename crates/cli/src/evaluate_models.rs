@@ -76,7 +76,7 @@ pub(crate) fn chosen(text: &str, config: Option<&Path>) -> Result<Vec<Chosen>, I
 }
 
 /// Cuts at commas that are outside braces, brackets and strings.
-fn pieces(text: &str) -> Vec<&str> {
+pub(crate) fn pieces(text: &str) -> Vec<&str> {
     let (mut pieces, mut start, mut depth) = (Vec::new(), 0, 0i32);
     let (mut quoted, mut escaped) = (false, false);
     for (at, c) in text.char_indices() {
@@ -97,7 +97,7 @@ fn pieces(text: &str) -> Vec<&str> {
     pieces
 }
 
-fn named(piece: &str) -> Result<(String, Option<Value>), InputError> {
+pub(crate) fn named(piece: &str) -> Result<(String, Option<Value>), InputError> {
     let Some((name, config)) = piece.split_once(':') else {
         return Ok((piece.trim().to_owned(), None));
     };

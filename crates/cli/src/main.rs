@@ -29,6 +29,7 @@ mod metrics;
 mod output;
 mod plot;
 mod progress;
+mod ratings;
 mod recommend;
 mod schema;
 mod serve;
@@ -72,6 +73,7 @@ enum Command {
     Similar(similar::Args),
     Evaluate(Box<evaluate::Args>),
     Tune(tune::Args),
+    Ratings(ratings::Args),
     Metrics(metrics::Args),
     Generate(generate::Args),
     Bench(bench::Args),
@@ -106,6 +108,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Similar(args) => similar::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Ratings(args) => ratings::run(args),
         Command::Metrics(args) => metrics::run(args),
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -24,11 +24,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store-memory",   &["domain", "signals"]),
     ("store-file",     &["domain", "signals"]),
     ("store-sqlite",   &["domain", "signals"]),
+    ("ratings",        &["numeric"]),
     ("evaluate",       &["domain", "numeric", "signals", "dataset", "models"]),
     ("assembly",       &["domain", "numeric", "signals", "dataset", "models", "retrieval", "ranking", "rerank", "engine", "feedback", "store-memory", "store-file", "store-sqlite"]),
     ("dashboard",      &["domain"]),
     ("server",         &["domain", "signals", "assembly", "dashboard"]),
-    ("cli",            &["domain", "numeric", "signals", "dataset", "import", "import-parquet", "models", "evaluate", "engine", "assembly", "server"]),
+    ("cli",            &["domain", "numeric", "signals", "dataset", "import", "import-parquet", "models", "ratings", "evaluate", "engine", "assembly", "server"]),
     ("xtask",          &[]),
 ];
 
@@ -382,7 +383,7 @@ mod tests {
             [
                 "engine -> tokio: only server, cli may have it",
                 "models -> proptest: for tests only",
-                "numeric -> serde_json: numeric has serde, thiserror, rayon at most",
+                "numeric -> serde_json: numeric has serde, thiserror, rayon, faer at most",
             ]
         );
     }
