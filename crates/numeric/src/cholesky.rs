@@ -4,6 +4,8 @@
 //! inner loops run along rows of length up to d and become vector instructions. n³/6 multiplications.
 
 use crate::kernels::{axpy_body, dot_body};
+#[cfg(target_arch = "x86_64")]
+use crate::simd;
 use crate::wide::wide;
 
 /// A pivot was not above zero.
@@ -26,6 +28,9 @@ pub struct Cholesky {
     inverse: Vec<f32>,
     /// The current panel, transposed: `BLOCK × n`.
     panel: Vec<f32>,
+    /// The machine has what `simd` needs.
+    #[cfg(target_arch = "x86_64")]
+    by_hand: bool,
 }
 
 impl Cholesky {
@@ -44,28 +49,49 @@ impl Cholesky {
         self.inverse.clear();
         self.inverse.resize(n, 0.0);
         self.panel.resize(BLOCK * n, 0.0);
+        #[cfg(target_arch = "x86_64")]
+        {
+            self.by_hand = simd::available();
+        }
         factor_blocks(self)
     }
 
-    /// Factorises the diagonal block in place.
+    /// Factorises the diagonal block in place: pivot by pivot, taking the outer product of each row off the rows after
+    /// it, all lanes at once.
     #[inline(always)]
     fn diagonal(&mut self, start: usize, end: usize) -> Result<(), NotPositiveDefinite> {
         let n = self.n;
+        // Transposed: row k holds column k of L. Beyond a short last block it is the identity.
+        let mut block = [[0f32; BLOCK]; BLOCK];
+        for (k, row) in block.iter_mut().enumerate() {
+            row[k] = 1.0;
+        }
         for i in start..end {
             for j in start..=i {
-                let mut sum = self.lower[i * n + j];
-                for k in start..j {
-                    sum -= self.lower[i * n + k] * self.lower[j * n + k];
+                block[j - start][i - start] = self.lower[i * n + j];
+            }
+        }
+        for k in 0..end - start {
+            let pivot = block[k][k];
+            if !(pivot > 0.0 && pivot.is_finite()) {
+                return Err(NotPositiveDefinite { pivot: start + k });
+            }
+            let root = pivot.sqrt();
+            let inverse = 1.0 / root;
+            self.inverse[start + k] = inverse;
+            block[k].iter_mut().for_each(|x| *x *= inverse);
+            block[k][k] = root;
+            let own = block[k];
+            for i in k + 1..BLOCK {
+                let factor = -own[i];
+                for (x, own) in block[i].iter_mut().zip(own) {
+                    *x = factor.mul_add(own, *x);
                 }
-                if i != j {
-                    self.lower[i * n + j] = sum * self.inverse[j];
-                } else if sum > 0.0 && sum.is_finite() {
-                    let root = sum.sqrt();
-                    self.lower[i * n + i] = root;
-                    self.inverse[i] = 1.0 / root;
-                } else {
-                    return Err(NotPositiveDefinite { pivot: i });
-                }
+            }
+        }
+        for i in start..end {
+            for j in start..=i {
+                self.lower[i * n + j] = block[j - start][i - start];
             }
         }
         Ok(())
@@ -105,8 +131,20 @@ impl Cholesky {
     #[inline(always)]
     fn trail(&mut self, start: usize, end: usize) {
         let n = self.n;
-        if end - start < BLOCK {
-            return; // The last, short block has nothing after it.
+        if end - start < BLOCK || end == n {
+            return; // The last block, which may be short, has nothing after it.
+        }
+        #[cfg(target_arch = "x86_64")]
+        if self.by_hand {
+            let at = simd::Square {
+                start: end * n + end,
+                stride: n,
+                d: n - end,
+            };
+            let starts: [usize; BLOCK] = std::array::from_fn(|k| k * n + end);
+            // SAFETY: `by_hand` says that the machine has the features, which is all that the call asks for.
+            unsafe { simd::syrk(&mut self.lower, at, &self.panel, &starts, &[-1.0; BLOCK]) };
+            return;
         }
         let mut columns = self.panel.chunks_exact(n);
         let panel: [&[f32]; BLOCK] = std::array::from_fn(|_| columns.next().unwrap_or(&[]));

@@ -43,6 +43,25 @@ pub fn parallel_chunks_with<S, T: Send>(
         .collect()
 }
 
+/// Fills the rows of `out`, each `width` long, in parallel on the current pool: `fill` gets scratch space as in
+/// [`parallel_chunks_with`], a row's number and the row. Runs of `chunk` rows go to one worker.
+pub fn parallel_rows_with<S>(
+    out: &mut [f32],
+    width: usize,
+    chunk: usize,
+    scratch: impl Fn() -> S + Sync + Send,
+    fill: impl Fn(&mut S, usize, &mut [f32]) + Sync + Send,
+) {
+    let (width, chunk) = (width.max(1), chunk.max(1));
+    out.par_chunks_mut(width * chunk)
+        .enumerate()
+        .for_each_init(scratch, |scratch, (at, rows)| {
+            for (offset, row) in rows.chunks_mut(width).enumerate() {
+                fill(scratch, at * chunk + offset, row);
+            }
+        });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
