@@ -16,7 +16,7 @@
 //! gets one by the exact item step over the users who took it since, as they were at that moment.
 //! Limits: such items at most [`FRESH_MAX`] between trainings; of a history the last `history_max` events count.
 
-use crate::als_step::{Side, State, step};
+use crate::als_step::{Entries, Side, State, step};
 use crate::artefact::{Reader, Writer, seal};
 use crate::common::{
     append, best, best_allowed, of_history, parse, require_rows, shown, summed, usable, within,
@@ -36,6 +36,12 @@ pub(crate) const NAME: &str = "als";
 /// Items that can get a factor between trainings.
 pub const FRESH_MAX: usize = 4096;
 
+/// Factors up to which training solves for all of them at once.
+pub const EXACT_MAX: usize = 64;
+
+/// Coordinates solved for at a time with more factors than that.
+pub const BLOCK: usize = 32;
+
 const WEIGHT_MAX: f32 = 10.0;
 
 /// Configuration of implicit ALS.
@@ -52,6 +58,9 @@ pub struct AlsConfig {
     pub reg_exponent: f32,
     /// Weight of a pair without interaction against one of mean strength (α₀). Default 0.2.
     pub unobserved_weight: f32,
+    /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default:
+    /// [`BLOCK`] above [`EXACT_MAX`] factors, else all.
+    pub block: Option<usize>,
     /// Latest events of a history that are folded in. Default 1000.
     pub history_max: usize,
 }
@@ -64,6 +73,7 @@ impl Default for AlsConfig {
             reg: 0.01,
             reg_exponent: 1.0,
             unobserved_weight: 0.2,
+            block: None,
             history_max: 1000,
         }
     }
@@ -82,6 +92,7 @@ impl AlsConfig {
             1e-8,
             1e3,
         )?;
+        within(NAME, "block", self.block.unwrap_or(1) as f64, 1.0, 1024.0)?;
         within(NAME, "history_max", self.history_max as f64, 1.0, 1e6)
     }
 }
@@ -112,9 +123,9 @@ impl AlsTrainer {
         let user_side = config.side(data.n_items());
         let item_side = config.side(data.n_users());
         for _ in 0..config.epochs {
-            step(&by_user, &items, &mut users, &user_side);
+            step(&by_user, &items, &mut users, &user_side, None);
             run.check()?;
-            step(&by_item, &users, &mut items, &item_side);
+            step(&by_item, &users, &mut items, &item_side, None);
             run.check()?;
         }
         let norms: Vec<f32> = items.chunks_exact(d).map(norm).collect();
@@ -138,6 +149,12 @@ impl AlsConfig {
     fn side(&self, n_other: usize) -> Side {
         Side {
             d: self.factors,
+            block: self.block.unwrap_or(if self.factors > EXACT_MAX {
+                BLOCK
+            } else {
+                self.factors
+            }),
+            handover: 10.0,
             unobserved: self.unobserved_weight,
             reg: self.reg,
             exponent: self.reg_exponent,
@@ -148,21 +165,26 @@ impl AlsConfig {
 
 /// Entries by user, in units of the mean strength, of the last `most` items of each; and that unit's inverse.
 fn entries(data: &Interactions, most: usize) -> (Csr, f32) {
-    let mut cells = Vec::with_capacity(data.rows.len());
+    let (mut offsets, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
     for user in 0..data.n_users() {
         let mut list = summed(data, user);
         list.retain(|(_, sum)| *sum != 0.0);
-        let start = list.len().saturating_sub(most);
-        cells.extend(list[start..].iter().map(|(item, sum)| (user as u32, *item, *sum)));
+        list.drain(..list.len().saturating_sub(most));
+        list.sort_unstable_by_key(|(item, _)| *item);
+        columns.extend(list.iter().map(|(item, _)| *item));
+        values.extend(list.iter().map(|(_, sum)| *sum));
+        offsets.push(columns.len());
     }
-    let total: f64 = cells.iter().map(|c| f64::from(c.2.abs())).sum();
+    let total: f64 = values.iter().map(|v: &f32| f64::from(v.abs())).sum();
     let scale = if total > 0.0 {
-        (cells.len() as f64 / total) as f32
+        (values.len() as f64 / total) as f32
     } else {
         1.0
     };
-    cells.iter_mut().for_each(|c| c.2 = entry(c.2, scale));
-    (Csr::from_triplets(data.n_users(), data.n_items(), &cells), scale)
+    values.iter_mut().for_each(|v| *v = entry(*v, scale));
+    let entries = Csr::from_parts(data.n_items(), offsets, columns, values)
+        .expect("items of a user are summed, sorted and within the vocabulary, and sums are clamped");
+    (entries, scale)
 }
 
 /// Signed weight of an entry with this strength.
@@ -252,10 +274,16 @@ impl Als {
             .collect();
         let side = self.config.side(self.norms.len());
         let mut state = State::new(&side);
-        let rows = entries
-            .iter()
-            .filter_map(|(item, w)| Some((self.factor(*item)?, *w)));
-        state.solve(&side, &self.gram, rows, entries.len());
+        let mut table = Vec::with_capacity(entries.len() * side.d);
+        let mut list = Entries::default();
+        for (item, weight) in &entries {
+            let Some(factor) = self.factor(*item) else {
+                continue;
+            };
+            list.push(table.len(), *weight);
+            table.extend_from_slice(factor);
+        }
+        state.solve(&side, &self.gram, &table, &list, None);
         (entries, state)
     }
 
@@ -305,7 +333,13 @@ impl Als {
             return;
         };
         let mut state = State::new(&side);
-        state.solve_from(&side, &self.users_gram, &fresh.matrix, &fresh.side, fresh.users);
+        state.solve_from(
+            &side,
+            &self.users_gram,
+            (&fresh.matrix, &fresh.side),
+            fresh.users,
+            None,
+        );
         for i in 0..d {
             for j in 0..d {
                 let new = state.factor()[i] * state.factor()[j];

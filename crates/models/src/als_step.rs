@@ -1,51 +1,121 @@
 //! One half-step of alternating least squares: all rows of one side given the other.
+//!
+//! A row's objective is quadratic: A = α₀G + Σ wⱼyⱼyⱼᵀ + λI with G = YᵀY of the other side, and b = Σ wⱼtⱼyⱼ, plus
+//! (λI + (1 − e)α₀G)m where the row has a prior mean m (see [`Prior`]). Two ways to its minimum:
+//!
+//! - [`State::solve`], exact: all of A, by Cholesky. entries·d²/2 + d³/6 multiplications. Rows of few entries take a
+//!   shorter way to the same ([`Short`]).
+//! - [`State::sweep`], by blocks of coordinates (Rendle, Krichene, Zhang, Koren 2021, "iALS++: Speeding up matrix
+//!   factorization with subspace optimization", arXiv:2110.14044): block after block is solved exactly with the rest
+//!   held, from the row as it was. entries·d·(b/2 + 3) + d² + d·b²/6 multiplications, and close to the minimum, since
+//!   the next sweep goes on from there.
 
-use numeric::{Cholesky, Csr, axpy, dot, gram, parallel_chunks_with, syrk_add};
+use numeric::{Cholesky, Csr, add_rows, axpy, dot, dot_rows, dots_at, gram, parallel_rows_with, syrk_add_at};
 
 /// Constants of a half-step.
 #[derive(Debug, Clone)]
 pub(crate) struct Side {
     /// Length of a factor.
     pub(crate) d: usize,
+    /// Coordinates solved for at a time; `d` or more for all.
+    pub(crate) block: usize,
     /// Weight of a pair without entry (α₀).
     pub(crate) unobserved: f32,
     pub(crate) reg: f32,
     pub(crate) exponent: f32,
     /// Rows of the other side.
     pub(crate) n_other: usize,
+    /// Entries at which the absence of others is half believed, for rows with a prior mean.
+    pub(crate) handover: f32,
 }
 
 impl Side {
-    fn lambda(&self, entries: usize) -> f32 {
+    pub(crate) fn lambda(&self, entries: usize) -> f32 {
         let frequency = entries as f32 + self.unobserved * self.n_other as f32;
         // The floor keeps the matrix invertible in single precision.
         (self.reg * frequency.powf(self.exponent)).max(1e-6)
     }
+
+    /// How much the absence of entries is believed (e), 0 to 1.
+    pub(crate) fn exposure(&self, entries: usize) -> f32 {
+        entries as f32 / (entries as f32 + self.handover)
+    }
 }
 
-/// Rows gathered before they are added to the matrix: 64 × 64 floats fit the first-level cache.
-const GATHER: usize = 64;
+/// Where rows are drawn to: with few entries towards the mean, as if nobody had been asked; with many, absence counts
+/// fully and only λ draws. A row without entries is its mean.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prior<'a> {
+    /// Row per row of the side; zero for none.
+    pub(crate) means: &'a [f32],
+}
+
+impl<'a> Prior<'a> {
+    /// The mean of a row, if it is other than zero.
+    fn of(self, row: usize, d: usize) -> Option<&'a [f32]> {
+        let mean = self.means.get(row * d..(row + 1) * d)?;
+        mean.iter().any(|m| *m != 0.0).then_some(mean)
+    }
+}
+
+/// One row's entries: where the other side's rows start in their table, and signed weights.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entries {
+    pub(crate) starts: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+    pub(crate) weights: Vec<f32>,
+}
+
+impl Entries {
+    pub(crate) fn clear(&mut self) {
+        self.starts.clear();
+        self.values.clear();
+        self.weights.clear();
+    }
+
+    pub(crate) fn push(&mut self, start: usize, value: f32) {
+        self.starts.push(start);
+        self.values.push(value);
+        self.weights.push(value.abs());
+    }
+
+    fn of(&mut self, columns: &[u32], values: &[f32], d: usize) {
+        self.clear();
+        for (column, value) in columns.iter().zip(values) {
+            self.push(*column as usize * d, *value);
+        }
+    }
+
+    /// What each adds to the right-hand side per unit: the target of a negative entry is zero.
+    fn pulls(&self) -> impl Iterator<Item = f32> + '_ {
+        self.values.iter().map(|value| value.max(0.0))
+    }
+}
 
 /// Scratch space and result of one row.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     matrix: Vec<f32>,
-    gathered: Vec<f32>,
-    weights: Vec<f32>,
+    entries: Entries,
     cholesky: Cholesky,
     factor: Vec<f32>,
     solved: bool,
+    predicted: Vec<f32>,
+    coefficients: Vec<f32>,
+    moved: Vec<f32>,
 }
 
 impl State {
     pub(crate) fn new(side: &Side) -> State {
         State {
-            matrix: vec![0.0; side.d * side.d],
-            gathered: Vec::new(),
-            weights: Vec::new(),
+            matrix: Vec::new(),
+            entries: Entries::default(),
             cholesky: Cholesky::default(),
             factor: vec![0.0; side.d],
             solved: false,
+            predicted: Vec::new(),
+            coefficients: Vec::new(),
+            moved: Vec::new(),
         }
     }
 
@@ -63,34 +133,42 @@ impl State {
         }
     }
 
-    /// Solves for the row with these entries: (other side's factor, signed weight).
-    pub(crate) fn solve<'a>(
+    /// xᵀA⁻¹x for the matrix of the last solve; `scratch` is overwritten.
+    pub(crate) fn spread(&self, x: &[f32], scratch: &mut Vec<f32>) -> Option<f32> {
+        if !self.solved {
+            return None;
+        }
+        scratch.clear();
+        scratch.extend_from_slice(x);
+        self.cholesky.solve_lower(scratch);
+        Some(dot(scratch, scratch))
+    }
+
+    /// Solves for the row with these entries in `table`, and this prior mean.
+    pub(crate) fn solve(
         &mut self,
         side: &Side,
         gram: &[f32],
-        entries: impl Iterator<Item = (&'a [f32], f32)>,
-        n_entries: usize,
+        table: &[f32],
+        entries: &Entries,
+        mean: Option<&[f32]>,
     ) {
         self.factor.fill(0.0);
         self.solved = false;
-        if n_entries == 0 {
+        let n = entries.starts.len();
+        if n == 0 {
+            if let Some(mean) = mean {
+                self.factor.copy_from_slice(mean);
+            }
             return;
         }
-        for (value, g) in self.matrix.iter_mut().zip(gram) {
-            *value = side.unobserved * g;
-        }
-        for (factor, weight) in entries {
-            if weight > 0.0 {
-                axpy(weight, factor, &mut self.factor);
-            }
-            self.gathered.extend_from_slice(factor);
-            self.weights.push(weight.abs());
-            if self.weights.len() == GATHER {
-                self.flush(side.d);
-            }
-        }
-        self.flush(side.d);
-        self.finish(side, n_entries);
+        self.matrix.clear();
+        self.matrix.extend(gram.iter().map(|g| side.unobserved * g));
+        syrk_add_at(&mut self.matrix, side.d, table, &entries.starts, &entries.weights);
+        self.coefficients.clear();
+        self.coefficients.extend(entries.pulls());
+        add_rows(table, &entries.starts, &self.coefficients, &mut self.factor);
+        self.finish(side, gram, n, mean);
     }
 
     /// Solves from sums gathered before.
@@ -98,25 +176,25 @@ impl State {
         &mut self,
         side: &Side,
         gram: &[f32],
-        matrix: &[f32],
-        b: &[f32],
+        (matrix, b): (&[f32], &[f32]),
         entries: usize,
+        mean: Option<&[f32]>,
     ) {
-        for ((value, g), m) in self.matrix.iter_mut().zip(gram).zip(matrix) {
-            *value = side.unobserved * g + m;
-        }
+        self.matrix.clear();
+        let sums = gram.iter().zip(matrix);
+        self.matrix.extend(sums.map(|(g, m)| side.unobserved * g + m));
         self.factor.copy_from_slice(b);
-        self.finish(side, entries);
+        self.finish(side, gram, entries, mean);
     }
 
-    fn flush(&mut self, d: usize) {
-        syrk_add(&mut self.matrix, d, &self.gathered, &self.weights);
-        self.gathered.clear();
-        self.weights.clear();
-    }
-
-    fn finish(&mut self, side: &Side, n_entries: usize) {
+    fn finish(&mut self, side: &Side, gram: &[f32], n_entries: usize, mean: Option<&[f32]>) {
         let lambda = side.lambda(n_entries);
+        if let Some(mean) = mean {
+            let absent = (1.0 - side.exposure(n_entries)) * side.unobserved;
+            for (i, b) in self.factor.iter_mut().enumerate() {
+                *b += lambda * mean[i] + absent * dot(&gram[i * side.d..(i + 1) * side.d], mean);
+            }
+        }
         for i in 0..side.d {
             self.matrix[i * side.d + i] += lambda;
         }
@@ -128,6 +206,63 @@ impl State {
             // Only a damaged or absurdly scaled matrix: nothing is known then.
             self.solved = false;
             self.factor.fill(0.0);
+        }
+    }
+
+    /// Improves `x` block by block for the row whose entries are in `self.entries`.
+    fn sweep(&mut self, side: &Side, gram: &[f32], table: &[f32], mean: Option<&[f32]>, x: &mut [f32]) {
+        let (d, n) = (side.d, self.entries.starts.len());
+        let lambda = side.lambda(n);
+        let absent = 1.0 - side.exposure(n);
+        let starts = &self.entries.starts;
+        self.predicted.clear();
+        self.predicted.resize(n, 0.0);
+        dots_at(table, starts, x, &mut self.predicted);
+        for start in (0..d).step_by(side.block) {
+            let end = (start + side.block).min(d);
+            let width = end - start;
+            self.matrix.clear();
+            for i in start..end {
+                let row = &gram[i * d + start..i * d + end];
+                self.matrix.extend(row.iter().map(|g| side.unobserved * g));
+                self.matrix[(i - start) * width + i - start] += lambda;
+            }
+            let own = &table[start..];
+            syrk_add_at(&mut self.matrix, width, own, starts, &self.entries.weights);
+            // The gradient of the block, negated, becomes the step.
+            self.moved.clear();
+            self.moved.extend_from_slice(x);
+            if let Some(mean) = mean {
+                axpy(-absent, mean, &mut self.moved);
+            }
+            let step = &mut self.factor[..width];
+            dot_rows(&gram[start * d..end * d], &self.moved, step);
+            for (k, step) in step.iter_mut().enumerate() {
+                let drawn = x[start + k] - mean.map_or(0.0, |mean| mean[start + k]);
+                *step = -side.unobserved * *step - lambda * drawn;
+            }
+            self.coefficients.clear();
+            let pulls = self
+                .entries
+                .pulls()
+                .zip(&self.entries.weights)
+                .zip(&self.predicted);
+            self.coefficients.extend(pulls.map(|((pull, w), p)| pull - w * p));
+            add_rows(own, starts, &self.coefficients, step);
+            if self.cholesky.factor(&self.matrix, width).is_err() {
+                x.fill(0.0);
+                return;
+            }
+            self.cholesky.solve(step);
+            axpy(1.0, step, &mut x[start..end]);
+            if end < d {
+                self.coefficients.fill(0.0);
+                dots_at(own, starts, step, &mut self.coefficients);
+                axpy(1.0, &self.coefficients, &mut self.predicted);
+            }
+        }
+        if x.iter().any(|x| !x.is_finite()) {
+            x.fill(0.0);
         }
     }
 }
@@ -191,38 +326,38 @@ impl Short {
     }
 }
 
-/// Solves every row of `entries` against `other` into `out`. In parallel; each row on its own.
-pub(crate) fn step(entries: &Csr, other: &[f32], out: &mut [f32], side: &Side) {
+/// Solves every row of `entries` against `other` into `out`, which holds the rows as they were. In parallel; each row
+/// on its own.
+pub(crate) fn step(entries: &Csr, other: &[f32], out: &mut [f32], side: &Side, prior: Option<Prior<'_>>) {
     let d = side.d;
     let gram = gram(other, d);
-    let short = Short::new(side, &gram);
-    let parts = parallel_chunks_with(
-        entries.n_rows(),
+    let by_blocks = side.block < d;
+    let short = (!by_blocks).then(|| Short::new(side, &gram));
+    parallel_rows_with(
+        out,
+        d,
         32,
         || State::new(side),
-        |state, range| {
-            let mut part = Vec::with_capacity(range.len() * d);
-            for row in range {
-                let (columns, values) = entries.row(row);
-                let start = part.len();
-                part.resize(start + d, 0.0);
-                if short.solve(columns, values, other, d, &mut part[start..]) {
-                    continue;
-                }
-                let factor = |c: &u32| &other[*c as usize * d..(*c as usize + 1) * d];
-                let rows = columns.iter().map(factor).zip(values.iter().copied());
-                state.solve(side, &gram, rows, columns.len());
-                part[start..].copy_from_slice(state.factor());
+        |state, row, x| {
+            let (columns, values) = entries.row(row);
+            let mean = prior.and_then(|prior| prior.of(row, d));
+            if let (Some(short), None) = (&short, mean)
+                && short.solve(columns, values, other, d, x)
+            {
+                return;
             }
-            part
+            let mut list = std::mem::take(&mut state.entries);
+            list.of(columns, values, d);
+            if by_blocks && !columns.is_empty() {
+                state.entries = list;
+                state.sweep(side, &gram, other, mean, x);
+            } else {
+                state.solve(side, &gram, other, &list, mean);
+                x.copy_from_slice(state.factor());
+                state.entries = list;
+            }
         },
     );
-    let mut rest = out;
-    for part in parts {
-        let (head, tail) = rest.split_at_mut(part.len());
-        head.copy_from_slice(&part);
-        rest = tail;
-    }
 }
 
 #[cfg(test)]
@@ -230,38 +365,114 @@ mod tests {
     use super::*;
     use numeric::SeededStream;
 
-    #[test]
-    fn short_rows_are_solved_like_long_ones() {
-        let d = 48;
+    struct Case {
+        side: Side,
+        other: Vec<f32>,
+        gram: Vec<f32>,
+        mean: Vec<f32>,
+    }
+
+    fn case(d: usize, block: usize) -> Case {
         let side = Side {
             d,
+            block,
             unobserved: 0.2,
             reg: 0.01,
             exponent: 1.0,
             n_other: 40,
+            handover: 10.0,
         };
         let mut stream = SeededStream::new(3, 0);
         let other: Vec<f32> = (0..40 * d).map(|_| stream.normal() as f32 * 0.3).collect();
-        let gram = gram(&other, d);
+        let mean = (0..d).map(|_| stream.normal() as f32 * 0.3).collect();
+        Case {
+            gram: gram(&other, d),
+            side,
+            other,
+            mean,
+        }
+    }
+
+    fn row(n: usize) -> (Vec<u32>, Vec<f32>) {
+        let value = |k: usize| if k % 4 == 3 { -0.7 } else { 0.5 + k as f32 };
+        (
+            (0..n as u32).map(|c| c * 3).collect(),
+            (0..n).map(value).collect(),
+        )
+    }
+
+    #[test]
+    fn short_rows_are_solved_like_long_ones() {
+        let Case {
+            side, other, gram, ..
+        } = case(48, 48);
         let short = Short::new(&side, &gram);
         for n in 1..=SHORT_MAX {
-            let columns: Vec<u32> = (0..n as u32).map(|c| c * 3).collect();
-            let value = |k: usize| if k % 4 == 3 { -0.7 } else { 0.5 + k as f32 };
-            let values: Vec<f32> = (0..n).map(value).collect();
+            let (columns, values) = row(n);
             let mut state = State::new(&side);
-            let factor = |c: &u32| &other[*c as usize * d..(*c as usize + 1) * d];
-            state.solve(
-                &side,
-                &gram,
-                columns.iter().map(factor).zip(values.iter().copied()),
-                n,
-            );
-            let mut out = vec![0f32; d];
-            assert!(short.solve(&columns, &values, &other, d, &mut out));
+            let mut entries = Entries::default();
+            entries.of(&columns, &values, side.d);
+            state.solve(&side, &gram, &other, &entries, None);
+            let mut out = vec![0f32; side.d];
+            assert!(short.solve(&columns, &values, &other, side.d, &mut out));
             for (a, b) in out.iter().zip(state.factor()) {
                 assert!((a - b).abs() < 1e-4, "{n}: {a} {b}");
             }
         }
-        assert!(!short.solve(&[], &[], &other, d, &mut vec![0f32; d]));
+        assert!(!short.solve(&[], &[], &other, side.d, &mut vec![0f32; side.d]));
+    }
+
+    /// The gradient of the objective, written down term by term in `f64`.
+    fn gradient(case: &Case, columns: &[u32], values: &[f32], mean: Option<&[f32]>, x: &[f32]) -> Vec<f64> {
+        let d = case.side.d;
+        let rows: Vec<&[f32]> = case.other.chunks_exact(d).collect();
+        let product = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let lambda = f64::from(case.side.lambda(columns.len()));
+        let absent = 1.0 - f64::from(case.side.exposure(columns.len()));
+        let zero = vec![0f32; d];
+        let mean = mean.unwrap_or(&zero);
+        let mut g: Vec<f64> = (0..d)
+            .map(|i| lambda * (f64::from(x[i]) - f64::from(mean[i])))
+            .collect();
+        for row in &rows {
+            let miss = f64::from(case.side.unobserved) * (product(row, x) - absent * product(row, mean));
+            (0..d).for_each(|i| g[i] += miss * f64::from(row[i]));
+        }
+        for (column, value) in columns.iter().zip(values) {
+            let row = rows[*column as usize];
+            let target = if *value > 0.0 { 1.0 } else { 0.0 };
+            let miss = f64::from(value.abs()) * (product(row, x) - target);
+            (0..d).for_each(|i| g[i] += miss * f64::from(row[i]));
+        }
+        g
+    }
+
+    #[test]
+    fn both_ways_end_where_the_gradient_is_zero_with_and_without_a_prior() {
+        for (block, with_mean) in [(20, false), (20, true), (6, false), (6, true)] {
+            let case = case(20, block);
+            let (columns, values) = row(13);
+            let mean = with_mean.then_some(case.mean.as_slice());
+            let mut x = vec![0f32; 20];
+            let mut state = State::new(&case.side);
+            state.entries.of(&columns, &values, 20);
+            if block == 20 {
+                let entries = state.entries.clone();
+                state.solve(&case.side, &case.gram, &case.other, &entries, mean);
+                x.copy_from_slice(state.factor());
+            } else {
+                for _ in 0..200 {
+                    state.sweep(&case.side, &case.gram, &case.other, mean, &mut x);
+                }
+            }
+            let g = gradient(&case, &columns, &values, mean, &x);
+            assert!(x.iter().any(|x| x.abs() > 0.01));
+            assert!(
+                g.iter().all(|g| g.abs() < 1e-3),
+                "block {block}, prior {with_mean}: {g:?}"
+            );
+        }
     }
 }
