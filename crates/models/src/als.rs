@@ -37,10 +37,10 @@ pub(crate) const NAME: &str = "als";
 pub const FRESH_MAX: usize = 4096;
 
 /// Factors up to which training solves for all of them at once.
-pub const EXACT_MAX: usize = 64;
+pub(crate) const EXACT_MAX: usize = 64;
 
 /// Coordinates solved for at a time with more factors than that.
-pub const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = 32;
 
 const WEIGHT_MAX: f32 = 10.0;
 
@@ -58,8 +58,8 @@ pub struct AlsConfig {
     pub reg_exponent: f32,
     /// Weight of a pair without interaction against one of mean strength (α₀). Default 0.2.
     pub unobserved_weight: f32,
-    /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default:
-    /// [`BLOCK`] above [`EXACT_MAX`] factors, else all.
+    /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default: 32
+    /// above 64 factors, else all.
     pub block: Option<usize>,
     /// Latest events of a history that are folded in. Default 1000.
     pub history_max: usize,

@@ -133,17 +133,6 @@ impl State {
         }
     }
 
-    /// xᵀA⁻¹x for the matrix of the last solve; `scratch` is overwritten.
-    pub(crate) fn spread(&self, x: &[f32], scratch: &mut Vec<f32>) -> Option<f32> {
-        if !self.solved {
-            return None;
-        }
-        scratch.clear();
-        scratch.extend_from_slice(x);
-        self.cholesky.solve_lower(scratch);
-        Some(dot(scratch, scratch))
-    }
-
     /// Solves for the row with these entries in `table`, and this prior mean.
     pub(crate) fn solve(
         &mut self,
