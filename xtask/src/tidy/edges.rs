@@ -25,6 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store-file",     &["domain", "signals"]),
     ("store-sqlite",   &["domain", "signals"]),
     ("ratings",        &["numeric"]),
+    ("ope",            &["numeric"]),
     ("evaluate",       &["domain", "numeric", "signals", "dataset", "models"]),
     ("assembly",       &["domain", "numeric", "signals", "dataset", "models", "retrieval", "ranking", "rerank", "engine", "feedback", "store-memory", "store-file", "store-sqlite"]),
     ("dashboard",      &["domain"]),

@@ -1,0 +1,82 @@
+//! How often intervals hold the truth: 1,000 seeded logs of planted worlds per sample size. Prints a table per estimator.
+//!
+//! `cargo run --release -p ope --example coverage -- [LOGS]`
+
+#[path = "../tests/it/worlds.rs"]
+mod worlds;
+
+use ope::{Options, Range, Report, judge, judge_slates};
+use worlds::{SlateWorld, Tells, World, fared};
+
+fn options(seed: u64) -> Options {
+    Options {
+        bootstrap_rounds: 400,
+        seed,
+        reward_range: Some(Range { low: 0.0, high: 1.0 }),
+        ..Options::default()
+    }
+}
+
+fn told(n: usize, reports: &[Report], names: &[&str], truth: f64) {
+    for (name, f) in names.iter().zip(fared(reports, names, truth)) {
+        let [bootstrap, normal, bernstein] = f.covered.map(|c| 100.0 * c);
+        println!(
+            "| `{name}` | {n} | {} | {:+.4} | {:.4} | {:.4} | {bootstrap:.1} | {normal:.1} | {bernstein:.1} |",
+            f.answered, f.bias, f.rmse, f.width
+        );
+    }
+}
+
+fn many(logs: usize, one: impl Fn(u64) -> Report + Sync) -> Vec<Report> {
+    numeric::parallel_chunks(logs, 1, |range| one(range.start as u64))
+}
+
+fn main() {
+    let logs: usize = std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1000);
+    println!(
+        "| estimator | rounds | answered | bias | RMSE | width | bootstrap % | normal % | Bernstein % |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    let single = [
+        "ips",
+        "snips",
+        "dr",
+        "sndr",
+        "dm",
+        "ips_clip",
+        "ips_clip:2",
+        "switch_dr",
+        "switch_dr:2",
+        "dros",
+        "dros:2",
+        "subgaussian_ips",
+        "subgaussian_ips:0.1",
+        "subgaussian_dr",
+        "subgaussian_dr:0.1",
+    ];
+    let world = World::new(1, false, 0);
+    let categories = World::new(2, true, 0);
+    for n in [250, 1000, 4000] {
+        let log = |seed| world.log(n, seed, Tells::Distributions);
+        let reports = many(logs, |seed| {
+            judge(&log(seed), &single, &options(seed)).expect("a right request")
+        });
+        told(n, &reports, &single, world.truth());
+        let log = |seed| categories.log(n, seed, Tells::Distributions);
+        let reports = many(logs, |seed| {
+            judge(&log(seed), &["mips"], &options(seed)).expect("a right request")
+        });
+        told(n, &reports, &["mips"], categories.truth());
+    }
+    let names: Vec<&str> = ope::slate_estimators().iter().map(|entry| entry.name).collect();
+    let world = SlateWorld::new(3);
+    for n in [250, 1000, 4000] {
+        let reports = many(logs, |seed| {
+            judge_slates(&world.log(n, seed), &names, &options(seed)).expect("a right request")
+        });
+        told(n, &reports, &names, world.truth());
+    }
+}

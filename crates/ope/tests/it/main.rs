@@ -1,0 +1,8 @@
+//! Estimators against figures of another implementation, planted worlds with known truth, and laws.
+
+mod coverage;
+mod files;
+mod laws;
+mod reference;
+mod support;
+mod worlds;

@@ -1,0 +1,128 @@
+//! The check of support fires when it should and only then.
+
+use crate::worlds::{Tells, World};
+use ope::{Log, Options, PropensitySource, Support, SupportEvidence, judge};
+
+fn options() -> Options {
+    Options {
+        bootstrap_rounds: 20,
+        ..Options::default()
+    }
+}
+
+fn support(world: &World, n: usize, seed: u64, tells: Tells) -> Support {
+    let report = judge(&world.log(n, seed, tells), &["ips"], &options()).expect("a right request");
+    let support = report.support.expect("there are propensities");
+    assert_eq!(support.holds, report.refused.is_empty());
+    support
+}
+
+#[test]
+fn missing_support_is_found_and_full_support_is_not_refused() {
+    for seed in 0..200 {
+        let (whole, half, gone) = (
+            World::new(seed, false, 0),
+            World::new(seed, false, 4),
+            World::new(seed, false, 8),
+        );
+        for tells in [Tells::Distributions, Tells::Propensities] {
+            let found = support(&whole, 1500, seed, tells);
+            assert!(found.holds, "seed {seed}: {found:?}");
+            let found = support(&gone, 1500, seed, tells);
+            assert!(!found.holds, "seed {seed}: {found:?}");
+            assert_eq!(found.unseen_actions, [5]);
+            let mass = gone.missing_mass();
+            assert!(
+                (found.missing_mass - mass).abs() < 0.35 * mass,
+                "seed {seed}: {found:?} for {mass}"
+            );
+        }
+        // Missing in half of the contexts: exact where distributions are known, however little it is.
+        let found = support(&half, 1500, seed, Tells::Distributions);
+        assert_eq!(
+            (found.holds, found.evidence),
+            (false, SupportEvidence::Distributions)
+        );
+        assert!(
+            (found.missing_mass / half.missing_mass() - 1.0).abs() < 0.25,
+            "seed {seed}: {found:?}"
+        );
+        // From propensities alone it is found if it is much against the noise.
+        let found = support(&half, 20_000, seed, Tells::Propensities);
+        let noise = (found.mean_weight - 1.0) / found.mean_weight_score;
+        let clear = half.missing_mass() > 8.0 * noise.abs();
+        assert!(!found.holds || !clear, "seed {seed}: {found:?}");
+    }
+}
+
+#[test]
+fn who_needs_no_support_answers_and_says_so() {
+    let log = World::new(4, true, 8).log(1000, 1, Tells::Distributions);
+    let names = ["ips", "snips", "dm", "dr", "switch_dr:5", "mips"];
+    let report = judge(&log, &names, &options()).expect("a right request");
+    let answered: Vec<&str> = report.estimates.iter().map(|e| e.estimator.as_str()).collect();
+    // The last action's category has another action, so categories have support.
+    assert_eq!(answered, ["dm", "mips"]);
+    assert!(report.estimates[0].warnings[0].contains("without support"));
+    assert!(
+        report
+            .refused
+            .iter()
+            .all(|r| r.reason.starts_with("support is missing"))
+    );
+}
+
+#[test]
+fn logs_without_propensities_need_the_flag_and_the_report_carries_it() {
+    let log = World::new(5, false, 0).log(1000, 1, Tells::Nothing);
+    let names = ["ips", "dm"];
+    let report = judge(&log, &names, &options()).expect("a right request");
+    assert_eq!(report.propensities, PropensitySource::Missing);
+    assert!(report.refused[0].reason.contains("no propensities"));
+    assert_eq!(report.estimates.len(), 1);
+    assert_eq!(report.estimates[0].propensities, None);
+    let accepting = Options {
+        accept_missing_propensities: true,
+        ..options()
+    };
+    let report = judge(&log, &names, &accepting).expect("a right request");
+    let told = serde_json::to_value(&report).expect("reports are JSON");
+    assert_eq!(told["propensities"], "estimated");
+    assert_eq!(told["estimates"][0]["propensities"], "estimated");
+    assert!(report.estimates[0].warnings[0].contains("not logged"));
+    // Right by construction if choices depend on nothing: then they are the frequencies.
+    let by_chance = Log::new(
+        2,
+        vec![1.0, 0.0, 1.0, 0.0],
+        vec![0, 0, 0, 1],
+        [0.5, 0.5].repeat(4),
+    )
+    .and_then(|log| log.with_estimated_propensities(None))
+    .map(|log| log.weights().expect("they were just estimated"));
+    assert_eq!(by_chance, Ok(vec![2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 2.0]));
+}
+
+#[test]
+fn propensities_that_do_not_fit_are_told() {
+    let world = World::new(6, false, 0).log(2000, 1, Tells::Propensities);
+    let weights = world.weights().expect("there are propensities");
+    let target = world.target().expect("the target is known").to_vec();
+    let logged = |row: usize| target[row * 6 + world.actions()[row] as usize] / weights[row];
+    let halved: Vec<f64> = (0..2000).map(|row| logged(row) * 0.5).collect();
+    let log = Log::new(
+        6,
+        world.rewards().to_vec(),
+        world.actions().to_vec(),
+        target.clone(),
+    )
+    .and_then(|log| log.with_propensities(halved))
+    .expect("the log is right");
+    let report = judge(&log, &["ips"], &options()).expect("a right request");
+    assert!(
+        report.estimates[0]
+            .warnings
+            .iter()
+            .any(|w| w.contains("do not fit")),
+        "{report:?}"
+    );
+}
