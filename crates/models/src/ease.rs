@@ -12,19 +12,24 @@
 //!
 //! Defaults were chosen on the validation part of MovieLens 1M.
 //!
+//! Where the n × n matrix would not fit, or `neighbours` is given, each item is regressed on its nearest items only
+//! (`ease_nearest`).
+//!
 //! Of each column the `keep` largest weights are kept; what is served is sparse. Nothing is random.
-//! Cost: n³ multiplications for n items; memory: one n × n matrix of 4 bytes an entry, refused above `memory_mb_max`.
+//! Cost: n³ multiplications for n items; memory: one n × n matrix of 4 bytes an entry, not taken above `memory_mb_max`.
 
-use crate::common::{parse, require_rows, shown, summed, within};
-use crate::item_weights::ItemWeights;
-use crate::memo::Memo;
+use crate::common::{parse, shown, within};
+use crate::ease_nearest::{self, Ridge};
+use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
 use numeric::{Csr, invert_symmetric, on_threads, parallel_chunks};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 pub(crate) const NAME: &str = "ease";
+
+/// Nearest items that enter where not all can.
+const NEIGHBOURS: usize = 300;
 
 /// Configuration of EASE.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +43,9 @@ pub struct EaseConfig {
     pub user_exponent: f64,
     /// Items are scaled by frequency to the minus this, -1 to 1. Default 0.
     pub item_exponent: f64,
+    /// Regress each item on this many of its nearest items only; 0 for all of them, come what may. Default: all if the
+    /// matrix fits `memory_mb_max`, else 300.
+    pub neighbours: Option<usize>,
     /// Weights kept of each column, the largest. Default 1000.
     pub keep: usize,
     /// Latest events of a history that count. Default 1000.
@@ -53,6 +61,7 @@ impl Default for EaseConfig {
             dropout: 0.4,
             user_exponent: 0.3,
             item_exponent: 0.0,
+            neighbours: None,
             keep: 1000,
             history_max: 1000,
             memory_mb_max: 8192,
@@ -66,13 +75,6 @@ pub struct EaseTrainer {
     config: EaseConfig,
 }
 
-/// Who took what: items of each user, ascending, each once.
-struct Lists {
-    users: Vec<Vec<u32>>,
-    n_items: usize,
-    mean_strength: f32,
-}
-
 impl EaseTrainer {
     pub(crate) fn build(config: &serde_json::Value) -> Result<Box<dyn Trainer>, ModelError> {
         let config: EaseConfig = parse(NAME, config)?;
@@ -82,40 +84,104 @@ impl EaseTrainer {
         within(NAME, "dropout", config.dropout, 0.0, 0.999)?;
         within(NAME, "user_exponent", config.user_exponent, 0.0, 1.0)?;
         within(NAME, "item_exponent", config.item_exponent, -1.0, 1.0)?;
+        within(
+            NAME,
+            "neighbours",
+            config.neighbours.unwrap_or(0) as f64,
+            0.0,
+            5000.0,
+        )?;
         within(NAME, "keep", config.keep as f64, 1.0, 1e7)?;
         within(NAME, "history_max", config.history_max as f64, 1.0, 1e6)?;
         Ok(Box::new(EaseTrainer { config }))
     }
 
-    fn check_memory(&self, n_items: usize) -> Result<(), ModelError> {
+    /// Megabytes that the exact form needs for this many items.
+    fn exact_mb(&self, n_items: usize) -> u64 {
         let kept = self.config.keep.min(n_items) as u64 * 24 * n_items as u64;
-        let needed_mb = (4 * (n_items as u64).pow(2) + kept) >> 20;
-        if needed_mb > self.config.memory_mb_max {
+        (4 * (n_items as u64).pow(2) + kept) >> 20
+    }
+
+    /// Nearest items that enter; `None` for all.
+    fn form(&self, taken: &Taken) -> Result<Option<usize>, ModelError> {
+        let (exact, limit_mb) = (self.exact_mb(taken.n_items()), self.config.memory_mb_max);
+        let neighbours = match self.config.neighbours {
+            None if exact <= limit_mb => None,
+            None => Some(NEIGHBOURS),
+            Some(0) => None,
+            some => some,
+        };
+        let kept = |n: usize| (n.min(self.config.keep) * 24 * taken.n_items()) as u64;
+        let needed_mb = neighbours.map_or(exact, |n| (ease_nearest::bytes_at_most(taken) + kept(n)) >> 20);
+        if needed_mb > limit_mb {
             return Err(ModelError::TooLarge {
                 model: NAME.to_owned(),
                 needed_mb,
-                limit_mb: self.config.memory_mb_max,
+                limit_mb,
             });
         }
-        Ok(())
+        Ok(neighbours)
     }
 
-    /// The upper triangle of XᵀX + Λ, by rows, over the known items only, and the frequencies of these.
-    fn gram(&self, lists: &Lists, scales: &[f64]) -> Vec<f32> {
-        let n = lists.n_items;
-        let mut users_of: Vec<Vec<u32>> = vec![Vec::new(); n];
-        for (user, items) in (0u32..).zip(&lists.users) {
-            items.iter().for_each(|item| users_of[*item as usize].push(user));
-        }
-        let square = |user: &u32| {
-            let length = lists.users[*user as usize].len() as f64;
-            length.powf(-2.0 * self.config.user_exponent) as f32
+    /// Weight of a pair of items of a user with this many.
+    fn pair(&self, length: usize) -> f32 {
+        (length as f64).powf(-2.0 * self.config.user_exponent) as f32
+    }
+
+    /// What is added to the diagonal.
+    fn ridge(&self, diagonal: impl Iterator<Item = f32> + Clone, n: usize) -> Vec<f32> {
+        let total: f64 = diagonal.clone().map(f64::from).sum();
+        let l2 = self.config.l2.unwrap_or((2.0 * total / n as f64).max(1.0));
+        let noise = self.config.dropout / (1.0 - self.config.dropout);
+        diagonal.map(|d| (l2 + noise * f64::from(d)) as f32).collect()
+    }
+
+    fn exact(&self, taken: &Taken, scales: &[f64], run: &Run) -> Result<Csr, ModelError> {
+        let n = taken.n_items();
+        let mut matrix = self.gram(taken, scales);
+        run.check()?;
+        invert_symmetric(&mut matrix, n).map_err(|e| ModelError::Config {
+            model: NAME.to_owned(),
+            field: "l2".to_owned(),
+            got: format!("{:?} ({e})", self.config.l2),
+            expected: "a value large enough for the matrix to be inverted in single precision".to_owned(),
+        })?;
+        run.check()?;
+        Ok(self.weights(&matrix, n, scales))
+    }
+
+    fn nearest(
+        &self,
+        taken: &Taken,
+        scales: &[f64],
+        neighbours: usize,
+        run: &Run,
+    ) -> Result<Csr, ModelError> {
+        let n = taken.n_items();
+        let lengths: Vec<f32> = taken.users.iter().map(|list| self.pair(list.len())).collect();
+        let gram = ease_nearest::gram(taken, scales, |user| lengths[user]);
+        run.check()?;
+        let ridge = self.ridge((0..n).map(|i| gram.get(i, i as u32)), n);
+        let columns = Ridge { gram, ridge }.columns(neighbours, self.config.keep);
+        let scaled = |j: usize| {
+            let (rows, values) = columns.row(j);
+            let back = move |(i, value): (&u32, &f32)| {
+                (*i, (f64::from(*value) * scales[*i as usize] / scales[j]) as f32)
+            };
+            rows.iter().zip(values).map(back).collect::<Vec<_>>()
         };
+        Ok(of_rows(n, (0..n).map(scaled)).transpose())
+    }
+
+    /// The upper triangle of XᵀX + Λ, by rows.
+    fn gram(&self, taken: &Taken, scales: &[f64]) -> Vec<f32> {
+        let n = taken.n_items();
+        let users_of = taken.users_of();
         let mut gram = vec![0f32; n * n];
         gram.par_chunks_exact_mut(n).enumerate().for_each(|(item, row)| {
             for user in &users_of[item] {
-                let weight = square(user);
-                let items = &lists.users[*user as usize];
+                let items = &taken.users[*user as usize];
+                let weight = self.pair(items.len());
                 let start = items.partition_point(|other| (*other as usize) < item);
                 items[start..]
                     .iter()
@@ -125,108 +191,27 @@ impl EaseTrainer {
                 *value = (f64::from(*value) * scales[item] * scale) as f32;
             }
         });
-        let diagonal: f64 = (0..n).map(|i| f64::from(gram[i * n + i])).sum();
-        let l2 = self.config.l2.unwrap_or((2.0 * diagonal / n as f64).max(1.0));
-        let noise = self.config.dropout / (1.0 - self.config.dropout);
-        for i in 0..n {
-            let value = &mut gram[i * n + i];
-            *value += (l2 + noise * f64::from(*value)) as f32;
+        let ridge = self.ridge((0..n).map(|i| gram[i * n + i]), n);
+        for (i, ridge) in ridge.into_iter().enumerate() {
+            gram[i * n + i] += ridge;
         }
         gram
     }
 
     /// Rows of B, cut.
     fn weights(&self, inverse: &[f32], n: usize, scales: &[f64]) -> Csr {
-        let keep = self.config.keep;
         let columns = parallel_chunks(n, 64, |range| {
             let column = |j: usize| {
                 let row = &inverse[j * n..(j + 1) * n];
                 let own = -1.0 / f64::from(row[j]) / scales[j];
                 let of = |i: usize| (f64::from(row[i]) * own * scales[i]) as f32;
-                let mut all: Vec<(u32, f32)> =
-                    (0..n).filter(|i| *i != j).map(|i| (i as u32, of(i))).collect();
-                if all.len() > keep {
-                    let by_size =
-                        |a: &(u32, f32), b: &(u32, f32)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
-                    all.select_nth_unstable_by(keep, by_size);
-                    all.truncate(keep);
-                    all.sort_unstable_by_key(|(i, _)| *i);
-                }
-                all
+                let others = (0..n).filter(|i| *i != j);
+                largest(others.map(|i| (i as u32, of(i))).collect(), self.config.keep)
             };
             range.map(column).collect::<Vec<_>>()
         });
-        let (mut offsets, mut rows, mut values) = (vec![0usize], Vec::new(), Vec::new());
-        for column in columns.into_iter().flatten() {
-            for (row, value) in column
-                .into_iter()
-                .filter(|(_, value)| value.is_finite() && *value != 0.0)
-            {
-                rows.push(row);
-                values.push(value);
-            }
-            offsets.push(rows.len());
-        }
-        Csr::from_parts(n, offsets, rows, values)
-            .expect("columns were built in order")
-            .transpose()
+        of_rows(n, columns.into_iter().flatten()).transpose()
     }
-}
-
-/// What users took, of the items that anyone took, by places in a table of those.
-fn lists(data: &TrainingData) -> Result<(Lists, Vec<u32>), ModelError> {
-    let rows = &data.interactions;
-    require_rows(rows)?;
-    let (mut total, mut count) = (0f64, 0usize);
-    let mut users = Vec::with_capacity(rows.n_users());
-    let mut taken = vec![false; rows.n_items()];
-    for user in 0..rows.n_users() {
-        let mut items: Vec<u32> = Vec::new();
-        for (item, strength) in summed(rows, user).into_iter().filter(|(_, sum)| *sum > 0.0) {
-            taken[item as usize] = true;
-            items.push(item);
-            total += f64::from(strength);
-            count += 1;
-        }
-        items.sort_unstable();
-        users.push(items);
-    }
-    if count == 0 {
-        return Err(ModelError::Empty("no interactions above zero".to_owned()));
-    }
-    let known: Vec<u32> = (0u32..)
-        .zip(&taken)
-        .filter(|(_, taken)| **taken)
-        .map(|(item, _)| item)
-        .collect();
-    let mut places = vec![0u32; taken.len()];
-    for (place, item) in (0u32..).zip(&known) {
-        places[*item as usize] = place;
-    }
-    users
-        .iter_mut()
-        .flatten()
-        .for_each(|item| *item = places[*item as usize]);
-    let lists = Lists {
-        users,
-        n_items: known.len(),
-        mean_strength: (total / count as f64) as f32,
-    };
-    Ok((lists, known))
-}
-
-/// The same matrix over all items.
-fn spread(weights: &Csr, known: &[u32], n_items: usize) -> Csr {
-    let (_, columns, values) = weights.parts();
-    let mut offsets = vec![0usize; n_items + 1];
-    for (place, item) in known.iter().enumerate() {
-        offsets[*item as usize + 1] = weights.row(place).0.len();
-    }
-    for item in 0..n_items {
-        offsets[item + 1] += offsets[item];
-    }
-    let columns = columns.iter().map(|place| known[*place as usize]).collect();
-    Csr::from_parts(n_items, offsets, columns, values.to_vec()).expect("places are in the order of items")
 }
 
 impl Trainer for EaseTrainer {
@@ -239,42 +224,21 @@ impl Trainer for EaseTrainer {
     }
 
     fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
-        let (lists, items) = lists(data)?;
-        let n = lists.n_items;
-        self.check_memory(n)?;
-        let mut counts = vec![0u32; n];
-        lists
-            .users
-            .iter()
-            .flatten()
-            .for_each(|item| counts[*item as usize] += 1);
+        let taken = Taken::of(data)?;
+        let form = self.form(&taken)?;
         let scale = |count: &u32| f64::from(*count).powf(-self.config.item_exponent);
-        let scales: Vec<f64> = counts.iter().map(scale).collect();
+        let scales: Vec<f64> = taken.counts().iter().map(scale).collect();
         run.check()?;
-        let weights = on_threads(run.threads, || {
-            let mut matrix = self.gram(&lists, &scales);
-            run.check()?;
-            invert_symmetric(&mut matrix, n).map_err(|e| ModelError::Config {
-                model: NAME.to_owned(),
-                field: "l2".to_owned(),
-                got: format!("{:?} ({e})", self.config.l2),
-                expected: "a value large enough for the matrix to be inverted in single precision".to_owned(),
-            })?;
-            run.check()?;
-            Ok(self.weights(&matrix, n, &scales))
+        let weights = on_threads(run.threads, || match form {
+            None => self.exact(&taken, &scales, run),
+            Some(neighbours) => self.nearest(&taken, &scales, neighbours, run),
         })?;
-        let n_items = data.interactions.n_items();
-        let mut known = vec![false; n_items];
-        items.iter().for_each(|item| known[*item as usize] = true);
-        Ok(Box::new(ItemWeights {
-            name: NAME,
-            vocabulary: Arc::clone(&data.interactions.items),
-            weights: Arc::new(spread(&weights, &items, n_items)),
-            known: Arc::new(known),
-            mean_strength: lists.mean_strength,
-            history_max: self.config.history_max,
-            memo: Memo::default(),
-        }))
+        Ok(Box::new(taken.model(
+            NAME,
+            data,
+            &weights,
+            self.config.history_max,
+        )))
     }
 }
 
@@ -283,6 +247,7 @@ mod tests {
     use super::*;
     use dataset::InteractionsBuilder;
     use domain::{HistoryEvent, ItemId, Timestamp, UserId};
+    use std::sync::Arc;
 
     /// Gauss-Jordan in `f64`.
     fn inverse(mut a: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
@@ -365,14 +330,83 @@ mod tests {
         assert!(!model.knows(0) && model.knows(1));
     }
 
+    fn random(n_users: usize, n_items: usize, seed: u64) -> TrainingData {
+        let mut stream = numeric::SeededStream::new(seed, 0);
+        let mut builder = InteractionsBuilder::default();
+        for user in 0..n_users {
+            for _ in 0..12 {
+                let item = (stream.uniform().powi(2) * n_items as f64) as usize;
+                let (user, item) = (UserId::new(format!("u{user}")), ItemId::new(format!("i{item}")));
+                builder.push(&user.unwrap(), &item.unwrap(), 1.0, Timestamp(0));
+            }
+        }
+        TrainingData {
+            interactions: Arc::new(builder.build()),
+            features: Arc::default(),
+            now: Timestamp(0),
+        }
+    }
+
+    fn scores(data: &TrainingData, config: serde_json::Value) -> Vec<f32> {
+        let model = EaseTrainer::build(&config)
+            .unwrap()
+            .fit(data, &Run::new(0, 2))
+            .unwrap();
+        let n = data.interactions.n_items() as u32;
+        let mut all = Vec::new();
+        for item in 0..n {
+            let event = HistoryEvent {
+                item,
+                weight: 1.0,
+                age_days: 0.0,
+            };
+            let mut scores = vec![0f32; n as usize];
+            model.score(&[event], &(0..n).collect::<Vec<_>>(), &mut scores);
+            all.extend(scores);
+        }
+        all
+    }
+
+    /// Every pair of items is met here, so with all neighbours it is the exact form.
     #[test]
-    fn too_large_is_refused_with_the_estimate() {
-        let trainer = EaseTrainer {
+    fn nearest_becomes_exact_as_neighbours_grow() {
+        let data = random(500, 25, 3);
+        let with = |neighbours: usize| {
+            scores(
+                &data,
+                serde_json::json!({"l2": 3.0, "dropout": 0.2, "user_exponent": 0.2, "item_exponent": 0.1, "neighbours": neighbours}),
+            )
+        };
+        let exact = with(0);
+        let error = |scores: Vec<f32>| {
+            let squares = scores.iter().zip(&exact).map(|(a, b)| f64::from(a - b).powi(2));
+            let size: f64 = exact.iter().map(|b| f64::from(*b).powi(2)).sum();
+            (squares.sum::<f64>() / size).sqrt()
+        };
+        let errors: Vec<f64> = [3, 10, 24].into_iter().map(|m| error(with(m))).collect();
+        assert!(errors[0] > errors[1] && errors[1] > errors[2], "{errors:?}");
+        assert!(errors[2] < 1e-3, "{errors:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_approximated_or_refused() {
+        let data = random(200, 2000, 5);
+        let taken = Taken::of(&data).unwrap();
+        let trainer = |neighbours, memory_mb_max| EaseTrainer {
             config: EaseConfig {
-                memory_mb_max: 100,
+                neighbours,
+                memory_mb_max,
+                keep: 20,
                 ..EaseConfig::default()
             },
         };
-        assert!(trainer.check_memory(3_000).is_err() && trainer.check_memory(2_000).is_ok());
+        assert!(trainer(None, 100).exact_mb(5_500) > 100 && trainer(None, 100).exact_mb(5_000) <= 100);
+        assert_eq!(trainer(None, 100).form(&taken).unwrap(), None);
+        assert_eq!(trainer(Some(40), 100).form(&taken).unwrap(), Some(40));
+        assert_eq!(trainer(None, 2).form(&taken).unwrap(), Some(NEIGHBOURS));
+        assert!(matches!(
+            trainer(Some(0), 2).form(&taken),
+            Err(ModelError::TooLarge { limit_mb: 2, .. })
+        ));
     }
 }

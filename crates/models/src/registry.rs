@@ -3,7 +3,7 @@
 use crate::space::Tunable;
 use crate::{
     Model, ModelError, Trainer, als, artefact, blend, content, ease, item_knn, item_knn_config as knn,
-    item_weights, popular, space, trending,
+    item_weights, popular, rp3beta, space, spectral, trending, user_knn,
 };
 
 /// A learner that can be asked for by name.
@@ -90,6 +90,22 @@ static TRAINERS: &[TrainerEntry] = &[
         load: |payload| item_knn::ItemKnn::load(knn::SWING, payload),
     },
     TrainerEntry {
+        name: rp3beta::NAME,
+        summary: "items reached by a random walk over people, popular ones held back",
+        source: "Paudel et al. 2016, ACM TiiS, doi:10.1145/2955101",
+        build: rp3beta::Rp3BetaTrainer::build,
+        space: space::RP3BETA,
+        load: |payload| item_weights::ItemWeights::load(rp3beta::NAME, payload),
+    },
+    TrainerEntry {
+        name: user_knn::NAME,
+        summary: "what people with a like history took; anyone with a history is compared at once",
+        source: "Resnick et al. 1994; Herlocker et al. 1999, on implicit data",
+        build: user_knn::UserKnnTrainer::build,
+        space: space::USER_KNN,
+        load: user_knn::UserKnn::load,
+    },
+    TrainerEntry {
         name: als::NAME,
         summary: "implicit matrix factorisation; users folded in exactly from their history",
         source: "Hu, Koren, Volinsky 2008; Rendle et al. 2021, arXiv:2110.14037",
@@ -104,6 +120,14 @@ static TRAINERS: &[TrainerEntry] = &[
         build: ease::EaseTrainer::build,
         space: space::EASE,
         load: |payload| item_weights::ItemWeights::load(ease::NAME, payload),
+    },
+    TrainerEntry {
+        name: spectral::NAME,
+        summary: "a graph filter over items: neighbours, low-pass, sharpening; in closed form",
+        source: "Shen et al. 2021, CIKM (GF-CF); Choi et al. 2023, SIGIR (BSPM)",
+        build: spectral::SpectralTrainer::build,
+        space: space::SPECTRAL,
+        load: |payload| item_weights::ItemWeights::load(spectral::NAME, payload),
     },
     TrainerEntry {
         name: content::NAME,

@@ -68,6 +68,19 @@ pub(crate) const SWING: &[Tunable] = &[
     key("users_max", OneOf(&[50, 100, 200, 400])),
 ];
 
+pub(crate) const RP3BETA: &[Tunable] = &[
+    key("neighbours", LogInt(20, 1000)),
+    key("alpha", Uniform(0.2, 1.8)),
+    key("beta", Uniform(0.0, 1.2)),
+];
+
+pub(crate) const USER_KNN: &[Tunable] = &[
+    key("neighbours", LogInt(20, 1000)),
+    key("shrinkage", LogUniform(0.01, 100.0)),
+    key("item_exponent", Uniform(0.0, 1.0)),
+    key("sharpness", Uniform(0.5, 3.0)),
+];
+
 pub(crate) const ALS: &[Tunable] = &[
     key("factors", OneOf(&[32, 64, 128, 256])),
     key("epochs", Int(6, 20)),
@@ -81,6 +94,15 @@ pub(crate) const EASE: &[Tunable] = &[
     key("dropout", Uniform(0.0, 0.8)),
     key("user_exponent", Uniform(0.0, 0.6)),
     key("item_exponent", Uniform(-0.3, 0.5)),
+];
+
+pub(crate) const SPECTRAL: &[Tunable] = &[
+    key("rank", LogInt(16, 512)),
+    key("low_pass", LogUniform(0.01, 3.0)),
+    key("user_exponent", Uniform(0.2, 0.8)),
+    key("item_exponent", Uniform(0.2, 0.8)),
+    key("low_pass_exponent", Uniform(0.0, 0.8)),
+    key("sharpen", Uniform(0.0, 3.0)),
 ];
 
 pub(crate) const CONTENT: &[Tunable] = &[

@@ -13,10 +13,12 @@ mod csr;
 mod dense;
 mod kernels;
 mod parallel;
+mod product;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod statistics;
 mod stream;
+mod svd;
 mod top;
 mod wide;
 
@@ -25,6 +27,8 @@ pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use kernels::{add_rows, axpy, dot, dot_rows, dots_at, gram, norm, syrk_add, syrk_add_at};
 pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with, parallel_rows_with};
+pub use product::{multiply_add, multiply_transposed};
 pub use statistics::{Interval, bootstrap_mean, mean, quantile, variance};
 pub use stream::{SeededStream, hash_bytes, mix};
+pub use svd::{NotConverged, TruncatedSvd, truncated_svd};
 pub use top::{Ranked, TopK, top_k};

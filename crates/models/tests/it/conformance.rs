@@ -5,12 +5,15 @@ use domain::{ContributionSource, HistoryEvent};
 use models::{Model, ModelError, Run, TrainerEntry, trainers};
 use serde_json::Value;
 
-const PERSONAL: [&str; 7] = [
+const PERSONAL: [&str; 10] = [
     "item-cosine",
     "item-bm25",
     "swing",
+    "rp3beta",
+    "user-knn",
     "als",
     "ease",
+    "spectral",
     "content",
     "blend",
 ];
