@@ -12,7 +12,7 @@
 //!
 //! Defaults were chosen on the validation part of MovieLens 1M.
 //!
-//! Where the n × n matrix would not fit, or `neighbours` is given, each item is regressed on its nearest items only
+//! Where there are too many items for that, or `neighbours` is given, each item is regressed on its nearest items only
 //! (`ease_nearest`).
 //!
 //! Of each column the `keep` largest weights are kept; what is served is sparse. Nothing is random.
@@ -28,8 +28,11 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) const NAME: &str = "ease";
 
-/// Nearest items that enter where not all can.
+/// Nearest items that enter where not all do.
 const NEIGHBOURS: usize = 300;
+/// Items up to which all enter: tens of seconds. The time of the exact form grows with the third power, and on sparse
+/// data its many tiny weights are noise.
+const EXACT_MAX: usize = 16_000;
 
 /// Configuration of EASE.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,8 +46,8 @@ pub struct EaseConfig {
     pub user_exponent: f64,
     /// Items are scaled by frequency to the minus this, -1 to 1. Default 0.
     pub item_exponent: f64,
-    /// Regress each item on this many of its nearest items only; 0 for all of them, come what may. Default: all if the
-    /// matrix fits `memory_mb_max`, else 300.
+    /// Regress each item on this many of its nearest items only; 0 for all of them, come what may. Default: all
+    /// up to 16,000 items if the matrix fits `memory_mb_max`, else 300.
     pub neighbours: Option<usize>,
     /// Weights kept of each column, the largest. Default 1000.
     pub keep: usize,
@@ -106,7 +109,7 @@ impl EaseTrainer {
     fn form(&self, taken: &Taken) -> Result<Option<usize>, ModelError> {
         let (exact, limit_mb) = (self.exact_mb(taken.n_items()), self.config.memory_mb_max);
         let neighbours = match self.config.neighbours {
-            None if exact <= limit_mb => None,
+            None if exact <= limit_mb && taken.n_items() <= EXACT_MAX => None,
             None => Some(NEIGHBOURS),
             Some(0) => None,
             some => some,

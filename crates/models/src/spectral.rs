@@ -46,7 +46,8 @@ pub struct SpectralConfig {
     pub sharpen: f64,
     /// In how many steps (q), 1 to 8. Default 1.
     pub sharpen_steps: usize,
-    /// Weights kept of each column, the largest. Default 1000.
+    /// Weights kept of each column, the largest; the low-pass filter speaks softly of much, so it needs many. Default
+    /// 5000.
     pub keep: usize,
     /// Latest events of a history that count. Default 1000.
     pub history_max: usize,
@@ -64,7 +65,7 @@ impl Default for SpectralConfig {
             low_pass_exponent: 0.5,
             sharpen: 0.0,
             sharpen_steps: 1,
-            keep: 1000,
+            keep: 5000,
             history_max: 1000,
             memory_mb_max: 8192,
         }
@@ -412,7 +413,7 @@ mod tests {
                 ..SpectralConfig::default()
             },
         };
-        let refused = trainer(1000).check_memory(&taken);
+        let refused = trainer(5000).check_memory(&taken);
         assert!(matches!(
             refused,
             Err(ModelError::TooLarge {
@@ -421,6 +422,6 @@ mod tests {
                 ..
             })
         ));
-        assert!(trainer(4000).check_memory(&taken).is_ok());
+        assert!(trainer(9000).check_memory(&taken).is_ok());
     }
 }

@@ -51,8 +51,8 @@ pub fn truncated_svd(matrix: &Csr, rank: usize, seed: u64) -> Result<TruncatedSv
         return Err(NotConverged);
     }
     let width = (rank / 4).next_multiple_of(16).clamp(16, 128);
-    // Twice the rank and a block more: the gap to what is left out makes the wanted ones accurate.
-    let total = (2 * rank + width).min(n);
+    // Twice the rank, eight blocks at least, and one more: the gap to what is left out makes the wanted ones accurate.
+    let total = ((2 * rank).max(8 * width) + width).min(n);
     let mut basis = Basis::start(matrix, width.min(total), total, seed);
     while basis.extend() {}
     basis.ritz(rank)
@@ -186,12 +186,13 @@ impl<'a> Basis<'a> {
             let mut fresh = false;
             loop {
                 let size = norm(&vector);
-                // Within the block; all of the space for one that was drawn anew.
-                let from = if fresh { 0 } else { before };
-                for _ in 0..2 {
-                    for other in self.vectors[from * n..].chunks_exact(n) {
-                        axpy(-dot(other, &vector), other, &mut vector);
-                    }
+                // Within the block; all of the space for one that was drawn anew, or of which little is left.
+                for from in if fresh { [0, 0] } else { [before, before] } {
+                    self.clear(from, &mut vector);
+                }
+                if norm(&vector) < 0.1 * size {
+                    self.clear(0, &mut vector);
+                    self.clear(0, &mut vector);
                 }
                 let left = norm(&vector);
                 if left > 1e-5 * size && left > 1e-30 {
@@ -203,6 +204,13 @@ impl<'a> Basis<'a> {
                 fresh = true;
             }
             self.vectors.extend_from_slice(&vector);
+        }
+    }
+
+    /// Takes the parts along the vectors from `from` on off one more.
+    fn clear(&self, from: usize, vector: &mut [f32]) {
+        for other in self.vectors[from * self.n..].chunks_exact(self.n) {
+            axpy(-dot(other, vector), other, vector);
         }
     }
 
@@ -308,8 +316,9 @@ mod tests {
                     for row in &mut a {
                         (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
                     }
-                    for k in 0..n {
-                        (a[p][k], a[q][k]) = (c * a[p][k] - s * a[q][k], s * a[p][k] + c * a[q][k]);
+                    let (upper, lower) = a.split_at_mut(q);
+                    for (x, y) in upper[p].iter_mut().zip(&mut lower[0]) {
+                        (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
                     }
                 }
             }
@@ -326,9 +335,9 @@ mod tests {
         let expected = eigenvalues(matrix);
         let largest = expected[0].sqrt();
         let vector = |j: usize| (0..n).map(|i| svd.right[i * rank + j]).collect::<Vec<f32>>();
-        for j in 0..rank {
+        for (j, square) in expected.iter().enumerate().take(rank) {
             let value = f64::from(svd.values[j]);
-            let true_value = expected[j].max(0.0).sqrt();
+            let true_value = square.max(0.0).sqrt();
             assert!(
                 (value - true_value).abs() < tolerance * largest,
                 "{j}: {value} {true_value}"
