@@ -417,8 +417,8 @@ mod tests {
         assert!(matches!(
             refused,
             Err(ModelError::TooLarge {
-                needed_mb: 1001..,
-                limit_mb: 1000,
+                needed_mb: 5001..,
+                limit_mb: 5000,
                 ..
             })
         ));

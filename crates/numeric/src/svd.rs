@@ -50,9 +50,9 @@ pub fn truncated_svd(matrix: &Csr, rank: usize, seed: u64) -> Result<TruncatedSv
     if cells.iter().any(|value| !value.is_finite()) {
         return Err(NotConverged);
     }
-    let width = (rank / 4).next_multiple_of(16).clamp(16, 128);
-    // Twice the rank, eight blocks at least, and one more: the gap to what is left out makes the wanted ones accurate.
-    let total = ((2 * rank).max(8 * width) + width).min(n);
+    let width = (rank / 8).next_multiple_of(16).clamp(16, 64);
+    // Three times the rank, eight blocks at least, and one more: the gap to what is left out makes the wanted ones accurate.
+    let total = ((3 * rank).max(8 * width) + width).min(n);
     let mut basis = Basis::start(matrix, width.min(total), total, seed);
     while basis.extend() {}
     basis.ritz(rank)
