@@ -80,6 +80,13 @@ pub(crate) fn tell(
         for (cause, rows) in &file.summary.causes {
             output::line(format!("bad: {}: {} rows: {cause}", file.plan.name, count(*rows)))?;
         }
+        if file.summary.rejects_left_out > 0 {
+            output::line(format!(
+                "note: {}: {} more bad rows are counted above but not written to the rejects file, which is full",
+                file.plan.name,
+                count(file.summary.rejects_left_out)
+            ))?;
+        }
     }
     for (event_type, events) in &held.unknown_event_types {
         output::line(format!(

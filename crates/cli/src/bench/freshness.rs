@@ -113,6 +113,13 @@ fn users(data: &std::path::Path) -> anyhow::Result<Vec<String>> {
 }
 
 fn ask(connection: &mut Connection, placement: &str, user: &str, n: usize) -> anyhow::Result<Value> {
+    send(connection, placement, user, n)?;
+    serde_json::from_slice(&connection.body).context("reading an answer")
+}
+
+/// Asks and leaves the answer unread in the connection: a load that parsed each answer would use about
+/// as much of the machine as the server does.
+fn send(connection: &mut Connection, placement: &str, user: &str, n: usize) -> anyhow::Result<()> {
     let body = json!({ "placement": placement, "user_id": user, "n": n }).to_string();
     let status = connection.post("/v1/recommend", "application/json", body.as_bytes())?;
     ensure!(
@@ -120,7 +127,7 @@ fn ask(connection: &mut Connection, placement: &str, user: &str, n: usize) -> an
         "the server answered {status}: {}",
         connection.text()
     );
-    serde_json::from_slice(&connection.body).context("reading an answer")
+    Ok(())
 }
 
 /// Requests on schedule; durations count from the scheduled moment, so that a stall is not hidden.
@@ -141,7 +148,7 @@ fn steady(
             std::thread::sleep(due - now);
         }
         let user = &users[(number as usize * 7919) % users.len()];
-        ask(&mut connection, &args.placement, user, 10)?;
+        send(&mut connection, &args.placement, user, 10)?;
         took.push(due.elapsed());
         number += args.connections;
     }
