@@ -26,6 +26,8 @@ mod init;
 mod logging;
 mod memory;
 mod metrics;
+mod ope;
+mod ope_files;
 mod output;
 mod plot;
 mod progress;
@@ -75,6 +77,7 @@ enum Command {
     Tune(tune::Args),
     Ratings(ratings::Args),
     Metrics(metrics::Args),
+    Ope(Box<ope::Args>),
     Generate(generate::Args),
     Bench(bench::Args),
     Schema(schema::Args),
@@ -110,6 +113,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tune(args) => tune::run(&args),
         Command::Ratings(args) => ratings::run(args),
         Command::Metrics(args) => metrics::run(args),
+        Command::Ope(args) => ope::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Schema(args) => schema::run(&args),

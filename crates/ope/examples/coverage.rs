@@ -10,7 +10,7 @@ use worlds::{SlateWorld, Tells, World, fared};
 
 fn options(seed: u64) -> Options {
     Options {
-        bootstrap_rounds: 400,
+        bootstrap_rounds: 1000,
         seed,
         reward_range: Some(Range { low: 0.0, high: 1.0 }),
         ..Options::default()
@@ -21,14 +21,19 @@ fn told(n: usize, reports: &[Report], names: &[&str], truth: f64) {
     for (name, f) in names.iter().zip(fared(reports, names, truth)) {
         let [bootstrap, normal, bernstein] = f.covered.map(|c| 100.0 * c);
         println!(
-            "| `{name}` | {n} | {} | {:+.4} | {:.4} | {:.4} | {bootstrap:.1} | {normal:.1} | {bernstein:.1} |",
-            f.answered, f.bias, f.rmse, f.width
+            "| `{name}` | {n} | {} | {:+.4} | {:.4} | {:.4} | {bootstrap:.1} | {normal:.1} | {bernstein:.1} | {:.1} |",
+            f.answered,
+            f.bias,
+            f.rmse,
+            f.width,
+            100.0 * f.sampling
         );
     }
 }
 
-fn many(logs: usize, one: impl Fn(u64) -> Report + Sync) -> Vec<Report> {
-    numeric::parallel_chunks(logs, 1, |range| one(range.start as u64))
+/// Logs of different sizes have different seeds: they would share their first rounds otherwise.
+fn many(logs: usize, n: usize, one: impl Fn(u64) -> Report + Sync) -> Vec<Report> {
+    numeric::parallel_chunks(logs, 1, |range| one((n * 100_000 + range.start) as u64))
 }
 
 fn main() {
@@ -37,9 +42,9 @@ fn main() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(1000);
     println!(
-        "| estimator | rounds | answered | bias | RMSE | width | bootstrap % | normal % | Bernstein % |"
+        "| estimator | rounds | answered | bias | RMSE | width | bootstrap % | normal % | Bernstein % | sampling error alone % |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     let single = [
         "ips",
         "snips",
@@ -61,12 +66,12 @@ fn main() {
     let categories = World::new(2, true, 0);
     for n in [250, 1000, 4000] {
         let log = |seed| world.log(n, seed, Tells::Distributions);
-        let reports = many(logs, |seed| {
+        let reports = many(logs, n, |seed| {
             judge(&log(seed), &single, &options(seed)).expect("a right request")
         });
         told(n, &reports, &single, world.truth());
         let log = |seed| categories.log(n, seed, Tells::Distributions);
-        let reports = many(logs, |seed| {
+        let reports = many(logs, n, |seed| {
             judge(&log(seed), &["mips"], &options(seed)).expect("a right request")
         });
         told(n, &reports, &["mips"], categories.truth());
@@ -74,7 +79,7 @@ fn main() {
     let names: Vec<&str> = ope::slate_estimators().iter().map(|entry| entry.name).collect();
     let world = SlateWorld::new(3);
     for n in [250, 1000, 4000] {
-        let reports = many(logs, |seed| {
+        let reports = many(logs, n, |seed| {
             judge_slates(&world.log(n, seed), &names, &options(seed)).expect("a right request")
         });
         told(n, &reports, &names, world.truth());

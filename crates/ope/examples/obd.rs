@@ -101,7 +101,7 @@ fn main() {
             report.rounds, on_policy.mean, on_policy.low, on_policy.high, report.logged_value
         );
         println!(
-            "| estimator | value | 95 % | effective sample size | parameter |\n|---|---:|---:|---:|---|"
+            "| estimator | value | 95 % | interval of | effective sample size | parameter |\n|---|---:|---:|---|---:|---|"
         );
         for e in &report.estimates {
             let parameter = e
@@ -109,8 +109,13 @@ fn main() {
                 .as_ref()
                 .map_or(String::new(), |p| format!("{} = {:.3}", p.name, p.value));
             println!(
-                "| `{}` | {:.5} | {:.5} to {:.5} | {:.0} | {parameter} |",
-                e.estimator, e.value, e.low, e.high, e.effective_sample_size
+                "| `{}` | {:.5} | {:.5} to {:.5} | {} | {:.0} | {parameter} |",
+                e.estimator,
+                e.value,
+                e.low,
+                e.high,
+                e.interval_of.unwrap_or("itself"),
+                e.effective_sample_size
             );
             e.warnings
                 .iter()

@@ -1,9 +1,11 @@
 //! Intervals of an estimate from the contributions of rounds.
 //!
-//! Three kinds. The percentile bootstrap (Efron, 1979) resamples rounds and takes self-normalised parts apart each time. The normal interval takes the variance
+//! Three kinds. The studentised bootstrap (Efron, 1979; Hall, 1988) resamples rounds, takes self-normalised parts apart each time, and measures each resample by its own
+//! standard error, which makes up for skewed weights in small logs. The normal interval takes the variance
 //! of the linearised contributions. The empirical Bernstein bound (Maurer and Pontil, 2009, theorem 4) holds at any number of rounds, and is wide; it is a
 //! guarantee only where the range of a contribution is known beforehand, see [`Bernstein::guaranteed`]. All speak of sampling error
-//! alone: none knows the bias of a clipped weight or of a reward model.
+//! alone: none knows the bias of a clipped weight or of a reward model. No interval can be shorter for a biased estimate without knowing a
+//! bound on its bias (Low, 1997), so reports tell the interval of the estimator without that bias, see [`Entry::unbiased`](crate::Entry::unbiased).
 
 use crate::{Contributions, Refusal};
 use numeric::SeededStream;
@@ -35,7 +37,7 @@ pub struct Bernstein {
 pub struct Intervals {
     /// Standard error of the linearised estimate.
     pub standard_error: f64,
-    /// Percentile bootstrap over rounds.
+    /// Studentised bootstrap over rounds.
     pub bootstrap: Range,
     /// Normal.
     pub normal: Range,
@@ -66,7 +68,13 @@ pub fn intervals(
     let far = (2.0 * variance * log / n).sqrt() + 7.0 * span * log / (3.0 * (n - 1.0));
     Ok(Intervals {
         standard_error,
-        bootstrap: bootstrap(contributions, value, level, rounds, seed),
+        bootstrap: bootstrap(
+            contributions,
+            (value, standard_error),
+            &linearised,
+            level,
+            (rounds, seed),
+        ),
         normal: Range {
             low: value - wide,
             high: value + wide,
@@ -77,6 +85,52 @@ pub fn intervals(
             guaranteed,
         },
     })
+}
+
+/// The normal interval of sampling error alone.
+///
+/// # Errors
+/// As [`Contributions::value`].
+pub(crate) fn sampling(contributions: &Contributions, level: f64) -> Result<Range, Refusal> {
+    let value = contributions.value()?;
+    let linearised = contributions.linearised()?;
+    let error = (numeric::variance(&linearised) / linearised.len() as f64).sqrt();
+    let wide = normal_quantile(0.5 + level / 2.0) * error;
+    Ok(Range {
+        low: value - wide,
+        high: value + wide,
+    })
+}
+
+impl Range {
+    fn stretched(self, to: f64) -> Range {
+        Range {
+            low: self.low.min(to),
+            high: self.high.max(to),
+        }
+    }
+}
+
+impl Intervals {
+    /// The same, stretched to hold a value.
+    pub(crate) fn stretched(self, to: f64) -> Intervals {
+        let Bernstein {
+            low,
+            high,
+            guaranteed,
+        } = self.bernstein;
+        let Range { low, high } = Range { low, high }.stretched(to);
+        Intervals {
+            bootstrap: self.bootstrap.stretched(to),
+            normal: self.normal.stretched(to),
+            bernstein: Bernstein {
+                low,
+                high,
+                guaranteed,
+            },
+            ..self
+        }
+    }
 }
 
 /// How far apart two contributions can be, and whether that is known rather than seen.
@@ -95,12 +149,20 @@ fn span(contributions: &Contributions, rewards: Option<Range>, linearised: &[f64
     (high - low, false)
 }
 
-fn bootstrap(contributions: &Contributions, value: f64, level: f64, rounds: usize, seed: u64) -> Range {
+fn bootstrap(
+    contributions: &Contributions,
+    (value, standard_error): (f64, f64),
+    linearised: &[f64],
+    level: f64,
+    (rounds, seed): (usize, u64),
+) -> Range {
     let n = contributions.base.len();
-    let width = 1 + 2 * contributions.ratios.len();
+    // Of each round: what it adds to the base, to the numerators and weights, and how far it is from the estimate.
+    let width = 2 + 2 * contributions.ratios.len();
     let mut rows = vec![0.0; n * width];
     for (row, cells) in rows.chunks_exact_mut(width).enumerate() {
         cells[0] = contributions.base[row];
+        cells[width - 1] = linearised[row] - value;
         for (at, ratio) in contributions.ratios.iter().enumerate() {
             cells[1 + 2 * at] = ratio.numerator[row];
             cells[2 + 2 * at] = ratio.weight[row];
@@ -109,24 +171,29 @@ fn bootstrap(contributions: &Contributions, value: f64, level: f64, rounds: usiz
     let draw = |round: usize| {
         let mut stream = SeededStream::new(seed, round as u64);
         let mut sums = vec![0.0; width];
+        let mut squares = 0.0;
         for _ in 0..n {
             let at = stream.below(n as u64) as usize * width;
-            sums.iter_mut()
-                .zip(&rows[at..at + width])
-                .for_each(|(sum, cell)| *sum += cell);
+            let cells = &rows[at..at + width];
+            sums.iter_mut().zip(cells).for_each(|(sum, cell)| *sum += cell);
+            squares += cells[width - 1] * cells[width - 1];
         }
-        let ratios = sums[1..].chunks_exact(2).map(|pair| pair[0] / pair[1]);
-        sums[0] / n as f64 + ratios.sum::<f64>()
+        let n = n as f64;
+        let off = sums[width - 1];
+        let error = ((squares - off * off / n) / (n - 1.0) / n).sqrt();
+        let ratios = sums[1..width - 1].chunks_exact(2).map(|pair| pair[0] / pair[1]);
+        (sums[0] / n + ratios.sum::<f64>() - value) / error
     };
-    let mut values =
+    let mut scores =
         numeric::parallel_chunks(rounds, 16, |range| range.map(draw).collect::<Vec<_>>()).concat();
-    // A resample without any weight says nothing.
-    values.retain(|value| value.is_finite());
+    // A resample without any weight, or of one round again and again, says nothing.
+    scores.retain(|score| score.is_finite());
     let tail = (1.0 - level) / 2.0;
-    values.sort_unstable_by(f64::total_cmp);
+    scores.sort_unstable_by(f64::total_cmp);
+    let end = |q: f64| value - numeric::quantile(&scores, q).unwrap_or(0.0) * standard_error;
     Range {
-        low: numeric::quantile(&values, tail).unwrap_or(value),
-        high: numeric::quantile(&values, 1.0 - tail).unwrap_or(value),
+        low: end(1.0 - tail),
+        high: end(tail),
     }
 }
 

@@ -27,7 +27,7 @@ mod weights;
 
 pub use contributions::{Contributions, Ratio};
 pub use interval::{Bernstein, Intervals, Range, intervals};
-pub use log::{Log, LogError, PropensitySource};
+pub use log::{Assumption, Log, LogError, PropensitySource};
 pub use refusal::{Refusal, RequestError};
 pub use registry::{
     Entry, Estimator, Needs, Parameter, SlateEntry, SlateEstimator, SupportOf, estimator, estimators,
@@ -37,6 +37,6 @@ pub use report::{Estimate, IntervalKind, Options, Refused, Report, Tuned, judge,
 pub use reward_model::{RewardKind, RewardModelConfig, cross_fit};
 pub use slate_log::{SlateLog, TabularModel};
 pub use slates::pseudo_inverse::pseudo_inverse_weights;
-pub use slope::slope;
+pub use slope::{Tuning, mean_square, slope};
 pub use support::{Support, SupportEvidence};
 pub use weights::{WeightTails, effective_sample_size, weight_tails};

@@ -1,7 +1,7 @@
 //! A log of rounds with one action each, and what the target policy would have done in them.
 
 use crate::Refusal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Slack of sums of probabilities.
@@ -19,6 +19,16 @@ pub struct LogError {
     pub got: String,
     /// What was expected.
     pub expected: &'static str,
+}
+
+impl LogError {
+    /// The round, where the row is that of a value in a matrix of this width.
+    fn of_rows(self, width: usize) -> LogError {
+        LogError {
+            row: self.row.map(|at| at / width.max(1)),
+            ..self
+        }
+    }
 }
 
 pub(crate) fn wrong(
@@ -43,8 +53,20 @@ pub enum PropensitySource {
     Logged,
     /// Guessed afterwards from the frequencies of actions: right only if the choice did not depend on anything else.
     Estimated,
+    /// Taken to be the same for all actions, because somebody said so.
+    Assumed,
     /// Neither.
     Missing,
+}
+
+/// What is assumed of a log without propensities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assumption {
+    /// Actions were chosen as often as they are in the log, whatever the circumstances.
+    Frequencies,
+    /// Every action had the same chance.
+    Uniform,
 }
 
 /// Rounds with one action each. Matrices are rows of rounds, one column per action.
@@ -196,7 +218,8 @@ impl Log {
             self.n_rounds() * self.n_actions,
             "a finite number",
             f64::is_finite,
-        )?;
+        )
+        .map_err(|e| e.of_rows(self.n_actions))?;
         self.model = Some(model);
         Ok(self)
     }
@@ -212,7 +235,8 @@ impl Log {
             self.n_rounds() * dim,
             "a finite number",
             f64::is_finite,
-        )?;
+        )
+        .map_err(|e| e.of_rows(dim))?;
         self.contexts = (dim, contexts);
         Ok(self)
     }
@@ -258,6 +282,14 @@ impl Log {
         self.source = PropensitySource::Estimated;
         self.logging = None;
         Ok(self)
+    }
+
+    /// With the same probability for each action. Says so in [`Log::source`], and from there in every report.
+    pub fn with_uniform_propensities(mut self) -> Log {
+        self.propensities = Some(vec![1.0 / self.n_actions as f64; self.n_rounds()]);
+        self.source = PropensitySource::Assumed;
+        self.logging = None;
+        self
     }
 
     /// How many rounds.
@@ -361,7 +393,7 @@ fn basic(n_actions: usize, rewards: &[f64], actions: &[u32]) -> Result<(), LogEr
     }
 }
 
-/// Checks the number of values and each of them. The round is told where there is one value per round.
+/// Checks the number of values and each of them. The row that is told is the place of the value.
 pub(crate) fn each(
     field: &'static str,
     values: &[f64],
@@ -380,9 +412,8 @@ pub(crate) fn each(
 }
 
 fn distributions(field: &'static str, values: &[f64], n: usize, n_actions: usize) -> Result<(), LogError> {
-    each(field, values, n * n_actions, "a probability", |p| {
-        (0.0..=1.0 + SUM_SLACK).contains(&p)
-    })?;
+    let fine = |p| (0.0..=1.0 + SUM_SLACK).contains(&p);
+    each(field, values, n * n_actions, "a probability", fine).map_err(|e| e.of_rows(n_actions))?;
     for (row, own) in values.chunks_exact(n_actions).enumerate() {
         let sum: f64 = own.iter().sum();
         if (sum - 1.0).abs() > SUM_SLACK * 10.0 {

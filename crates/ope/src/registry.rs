@@ -71,6 +71,8 @@ pub struct Entry {
     pub needs: Needs,
     /// Its parameter, if it has one; tuned from the log where none is given.
     pub parameter: Option<Parameter>,
+    /// The estimator without this one's bias, whose interval is told for both; none for one whose bias vanishes in large logs.
+    pub unbiased: Option<&'static str>,
     /// Makes it; the number is ignored by those without parameter.
     pub build: fn(f64) -> Box<dyn Estimator>,
 }

@@ -1,16 +1,17 @@
 //! Estimators over a log, with everything that is needed to trust or distrust them.
 
 use crate::contributions::range;
-use crate::interval::{Bernstein, Intervals, Range, intervals, normal_quantile};
+use crate::interval::{Bernstein, Intervals, Range, intervals, normal_quantile, sampling};
 use crate::log::LogError;
 use crate::support::{self, Support};
 use crate::{
-    Contributions, Entry, Estimator, Log, PropensitySource, Refusal, RequestError, RewardKind,
-    RewardModelConfig, SlateLog, SupportOf, WeightTails, cross_fit, effective_sample_size, estimator,
-    slate_estimator, slope, weight_tails,
+    Assumption, Contributions, Entry, Estimator, Log, PropensitySource, Refusal, RequestError, RewardKind,
+    RewardModelConfig, SlateLog, SupportOf, Tuning, WeightTails, cross_fit, effective_sample_size, estimator,
+    mean_square, slate_estimator, slope, weight_tails,
 };
 use serde::Serialize;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Rounds below which the effective sample size is worth a warning.
 const FEW_ROUNDS: f64 = 100.0;
@@ -21,7 +22,7 @@ const LARGE_SHARE: f64 = 0.05;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalKind {
-    /// Percentile bootstrap.
+    /// Studentised bootstrap.
     Bootstrap,
     /// Normal.
     Normal,
@@ -44,8 +45,10 @@ pub struct Options {
     pub reward_range: Option<Range>,
     /// Share of the target's choices that may be without support.
     pub support_tolerance: f64,
-    /// Guess propensities from frequencies if the log has none. The report says so.
-    pub accept_missing_propensities: bool,
+    /// What to assume of propensities if the log has none. Every estimate then says so.
+    pub assume_propensities: Option<Assumption>,
+    /// How parameters that are not given are chosen.
+    pub tuning: Tuning,
     /// How a reward model is learnt if the log brings none.
     pub reward_model: RewardModelConfig,
 }
@@ -59,7 +62,8 @@ impl Default for Options {
             seed: 0,
             reward_range: None,
             support_tolerance: 0.001,
-            accept_missing_propensities: false,
+            assume_propensities: None,
+            tuning: Tuning::MeanSquare,
             reward_model: RewardModelConfig::default(),
         }
     }
@@ -116,8 +120,8 @@ pub struct Tuned {
     pub name: &'static str,
     /// Its value.
     pub value: f64,
-    /// Chosen from the log by SLOPE, rather than given.
-    pub tuned: bool,
+    /// How it was chosen from the log; none if it was given.
+    pub tuned: Option<Tuning>,
     /// How many values were tried.
     pub candidates: usize,
 }
@@ -137,8 +141,12 @@ pub struct Estimate {
     pub effective_sample_size: f64,
     /// Where propensities come from; none for an estimator without weights.
     pub propensities: Option<PropensitySource>,
-    /// All intervals.
+    /// All intervals: of this estimator, or of the one without its bias, stretched to hold the estimate.
     pub intervals: Intervals,
+    /// The estimator without this one's bias, where the intervals are taken from it.
+    pub interval_of: Option<&'static str>,
+    /// Normal interval of this estimator's sampling error, which knows nothing of its bias; told where `interval_of` is.
+    pub sampling: Option<Range>,
     /// Its parameter, if it has one.
     pub parameter: Option<Tuned>,
     /// Tails of the weights as the estimator uses them.
@@ -222,8 +230,10 @@ pub fn judge<S: AsRef<str>>(log: &Log, names: &[S], options: &Options) -> Result
         estimates: Vec::new(),
         refused: Vec::new(),
     };
+    let mut known = BTreeMap::new();
     for (name, entry, given) in asked {
-        let found = one(&log, name, entry, given, &supports, options);
+        let reference = without_bias(&log, entry, supports[0].as_ref(), &mut known, options);
+        let found = one(&log, name, (entry, given), &supports, reference, options);
         report.put(name, found);
     }
     Ok(report)
@@ -237,12 +247,14 @@ fn completed<'a>(
 ) -> Result<(Cow<'a, Log>, Option<String>), RequestError> {
     let fault = |e: LogError| RequestError::new(e.field, e.got, e.expected);
     let mut log = Cow::Borrowed(log);
-    if log.source() == PropensitySource::Missing && options.accept_missing_propensities {
-        log = Cow::Owned(
-            log.into_owned()
-                .with_estimated_propensities(None)
-                .map_err(fault)?,
-        );
+    if log.source() == PropensitySource::Missing
+        && let Some(assumption) = options.assume_propensities
+    {
+        let own = log.into_owned();
+        log = Cow::Owned(match assumption {
+            Assumption::Frequencies => own.with_estimated_propensities(None).map_err(fault)?,
+            Assumption::Uniform => own.with_uniform_propensities(),
+        });
     }
     if !needs_model || log.target().is_none() {
         return Ok((log, None));
@@ -266,9 +278,9 @@ fn completed<'a>(
 fn one(
     log: &Log,
     name: &str,
-    entry: &Entry,
-    given: Option<f64>,
+    (entry, given): (&Entry, Option<f64>),
     [actions, categories]: &[Option<Support>; 2],
+    reference: Option<(&'static str, Intervals)>,
     options: &Options,
 ) -> Result<Estimate, Refusal> {
     let support = match entry.needs.support {
@@ -281,11 +293,18 @@ fn one(
     }
     let (built, parameter) = built(log, entry, given, options)?;
     let contributions = built.contributions(log)?;
-    let source = contributions.weights.is_some().then_some(log.source());
-    let mut estimate = finished(name, &contributions, source, parameter, options)?;
+    let weighted = contributions.weights.is_some() || reference.is_some();
+    let source = weighted.then_some(log.source());
+    let mut estimate = finished(name, &contributions, source, parameter, reference, options)?;
     let warnings = &mut estimate.warnings;
-    if source == Some(PropensitySource::Estimated) {
-        warnings.push("propensities were not logged; they are guessed from frequencies".to_owned());
+    match source {
+        Some(PropensitySource::Estimated) => {
+            warnings.push("propensities were not logged; they are guessed from frequencies".to_owned());
+        }
+        Some(PropensitySource::Assumed) => {
+            warnings.push("propensities were not logged; all actions are assumed to be as likely".to_owned());
+        }
+        _ => {}
     }
     match actions {
         Some(support) if entry.needs.support == SupportOf::Nothing && !support.holds => {
@@ -305,10 +324,44 @@ fn one(
         }
         _ => {}
     }
+    if entry.unbiased.is_some() && reference.is_none() {
+        warnings.push("the interval tells sampling error alone, not bias".to_owned());
+    }
     Ok(estimate)
 }
 
-/// The estimator with its parameter: the one given, or the one that SLOPE chooses.
+/// Intervals of the estimator without this one's bias, where the log supports it; `known` keeps them for the next.
+fn without_bias(
+    log: &Log,
+    entry: &Entry,
+    actions: Option<&Support>,
+    known: &mut BTreeMap<&'static str, Intervals>,
+    options: &Options,
+) -> Option<(&'static str, Intervals)> {
+    let name = entry
+        .unbiased
+        .filter(|_| actions.is_some_and(|actions| actions.holds))?;
+    if let Some(found) = known.get(name) {
+        return Some((name, *found));
+    }
+    let (reference, _) = estimator(name).ok()?;
+    let contributions = (reference.build)(0.0).contributions(log).ok()?;
+    let found = of_contributions(&contributions, options).ok()?;
+    known.insert(name, found);
+    Some((name, found))
+}
+
+fn of_contributions(contributions: &Contributions, options: &Options) -> Result<Intervals, Refusal> {
+    intervals(
+        contributions,
+        options.reward_range,
+        options.level,
+        options.bootstrap_rounds,
+        options.seed,
+    )
+}
+
+/// The estimator with its parameter: the one given, or the one chosen from the log.
 fn built(
     log: &Log,
     entry: &Entry,
@@ -328,21 +381,25 @@ fn built(
         ((entry.build)(value), Some(told))
     };
     if let Some(value) = given {
-        return Ok(tuned(value, false, 1));
+        return Ok(tuned(value, None, 1));
     }
     let grid = (parameter.grid)(&log.weights()?);
-    let z = normal_quantile(0.5 + options.level / 2.0);
     let mut candidates = Vec::with_capacity(grid.len());
     for value in &grid {
         let contributions = (entry.build)(*value).contributions(log)?;
         let variance = numeric::variance(&contributions.linearised()?);
-        candidates.push((
-            contributions.value()?,
-            z * (variance / log.n_rounds() as f64).sqrt(),
-        ));
+        candidates.push((contributions.value()?, (variance / log.n_rounds() as f64).sqrt()));
     }
-    let chosen = slope(&candidates).and_then(|at| grid.get(at)).copied();
-    Ok(tuned(chosen.unwrap_or(0.0), true, grid.len()))
+    let chosen = match options.tuning {
+        Tuning::MeanSquare => mean_square(&candidates),
+        Tuning::Slope => {
+            let z = normal_quantile(0.5 + options.level / 2.0);
+            candidates.iter_mut().for_each(|(_, width)| *width *= z);
+            slope(&candidates)
+        }
+    };
+    let chosen = chosen.and_then(|at| grid.get(at)).copied();
+    Ok(tuned(chosen.unwrap_or(0.0), Some(options.tuning), grid.len()))
 }
 
 fn finished(
@@ -350,17 +407,14 @@ fn finished(
     contributions: &Contributions,
     propensities: Option<PropensitySource>,
     parameter: Option<Tuned>,
+    reference: Option<(&'static str, Intervals)>,
     options: &Options,
 ) -> Result<Estimate, Refusal> {
     let value = contributions.value()?;
-    let rewards = options.reward_range;
-    let intervals = intervals(
-        contributions,
-        rewards,
-        options.level,
-        options.bootstrap_rounds,
-        options.seed,
-    )?;
+    let (intervals, sampling) = match reference {
+        Some((_, of)) => (of.stretched(value), Some(sampling(contributions, options.level)?)),
+        None => (of_contributions(contributions, options)?, None),
+    };
     let Range { low, high } = match options.interval {
         IntervalKind::Bootstrap => intervals.bootstrap,
         IntervalKind::Normal => intervals.normal,
@@ -391,6 +445,13 @@ fn finished(
             share * 100.0
         ));
     }
+    if let Some((of, found)) = reference
+        && !(found.normal.low <= value && value <= found.normal.high)
+    {
+        warnings.push(format!(
+            "the estimate is outside the interval of {of}: its bias shows"
+        ));
+    }
     Ok(Estimate {
         estimator: name.to_owned(),
         value,
@@ -399,6 +460,8 @@ fn finished(
         effective_sample_size,
         propensities,
         intervals,
+        interval_of: reference.map(|(of, _)| of),
+        sampling,
         parameter,
         weights: tails,
         warnings,
@@ -443,7 +506,7 @@ pub fn judge_slates<S: AsRef<str>>(
                 return Err(Refusal::MissingSupport { mass, evidence });
             }
             let source = Some(PropensitySource::Logged);
-            let mut estimate = finished(name.as_ref(), &contributions, source, None, options)?;
+            let mut estimate = finished(name.as_ref(), &contributions, source, None, None, options)?;
             if support::overshoots(score) {
                 let told =
                     format!("weights have mean {mean:.3}, above one: the propensities do not fit the log");

@@ -113,13 +113,13 @@ pub(crate) fn check(log: &Log, of: SupportOf, tolerance: f64) -> Option<Support>
     let mean_weight = numeric::mean(&weights);
     let mean_weight_score = score(&weights);
     let unseen = unseen(log);
-    let unseen_mass = unseen.iter().map(|(_, mass)| mass).sum();
+    let unseen_mass = unseen.iter().fold(0.0, |sum, (_, mass)| sum + mass);
     let unseen_actions = unseen.iter().take(TOLD).map(|(action, _)| *action).collect();
     let (evidence, missing_mass) = match (of, exact(log), mips::masses(log)) {
         (SupportOf::Nothing, _, _) => return None,
         (SupportOf::Categories, _, Ok(masses)) => {
             let gone = masses.iter().flatten().filter(|(_, logging)| *logging <= 0.0);
-            let mass = gone.map(|(target, _)| target).sum::<f64>() / log.n_rounds().max(1) as f64;
+            let mass = gone.fold(0.0, |sum, (target, _)| sum + target) / log.n_rounds().max(1) as f64;
             (SupportEvidence::Distributions, mass)
         }
         (SupportOf::Categories, _, Err(_)) => return None,
@@ -128,7 +128,7 @@ pub(crate) fn check(log: &Log, of: SupportOf, tolerance: f64) -> Option<Support>
             let largest = weights.iter().copied().fold(1.0, f64::max);
             let chance = |mass: f64| log.n_rounds() as f64 * mass / largest;
             let absent = unseen.iter().filter(|(_, mass)| chance(*mass) > ABSENCE);
-            let absent: f64 = absent.map(|(_, mass)| mass).sum();
+            let absent = absent.fold(0.0, |sum, (_, mass)| sum + mass);
             (
                 SupportEvidence::Log,
                 absent.max(shortfall(mean_weight, mean_weight_score)),

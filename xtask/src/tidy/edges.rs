@@ -30,7 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("assembly",       &["domain", "numeric", "signals", "dataset", "models", "retrieval", "ranking", "rerank", "engine", "feedback", "store-memory", "store-file", "store-sqlite"]),
     ("dashboard",      &["domain"]),
     ("server",         &["domain", "signals", "assembly", "dashboard"]),
-    ("cli",            &["domain", "numeric", "signals", "dataset", "import", "import-parquet", "models", "ratings", "evaluate", "engine", "assembly", "server"]),
+    ("cli",            &["domain", "numeric", "signals", "dataset", "import", "import-parquet", "models", "ratings", "ope", "evaluate", "engine", "assembly", "server"]),
     ("xtask",          &[]),
 ];
 

@@ -7,6 +7,7 @@ mod evaluate;
 mod folders;
 mod help;
 mod import;
+mod ope;
 mod run;
 mod serve;
 mod served;

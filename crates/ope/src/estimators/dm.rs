@@ -1,7 +1,7 @@
 //! Direct method: what the reward model says about the target's choices.
 //!
 //! `mean(Σ_a target(a) q(a))`. No weights, little variance, and all of the model's bias. The model is best learnt on other rounds than those it
-//! speaks about ([`cross_fit`](crate::cross_fit)). Intervals know the spread over rounds, not the error of the model: they are too narrow. Beygelzimer and
+//! speaks about ([`cross_fit`](crate::cross_fit)). Its spread over rounds knows nothing of the model's error, so its interval is that of `dr`. Beygelzimer and
 //! Langford, 2009. One pass over rounds × actions.
 
 use crate::contributions::{modelled, range};
@@ -17,6 +17,7 @@ pub(crate) const ENTRY: Entry = Entry {
         support: SupportOf::Nothing,
     },
     parameter: None,
+    unbiased: Some("dr"),
     build: |_| Box::new(DmEstimator),
 };
 

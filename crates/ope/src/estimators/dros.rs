@@ -22,6 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
         range: (0.0, f64::MAX),
         grid,
     }),
+    unbiased: Some("dr"),
     build: |lambda| Box::new(DrosEstimator { lambda }),
 };
 

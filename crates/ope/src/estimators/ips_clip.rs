@@ -22,6 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
         range: (0.0, f64::MAX),
         grid: thresholds,
     }),
+    unbiased: Some("ips"),
     build: |weight_max| Box::new(ClippedIpsEstimator { weight_max }),
 };
 

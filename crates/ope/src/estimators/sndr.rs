@@ -16,6 +16,7 @@ pub(crate) const ENTRY: Entry = Entry {
         support: SupportOf::Actions,
     },
     parameter: None,
+    unbiased: None,
     build: |_| Box::new(SndrEstimator),
 };
 

@@ -21,6 +21,7 @@ pub(crate) const ENTRY: Entry = Entry {
         range: (0.0, 1.0),
         grid: unit_grid,
     }),
+    unbiased: Some("dr"),
     build: |lambda| Box::new(SubgaussianDrEstimator { lambda }),
 };
 

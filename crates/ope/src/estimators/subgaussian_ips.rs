@@ -22,6 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
         range: (0.0, 1.0),
         grid: unit_grid,
     }),
+    unbiased: Some("ips"),
     build: |lambda| Box::new(SubgaussianIpsEstimator { lambda }),
 };
 

@@ -31,7 +31,7 @@ fn compare(report: &Report, estimates: &Value) {
         let off = (found.value / expected - 1.0).abs();
         assert!(off < 1e-6, "{name}: {} for {expected}", found.value);
         eprintln!("{name}: {} off by {off:.1e}", found.value);
-        assert!(found.low < found.value && found.value < found.high);
+        assert!(found.low <= found.value && found.value <= found.high);
     }
 }
 
@@ -79,7 +79,11 @@ fn single_actions_agree_with_the_reference() {
         .estimates
     {
         assert!((found.value - truth).abs() < 0.06, "{found:?}");
-        assert!(found.parameter.is_some_and(|p| p.tuned && p.candidates > 1));
+        assert!(
+            found
+                .parameter
+                .is_some_and(|p| p.tuned.is_some() && p.candidates > 1)
+        );
     }
 }
 

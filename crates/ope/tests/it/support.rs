@@ -82,7 +82,7 @@ fn logs_without_propensities_need_the_flag_and_the_report_carries_it() {
     assert_eq!(report.estimates.len(), 1);
     assert_eq!(report.estimates[0].propensities, None);
     let accepting = Options {
-        accept_missing_propensities: true,
+        assume_propensities: Some(ope::Assumption::Frequencies),
         ..options()
     };
     let report = judge(&log, &names, &accepting).expect("a right request");
@@ -90,6 +90,19 @@ fn logs_without_propensities_need_the_flag_and_the_report_carries_it() {
     assert_eq!(told["propensities"], "estimated");
     assert_eq!(told["estimates"][0]["propensities"], "estimated");
     assert!(report.estimates[0].warnings[0].contains("not logged"));
+    let uniform = Options {
+        assume_propensities: Some(ope::Assumption::Uniform),
+        ..options()
+    };
+    let report = judge(&log, &["snips"], &uniform).expect("a right request");
+    let told = serde_json::to_value(&report).expect("reports are JSON");
+    assert_eq!(told["propensities"], "assumed");
+    // Where support holds or not, the assumption is told.
+    let said = serde_json::to_string(&told).expect("reports are JSON");
+    assert!(
+        said.contains("assumed to be as likely") || !report.refused.is_empty(),
+        "{said}"
+    );
     // Right by construction if choices depend on nothing: then they are the frequencies.
     let by_chance = Log::new(
         2,

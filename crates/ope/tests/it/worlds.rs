@@ -267,6 +267,8 @@ pub(crate) struct Fared {
     pub(crate) width: f64,
     /// Share of logs in which the bootstrap, normal and empirical Bernstein interval held the truth.
     pub(crate) covered: [f64; 3],
+    /// The same of the normal interval of the estimator's own sampling error.
+    pub(crate) sampling: f64,
 }
 
 /// Sums up reports of many logs by estimator, in the order of `names`.
@@ -284,6 +286,8 @@ pub(crate) fn fared(reports: &[ope::Report], names: &[&str], truth: f64) -> Vec<
                 (i.normal.low, i.normal.high),
                 (i.bernstein.low, i.bernstein.high),
             ];
+            let own = e.sampling.unwrap_or(i.normal);
+            out.sampling += f64::from(u8::from(own.low <= truth && truth <= own.high));
             out.answered += 1;
             out.bias += e.value - truth;
             out.rmse += (e.value - truth).powi(2);
@@ -294,6 +298,7 @@ pub(crate) fn fared(reports: &[ope::Report], names: &[&str], truth: f64) -> Vec<
         }
         let n = out.answered.max(1) as f64;
         (out.bias, out.rmse, out.width) = (out.bias / n, (out.rmse / n).sqrt(), out.width / n);
+        out.sampling /= n;
         out.covered.iter_mut().for_each(|covered| *covered /= n);
         out
     };

@@ -1,0 +1,241 @@
+//! `concierge ope`: what another policy would have earned, judged from a log.
+
+use crate::failure::InputError;
+use crate::ope_files::{self, LogColumns, Names};
+use crate::output;
+use ::ope::{
+    Assumption, IntervalKind, Options, Range, Report, RewardKind, RewardModelConfig, Tuning, judge,
+    judge_slates,
+};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+/// Judge a policy from the log of another one
+///
+/// Estimates what the target policy would have earned in the rounds of a log, with intervals, effective sample size and a check whether the log can say anything
+/// about it. An estimator that cannot be trusted with the log refuses it and says why.
+///
+/// A log (--log) has a row per round: reward, action, pscore (probability with which the action was chosen), and, as far as there, pi_e_<action> (the target's
+/// probability of each action), pi_b_<action> (the logging policy's), q_hat_<action> (a guess of its reward), x_<name> (features to learn such guesses from).
+/// Slates (--slates) have a row per position: slate_id, position, reward, pscore, pscore_item_position, pscore_cascade and the same three with pi_e_ before them.
+/// Files are Parquet, CSV, TSV or JSON lines. Other names of columns are told with the flags for columns.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  concierge ope --log log.parquet --estimators ips,snips,dm,dr,switch_dr:5,dros --json\n  \
+    concierge ope --log random.csv --target bandit.csv --reward-range 0,1\n  \
+    concierge ope --slates slates.parquet --estimators standard_ips,sn_independent_ips --json",
+    group = clap::ArgGroup::new("source").required(true)
+)]
+pub(crate) struct Args {
+    /// The log, one action per row.
+    #[arg(long, value_name = "FILE", group = "source")]
+    log: Option<PathBuf>,
+    /// The log, one position of a slate per row.
+    #[arg(long, value_name = "FILE", group = "source")]
+    slates: Option<PathBuf>,
+    /// Estimators by name, with a parameter behind a colon if it is not to be tuned: ips,switch_dr:5. All that fit if absent.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    estimators: Vec<String>,
+    /// The policy to judge: columns (pi_e_… of the log), uniform, or a log of its own, whose frequencies of actions are taken.
+    #[arg(
+        long,
+        value_name = "columns|uniform|FILE",
+        default_value = "columns",
+        conflicts_with = "slates"
+    )]
+    target: String,
+    /// Categories of actions, for mips: a file with action and category.
+    #[arg(long, value_name = "FILE", conflicts_with = "slates")]
+    categories: Option<PathBuf>,
+    /// What to assume where the log has no propensities: actions as likely as they are frequent, or all alike; each estimate says so.
+    #[arg(long, value_enum, conflicts_with = "slates")]
+    assume_propensities: Option<Assume>,
+    /// What a reward model is, where one has to be learnt.
+    #[arg(long, value_enum, default_value_t = Model::Ridge, conflicts_with = "slates")]
+    reward_model: Model,
+    /// How parameters that are not given are chosen.
+    #[arg(long, value_enum, default_value_t = Tune::MeanSquare, conflicts_with = "slates")]
+    tuning: Tune,
+    /// The least and the most that a reward can be; makes the empirical Bernstein interval a guarantee where the policies are known.
+    #[arg(
+        long,
+        value_name = "LOW,HIGH",
+        value_delimiter = ',',
+        num_args = 2,
+        allow_hyphen_values = true
+    )]
+    reward_range: Vec<f64>,
+    /// Share of the target's choices that may be where the logging policy never goes.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.001)]
+    support_tolerance: f64,
+    /// Level of intervals.
+    #[arg(long, default_value_t = 0.95)]
+    level: f64,
+    /// Which interval is told; JSON has all.
+    #[arg(long, value_enum, default_value_t = Kind::Bootstrap)]
+    interval: Kind,
+    /// Resamples of the bootstrap.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    resamples: usize,
+    /// Seed of the bootstrap and of the parts in which a reward model is learnt.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    names: Names,
+    /// JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Assumptions.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Assume {
+    Frequencies,
+    Uniform,
+}
+
+/// Reward models.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Model {
+    Ridge,
+    Logistic,
+}
+
+/// Ways of tuning.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Tune {
+    MeanSquare,
+    Slope,
+}
+
+/// Intervals.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    Bootstrap,
+    Normal,
+    Bernstein,
+}
+
+impl Args {
+    fn options(&self) -> Options {
+        Options {
+            level: self.level,
+            interval: match self.interval {
+                Kind::Bootstrap => IntervalKind::Bootstrap,
+                Kind::Normal => IntervalKind::Normal,
+                Kind::Bernstein => IntervalKind::Bernstein,
+            },
+            bootstrap_rounds: self.resamples,
+            seed: self.seed,
+            reward_range: match self.reward_range[..] {
+                [low, high] => Some(Range { low, high }),
+                _ => None,
+            },
+            support_tolerance: self.support_tolerance,
+            assume_propensities: self.assume_propensities.map(|assume| match assume {
+                Assume::Frequencies => Assumption::Frequencies,
+                Assume::Uniform => Assumption::Uniform,
+            }),
+            tuning: match self.tuning {
+                Tune::MeanSquare => Tuning::MeanSquare,
+                Tune::Slope => Tuning::Slope,
+            },
+            reward_model: RewardModelConfig {
+                kind: match self.reward_model {
+                    Model::Ridge => RewardKind::Ridge,
+                    Model::Logistic => RewardKind::Logistic,
+                },
+                seed: self.seed,
+                ..RewardModelConfig::default()
+            },
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let fail = |e: ::ope::RequestError| {
+        InputError(format!(
+            "--{}",
+            e.to_string()
+                .replacen('_', "-", usize::from(e.field != "estimators"))
+        ))
+    };
+    let all = args.estimators.is_empty();
+    let report = if let Some(path) = &args.log {
+        let columns = LogColumns::read(path, &args.names)?;
+        let log = columns.log(&args.target, args.categories.as_deref())?;
+        let names = match all {
+            true => ::ope::estimators()
+                .iter()
+                .map(|entry| entry.name.to_owned())
+                .collect(),
+            false => args.estimators.clone(),
+        };
+        judge(&log, &names, &args.options()).map_err(fail)?
+    } else if let Some(path) = &args.slates {
+        let log = ope_files::slates(path)?;
+        let names = match all {
+            true => ::ope::slate_estimators()
+                .iter()
+                .map(|entry| entry.name.to_owned())
+                .collect(),
+            false => args.estimators.clone(),
+        };
+        judge_slates(&log, &names, &args.options()).map_err(fail)?
+    } else {
+        return Err(InputError("--log: got nothing, expected a log or --slates".to_owned()).into());
+    };
+    if args.json {
+        output::json(&report)?;
+    } else {
+        shown(&report)?;
+    }
+    if report.estimates.is_empty() {
+        let reasons: Vec<String> = report
+            .refused
+            .iter()
+            .map(|r| format!("{}: {}", r.estimator, r.reason))
+            .collect();
+        return Err(InputError(format!("no estimator can judge this log; {}", reasons.join("; "))).into());
+    }
+    Ok(())
+}
+
+fn shown(report: &Report) -> anyhow::Result<()> {
+    output::line(format!(
+        "{} rounds; the policy of the log earned {:.5} a round",
+        output::count(report.rounds as u64),
+        report.logged_value
+    ))?;
+    let interval = format!("{} %", report.level * 100.0);
+    let rows = report.estimates.iter().map(|e| {
+        let parameter = e.parameter.as_ref().filter(|p| p.tuned.is_some());
+        vec![
+            e.estimator.clone(),
+            format!("{:.5}", e.value),
+            format!("{:.5} to {:.5}", e.low, e.high),
+            e.interval_of.unwrap_or_default().to_owned(),
+            format!("{:.0}", e.effective_sample_size),
+            parameter.map_or(String::new(), |p| format!("{} {:.3}", p.name, p.value)),
+        ]
+    });
+    let header = [
+        "estimator",
+        "value",
+        interval.as_str(),
+        "interval of",
+        "effective rounds",
+        "tuned to",
+    ];
+    output::table(&header, rows.collect())?;
+    for estimate in &report.estimates {
+        for warning in &estimate.warnings {
+            output::line(format!("{}: {warning}", estimate.estimator))?;
+        }
+    }
+    for refused in &report.refused {
+        output::line(format!("{} refuses: {}", refused.estimator, refused.reason))?;
+    }
+    Ok(())
+}

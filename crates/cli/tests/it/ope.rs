@@ -1,0 +1,147 @@
+//! `ope` as scripts call it.
+
+use crate::run::concierge;
+use std::path::Path;
+use tempfile::tempdir;
+
+fn write(dir: &Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, text).expect("writable");
+    path.display().to_string()
+}
+
+/// Two actions, chosen with 0.8 and 0.2; the first is rewarded half of the time, the second always.
+fn log(columns: &str) -> String {
+    let mut text = format!("{columns}\n");
+    for round in 0..400 {
+        let (action, reward, p) = if round % 5 == 0 {
+            ("b", 1, 0.2)
+        } else {
+            ("a", round / 5 % 2, 0.8)
+        };
+        let row = format!("{action},{reward},{p},0,1");
+        let width = columns.split(',').count();
+        text += &row.split(',').take(width).collect::<Vec<_>>().join(",");
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn a_log_is_judged_and_refusals_give_reasons() {
+    let dir = tempdir().expect("a folder");
+    let full = write(dir.path(), "full.csv", &log("action,reward,pscore,pi_e_a,pi_e_b"));
+    let report = concierge(&format!(
+        "ope --log {full} --estimators ips,snips,dm,switch_dr:3 --json"
+    ))
+    .code(0)
+    .json();
+    // All b: each has weight 5 and reward 1.
+    assert_eq!(report["estimates"][0]["estimator"], "ips");
+    assert_eq!(report["estimates"][0]["value"], 1.0);
+    assert_eq!(report["estimates"][0]["effective_sample_size"], 80.0);
+    assert_eq!(report["estimates"][3]["estimator"], "switch_dr:3");
+    assert!(report["estimates"][0]["low"].is_number() && report["propensities"] == "logged");
+    // Everything, for people.
+    let shown = concierge(&format!("ope --log {full}")).code(0).out;
+    assert!(
+        shown.contains("dros") && shown.contains("mips refuses: the log lacks categories"),
+        "{shown}"
+    );
+
+    let bare = write(dir.path(), "bare.csv", &log("action,reward"));
+    concierge(&format!("ope --log {bare}"))
+        .code(2)
+        .says(&["pi_e_<action>", "--target uniform"]);
+    concierge(&format!("ope --log {bare} --target uniform --estimators ips"))
+        .code(2)
+        .says(&["no propensities"]);
+    let guessed = concierge(&format!(
+        "ope --log {bare} --target uniform --estimators ips --assume-propensities frequencies --json"
+    ));
+    let guessed = guessed.code(0).json();
+    assert_eq!(guessed["estimates"][0]["propensities"], "estimated");
+    assert_eq!(guessed["estimates"][0]["value"], 0.75);
+    let shared = "--target uniform --estimators ips --assume-propensities uniform --json";
+    let assumed = concierge(&format!("ope --log {bare} {shared}")).code(0).json();
+    assert_eq!(assumed["propensities"], "assumed");
+    assert!(
+        assumed["estimates"][0]["warnings"]
+            .to_string()
+            .contains("assumed")
+    );
+    // The same log under other names, as JSON lines.
+    let mut lines = String::new();
+    for round in 0..400 {
+        let (arm, paid, p) = if round % 5 == 0 {
+            ("b", 1, 0.2)
+        } else {
+            ("a", round / 5 % 2, 0.8)
+        };
+        lines += &format!("{{\"arm\":\"{arm}\",\"paid\":{paid},\"chance\":{p},\"new_a\":0,\"new_b\":1}}\n");
+    }
+    let lines = write(dir.path(), "full.jsonl", &lines);
+    let named = "--action-column arm --reward-column paid --propensity-column chance --target-prefix new_";
+    let same = concierge(&format!("ope --log {lines} {named} --estimators ips --json"))
+        .code(0)
+        .json();
+    assert_eq!(same["estimates"][0], report["estimates"][0]);
+    concierge(&format!("ope --log {full} --propensity-column odds"))
+        .code(2)
+        .says(&["no column odds", "pscore"]);
+    // A target that wants what was never done.
+    let target = write(dir.path(), "target.csv", "action\nc\nc\na\n");
+    let logged = write(dir.path(), "logged.csv", &log("action,reward,pscore"));
+    concierge(&format!(
+        "ope --log {logged} --target {target} --estimators ips,dr"
+    ))
+    .code(2)
+    .says(&["support is missing"]);
+    concierge(&format!("ope --log {full} --estimators ipz"))
+        .code(2)
+        .says(&["--estimators: got \"ipz\", expected one of ips"]);
+    concierge(&format!("ope --log {full} --level 2"))
+        .code(2)
+        .says(&["--level: got 2"]);
+    let torn = write(dir.path(), "torn.csv", "action,reward,pscore,pi_e_a\na,1,0,1\n");
+    concierge(&format!("ope --log {torn}"))
+        .code(2)
+        .says(&["torn.csv: line 2", "propensity: got 0"]);
+}
+
+#[test]
+fn slates_are_judged() {
+    let dir = tempdir().expect("a folder");
+    let header = "slate_id,position,reward,pscore,pscore_item_position,pscore_cascade,pi_e_pscore,pi_e_pscore_item_position,pi_e_pscore_cascade\n";
+    let mut text = header.to_owned();
+    for slate in 0..40 {
+        // Two positions, filled independently with 0.5 each; the target has 0.5 and 1 for what is good, 0 for the other.
+        let good = slate % 2;
+        let (slate_p, second) = (f64::from(good) * 0.5, f64::from(good));
+        text += &format!(
+            "s{slate},0,1,0.25,0.5,0.5,{slate_p},0.5,0.5\ns{slate},1,{good},0.25,0.5,0.25,{slate_p},{second},{slate_p}\n"
+        );
+    }
+    let file = write(dir.path(), "slates.csv", &text);
+    let report = concierge(&format!("ope --slates {file} --json")).code(0).json();
+    let found = |name: &str| {
+        let all = report["estimates"].as_array().expect("estimates");
+        all.iter()
+            .find(|e| e["estimator"] == name)
+            .map(|e| e["value"].clone())
+    };
+    for name in [
+        "standard_ips",
+        "independent_ips",
+        "reward_interaction_ips",
+        "pseudo_inverse",
+        "sn_standard_ips",
+    ] {
+        assert_eq!(found(name), Some(2.0.into()), "{name} in {report}");
+    }
+    assert_eq!(report["refused"].as_array().map(Vec::len), Some(2), "{report}");
+    let torn = write(dir.path(), "torn.csv", &text.replace("s3,1,", "s4,1,"));
+    concierge(&format!("ope --slates {torn}"))
+        .code(2)
+        .says(&["torn.csv: line 9", "2 rows of each slate"]);
+}
