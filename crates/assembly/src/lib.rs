@@ -16,6 +16,7 @@ mod inspect;
 mod intake;
 mod learn;
 mod live;
+mod outcomes;
 mod reasons;
 mod serve;
 mod service;
@@ -29,6 +30,7 @@ pub use config::{CONFIG_FILE, Config, ConfigError, PlacementConfig, ServerConfig
 pub use error::{Actor, Problem, ServiceError};
 pub use inspect::learners;
 pub use learn::{TrainReport, TrainedModel};
+pub use outcomes::{JoinReport, JoinRequest, JoinedSlate};
 pub use service::{ErasureReport, OpenReport, Service};
 pub use stores::Stores;
 pub use wire::{

@@ -2,7 +2,7 @@
 
 use crate::failure::InputError;
 use crate::ope_files::{self, LogColumns, Names};
-use crate::output;
+use crate::{folder, output};
 use ::ope::{
     Assumption, IntervalKind, Options, Range, Report, RewardKind, RewardModelConfig, Tuning, judge,
     judge_slates,
@@ -18,12 +18,14 @@ use std::path::PathBuf;
 /// A log (--log) has a row per round: reward, action, pscore (probability with which the action was chosen), and, as far as there, pi_e_<action> (the target's
 /// probability of each action), pi_b_<action> (the logging policy's), q_hat_<action> (a guess of its reward), x_<name> (features to learn such guesses from).
 /// Slates (--slates) have a row per position: slate_id, position, reward, pscore, pscore_item_position, pscore_cascade and the same three with pi_e_ before them.
+/// The decisions of a data folder (--data) are joined with the events that carry their id.
 /// Files are Parquet, CSV, TSV or JSON lines. Other names of columns are told with the flags for columns.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  concierge ope --log log.parquet --estimators ips,snips,dm,dr,switch_dr:5,dros --json\n  \
     concierge ope --log random.csv --target bandit.csv --reward-range 0,1\n  \
-    concierge ope --slates slates.parquet --estimators standard_ips,sn_independent_ips --json",
+    concierge ope --slates slates.parquet --estimators standard_ips,sn_independent_ips --json\n  \
+    concierge ope --data shop --policy greedy --rewards click=1,purchase=10",
     group = clap::ArgGroup::new("source").required(true)
 )]
 pub(crate) struct Args {
@@ -33,6 +35,11 @@ pub(crate) struct Args {
     /// The log, one position of a slate per row.
     #[arg(long, value_name = "FILE", group = "source")]
     slates: Option<PathBuf>,
+    /// A data folder, whose recorded decisions are the log.
+    #[arg(long, value_name = "DIR", group = "source", requires_all = ["policy", "rewards"])]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    decisions: Decisions,
     /// Estimators by name, with a parameter behind a colon if it is not to be tuned: ips,switch_dr:5. All that fit if absent.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     estimators: Vec<String>,
@@ -94,6 +101,35 @@ enum Assume {
     Uniform,
 }
 
+/// What is judged from recorded decisions.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "With --data")]
+struct Decisions {
+    /// The policy to judge, over the recorded candidates and scores: greedy, uniform, epsilon:SHARE or softmax:TEMPERATURE.
+    #[arg(long, value_name = "POLICY", requires = "data")]
+    policy: Option<String>,
+    /// Worth of events, per type and once for each item shown: click=1,purchase=10.
+    #[arg(long, value_name = "TYPE=WORTH", value_delimiter = ',', value_parser = worth, requires = "data")]
+    rewards: Vec<(String, f64)>,
+    /// Decisions of which placement.
+    #[arg(long, value_name = "NAME", default_value = "home")]
+    placement: String,
+    /// Hours after a decision in which events count; younger decisions are left out.
+    #[arg(long, value_name = "HOURS", default_value_t = 24.0)]
+    window_hours: f64,
+    /// Places of each slate that are judged, from the top.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    positions: usize,
+}
+
+fn worth(text: &str) -> Result<(String, f64), String> {
+    let told = text
+        .split_once('=')
+        .and_then(|(name, worth)| Some((name, worth.parse().ok()?)));
+    told.map(|(name, worth): (&str, f64)| (name.to_owned(), worth))
+        .ok_or_else(|| format!("got {text:?}, expected a type of event, =, and a number"))
+}
+
 /// Reward models.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Model {
@@ -152,8 +188,63 @@ impl Args {
     }
 }
 
+/// Judges from the decisions of a folder.
+fn from_decisions(args: &Args, dir: &std::path::Path) -> anyhow::Result<()> {
+    let Decisions {
+        policy,
+        rewards,
+        placement,
+        window_hours,
+        positions,
+    } = &args.decisions;
+    let (service, _) = folder::open_or_create(folder::check(dir)?)?;
+    let request = server::DecisionsRequest {
+        join: assembly::JoinRequest {
+            placement: placement.clone(),
+            rewards: rewards.iter().cloned().collect(),
+            window_hours: *window_hours,
+        },
+        policy: policy.clone().unwrap_or_default(),
+        positions: *positions,
+    };
+    let found = server::judge_decisions(&service, &request, &args.estimators, &args.options())?;
+    if args.json {
+        output::json(&found)?;
+    } else {
+        let join = &found.join;
+        output::line(format!(
+            "{} decisions, {} with an outcome; left out: {} with an open window, {} filled up, {} without all scores, {} too short",
+            output::count(join.decisions),
+            output::count(join.with_outcome),
+            join.open,
+            join.filled,
+            found.cut,
+            found.short
+        ))?;
+        shown(&found.report)?;
+    }
+    service.close()?;
+    answered(&found.report)
+}
+
+/// A report without estimates ends the command with the reasons.
+fn answered(report: &Report) -> anyhow::Result<()> {
+    if !report.estimates.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<String> = report
+        .refused
+        .iter()
+        .map(|r| format!("{}: {}", r.estimator, r.reason))
+        .collect();
+    Err(InputError(format!("no estimator can judge this log; {}", reasons.join("; "))).into())
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(dir) = &args.data {
+        return from_decisions(args, dir);
+    }
     let fail = |e: ::ope::RequestError| {
         InputError(format!(
             "--{}",
@@ -184,22 +275,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         };
         judge_slates(&log, &names, &args.options()).map_err(fail)?
     } else {
-        return Err(InputError("--log: got nothing, expected a log or --slates".to_owned()).into());
+        return Err(InputError("--log: got nothing, expected a log, --slates or --data".to_owned()).into());
     };
     if args.json {
         output::json(&report)?;
     } else {
         shown(&report)?;
     }
-    if report.estimates.is_empty() {
-        let reasons: Vec<String> = report
-            .refused
-            .iter()
-            .map(|r| format!("{}: {}", r.estimator, r.reason))
-            .collect();
-        return Err(InputError(format!("no estimator can judge this log; {}", reasons.join("; "))).into());
-    }
-    Ok(())
+    answered(&report)
 }
 
 fn shown(report: &Report) -> anyhow::Result<()> {

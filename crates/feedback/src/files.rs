@@ -381,6 +381,12 @@ fn read_body(path: &Path, offset: u64) -> Result<Vec<u8>, FeedbackError> {
     Ok(body)
 }
 
+/// Reads a block: its decisions with the line of each.
+pub(crate) fn read_block(dir: &Path, file: u64, offset: u64) -> Result<Vec<Line>, FeedbackError> {
+    let path = path_of(dir, file);
+    block::lines(&read_body(&path, offset)?).map_err(|reason| FeedbackError::damaged(&path, offset, reason))
+}
+
 /// Reads one line.
 pub(crate) fn read(dir: &Path, id: &DecisionId, location: Location) -> Result<Vec<u8>, FeedbackError> {
     let path = path_of(dir, location.file);

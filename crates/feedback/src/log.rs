@@ -3,7 +3,7 @@
 use crate::files::{self, Files, Index, enter};
 use crate::{FeedbackError, StoredDecision, block};
 use domain::{DecisionId, UserId};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -248,6 +248,53 @@ impl DecisionLog {
                 }
             }
         }
+    }
+
+    /// Hands over every decision that is kept when this is called, in the order in which they were written, then those not written yet. A block is read once. What is erased or
+    /// retired meanwhile may be left out.
+    ///
+    /// # Errors
+    /// [`FeedbackError`] if a block cannot be read.
+    pub fn each(&self, mut visit: impl FnMut(StoredDecision)) -> Result<(), FeedbackError> {
+        let mut blocks: BTreeMap<(u64, u64), Vec<DecisionId>> = BTreeMap::new();
+        let mut waiting: Vec<DecisionId> = Vec::new();
+        {
+            let state = self.shared.lock();
+            for (id, at) in &state.index {
+                blocks.entry((at.file, at.offset)).or_default().push(id.clone());
+            }
+            let unwritten = state
+                .pending
+                .values()
+                .filter(|stored| !state.index.contains_key(&stored.decision.decision_id));
+            let mut unwritten: Vec<_> = unwritten
+                .map(|s| (s.decision.now, s.decision.decision_id.clone()))
+                .collect();
+            unwritten.sort_unstable();
+            waiting.extend(unwritten.into_iter().map(|(_, id)| id));
+        }
+        for ((file, offset), mut ids) in blocks {
+            ids.sort_unstable();
+            match files::read_block(&self.shared.dir, file, offset) {
+                Ok(lines) => {
+                    for line in lines.iter().filter(|line| ids.binary_search(&line.id).is_ok()) {
+                        let path = files::path_of(&self.shared.dir, file);
+                        let parsed = serde_json::from_slice(&line.json);
+                        visit(parsed.map_err(|e| FeedbackError::damaged(&path, offset, e))?);
+                    }
+                }
+                // The file may have been rewritten or retired since: then each is looked up where it is now.
+                Err(_) => {
+                    for id in &ids {
+                        self.get(id)?.into_iter().for_each(&mut visit);
+                    }
+                }
+            }
+        }
+        for id in &waiting {
+            self.get(id)?.into_iter().for_each(&mut visit);
+        }
+        Ok(())
     }
 
     /// Returns once everything recorded before is on stable storage.

@@ -14,6 +14,7 @@ mod contributions;
 mod estimators;
 mod interval;
 mod log;
+mod recorded;
 mod refusal;
 mod registry;
 mod report;
@@ -28,6 +29,7 @@ mod weights;
 pub use contributions::{Contributions, Ratio};
 pub use interval::{Bernstein, Intervals, Range, intervals};
 pub use log::{Assumption, Log, LogError, PropensitySource};
+pub use recorded::{RecordedSlate, ScorePolicy, recorded_log};
 pub use refusal::{Refusal, RequestError};
 pub use registry::{
     Entry, Estimator, Needs, Parameter, SlateEntry, SlateEstimator, SupportOf, estimator, estimators,

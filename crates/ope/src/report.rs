@@ -9,7 +9,7 @@ use crate::{
     RewardModelConfig, SlateLog, SupportOf, Tuning, WeightTails, cross_fit, effective_sample_size, estimator,
     mean_square, slate_estimator, slope, weight_tails,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const FEW_ROUNDS: f64 = 100.0;
 const LARGE_SHARE: f64 = 0.05;
 
 /// The interval that an estimate's `low` and `high` are taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalKind {
     /// Studentised bootstrap.

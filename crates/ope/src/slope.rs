@@ -7,7 +7,7 @@
 //! *Mean square*: the candidate whose variance and squared distance from the least biased one are least in sum (Thomas and Brunskill, 2016, section 6, and Su and others,
 //! 2020, section 5, choose in this way). The distance is bias and noise together, so it is careful.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Place of the chosen one among `(value, half width of its interval)`, ordered from the least biased on. `None` for no candidates.
 pub fn slope(candidates: &[(f64, f64)]) -> Option<usize> {
@@ -23,7 +23,7 @@ pub fn slope(candidates: &[(f64, f64)]) -> Option<usize> {
 }
 
 /// How the parameter of an estimator is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tuning {
     /// Least sum of variance and squared distance from the least biased candidate.

@@ -164,6 +164,13 @@ pub(crate) fn decision(app: &App, call: &Call) -> Answer {
     answered(app.service.decision(call.part("id")))
 }
 
+pub(crate) fn ope(app: &App, call: &Call) -> Answer {
+    match one::<crate::ope::OpeRequest>(app, call) {
+        Ok(request) => answered(request.answer(&app.service, app.limits().rows)),
+        Err(refused) => refused,
+    }
+}
+
 pub(crate) fn status(app: &App, _: &Call) -> Answer {
     Answer::json(200, &app.service.status())
 }

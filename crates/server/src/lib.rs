@@ -16,11 +16,13 @@ mod connections;
 mod handlers;
 mod http;
 mod numbers;
+mod ope;
 mod openapi;
 mod operations;
 mod pages;
 mod schemas;
 mod serve;
 
+pub use ope::{DecisionsReport, DecisionsRequest, judge_decisions};
 pub use openapi::openapi;
 pub use serve::{Server, ServerError, ServerOptions, until_signal};

@@ -52,6 +52,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         body: BodyKind::One("RankRequest"), answers: &[(200, "Slate")], handler: handlers::rank },
     Operation { method: "GET", path: "/v1/decisions/{id}", summary: "The record of a decision",
         body: BodyKind::None, answers: &[(200, "Decision"), (404, "Problem")], handler: handlers::decision },
+    Operation { method: "POST", path: "/v1/ope", summary: "What another policy would have earned, judged from rounds that are sent or from the decisions here",
+        body: BodyKind::One("OpeRequest"), answers: &[(200, "OpeReport")], handler: handlers::ope },
     Operation { method: "GET", path: "/v1/status", summary: "How things stand",
         body: BodyKind::None, answers: &[(200, "Status")], handler: handlers::status },
     Operation { method: "GET", path: "/v1/models", summary: "The models in service and those that can be trained",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-fn object(required: &[&str], properties: Value) -> Value {
+pub(crate) fn object(required: &[&str], properties: Value) -> Value {
     json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
 }
 
@@ -18,30 +18,30 @@ fn id(what: &str) -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 256, "description": what})
 }
 
-fn text(what: &str) -> Value {
+pub(crate) fn text(what: &str) -> Value {
     json!({"type": "string", "description": what})
 }
 
-fn number(what: &str) -> Value {
+pub(crate) fn number(what: &str) -> Value {
     json!({"type": "number", "description": what})
 }
 
-fn count(what: &str) -> Value {
+pub(crate) fn count(what: &str) -> Value {
     json!({"type": "integer", "minimum": 0, "description": what})
 }
 
-fn flag(what: &str) -> Value {
+pub(crate) fn flag(what: &str) -> Value {
     json!({"type": "boolean", "description": what})
 }
 
-fn or_null(mut schema: Value) -> Value {
+pub(crate) fn or_null(mut schema: Value) -> Value {
     if let Some(kind) = schema.get("type").cloned() {
         schema["type"] = json!([kind, "null"]);
     }
     schema
 }
 
-fn texts(what: &str) -> Value {
+pub(crate) fn texts(what: &str) -> Value {
     json!({"type": "array", "items": {"type": "string"}, "description": what})
 }
 
@@ -60,6 +60,10 @@ pub(crate) fn example(path: &str, method: &str) -> Option<Value> {
         ("POST", "/v1/recommend") => json!({"placement": "home", "user_id": "someone-new", "n": 5}),
         ("POST", "/v1/similar") => json!({"item_id": "1", "n": 5}),
         ("POST", "/v1/rank") => json!({"candidates": ["1", "2", "3"], "user_id": "someone-new"}),
+        ("POST", "/v1/ope") => json!({"estimators": ["ips", "snips"], "rounds": [
+            {"action": "a", "reward": 0, "propensity": 0.8, "target": {"b": 1}},
+            {"action": "b", "reward": 1, "propensity": 0.2, "target": {"b": 1}},
+        ]}),
         ("POST", "/v1/train") => json!({"wait": false}),
         ("PUT", "/v1/schema/{entity}/{attribute}") => json!({"kind": "tags"}),
         _ => return None,
@@ -115,6 +119,7 @@ fn requests() -> Value {
             "user_id": or_null(id("For whom")), "session": list("SessionEvent"),
             "explain": flag("Whether to take every score apart"),
         })),
+        "OpeRequest": crate::ope::request_schema(),
         "TrainRequest": object(&[], json!({"wait": flag("Answer when it is done")})),
         "KindRequest": object(&["kind"], json!({"kind": {"enum":
             ["category", "tags", "number", "text", "timestamp", "geo", "embedding", "ids", null]}})),
@@ -162,6 +167,7 @@ fn reports() -> Value {
             "attributes": flag("Whether there were attributes"),
         })),
         "Health": object(&["status"], json!({"status": {"enum": ["ok", "stopping"]}})),
+        "OpeReport": crate::ope::report_schema(),
         "TrainBegun": object(&["status", "see"], json!({"status": {"enum": ["begun"]}, "see": text("Where to look")})),
         "TrainReport": object(&["bundle", "models", "events", "users", "items", "seconds"], json!({
             "bundle": count("Number of the published bundle"), "events": count("Events that counted"),

@@ -29,7 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("evaluate",       &["domain", "numeric", "signals", "dataset", "models"]),
     ("assembly",       &["domain", "numeric", "signals", "dataset", "models", "retrieval", "ranking", "rerank", "engine", "feedback", "store-memory", "store-file", "store-sqlite"]),
     ("dashboard",      &["domain"]),
-    ("server",         &["domain", "signals", "assembly", "dashboard"]),
+    ("server",         &["domain", "signals", "ope", "assembly", "dashboard"]),
     ("cli",            &["domain", "numeric", "signals", "dataset", "import", "import-parquet", "models", "ratings", "ope", "evaluate", "engine", "assembly", "server"]),
     ("xtask",          &[]),
 ];

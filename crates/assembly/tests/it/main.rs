@@ -3,5 +3,6 @@
 mod care;
 mod freshness;
 mod learning;
+mod outcomes;
 mod requests;
 mod world;

@@ -145,3 +145,17 @@ fn slates_are_judged() {
         .code(2)
         .says(&["torn.csv: line 9", "2 rows of each slate"]);
 }
+
+#[test]
+fn recorded_decisions_need_to_be_there() {
+    let dir = tempdir().expect("a folder");
+    let shop = dir.path().join("shop").display().to_string();
+    concierge(&format!("init --data {shop}")).code(0);
+    let ope = |rest: &str| concierge(&format!("ope --data {shop} {rest}")).code(2);
+    ope("--policy greedy --rewards click=1").says(&["no decision of home to judge from"]);
+    ope("--policy best --rewards click=1").says(&["policy: got", "softmax:TEMPERATURE"]);
+    ope("--policy greedy --rewards click").says(&["click", "expected a type of event"]);
+    ope("--policy greedy --rewards click=1 --placement nowhere")
+        .says(&["placement: got nowhere, expected one of"]);
+    ope("--policy greedy").says(&["--rewards"]);
+}

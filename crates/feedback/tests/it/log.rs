@@ -302,3 +302,27 @@ fn a_disk_that_refuses_is_reported_and_counted() {
         "what was lost is not pretended to be there"
     );
 }
+
+#[test]
+fn every_decision_is_handed_over_once_in_order() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = open(dir.path());
+    (0..100).for_each(|number| assert!(log.record(decision(number, 5))));
+    log.flush().expect("it is written");
+    (100..110).for_each(|number| assert!(log.record(decision(number, 5))));
+    let seen = |log: &DecisionLog| {
+        let mut seen = Vec::new();
+        log.each(|stored| seen.push(stored)).expect("it can be read");
+        seen
+    };
+    let all: Vec<StoredDecision> = (0..110).map(|number| decision(number, 5)).collect();
+    assert_eq!(seen(&log), all);
+    log.erase_user(&user(1)).expect("it is erased");
+    let left: Vec<StoredDecision> = all
+        .into_iter()
+        .filter(|s| s.decision.user_id != Some(user(1)))
+        .collect();
+    assert_eq!(seen(&log), left);
+    log.close().expect("it closes");
+    assert_eq!(seen(&open(dir.path())), left);
+}

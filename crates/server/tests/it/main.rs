@@ -5,5 +5,6 @@ mod browser;
 mod documented;
 mod freshness;
 mod hostile;
+mod judging;
 mod stopping;
 mod world;

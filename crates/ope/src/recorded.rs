@@ -1,0 +1,274 @@
+//! Policies that choose by recorded scores, judged from slates whose candidates, scores and propensities were written down.
+//!
+//! A recorded slate says which candidates there were, what each scored, what was shown, and with which probability each item stood at its place, given those
+//! before it. A [`ScorePolicy`] gives its own probability of the same choices, place by place, without replacement: `greedy`, `uniform`,
+//! ε-greedy, or Plackett–Luce over scores (`softmax`). From both follow the probabilities of prefixes and of whole slates, and with them the
+//! estimators that need no marginals. Cost: slates × positions × candidates.
+//!
+//! What it does not know: rules that reorder a slate after scoring. A policy here orders by score alone.
+
+use crate::log::{LogError, wrong};
+use crate::{RequestError, SlateLog};
+
+/// A slate as recorded.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RecordedSlate {
+    /// Scores of the candidates, best first as the log has them.
+    pub scores: Vec<f64>,
+    /// Candidates beyond `scores` that scored no more than the last, and are not in the record.
+    pub unrecorded: u32,
+    /// Which candidates were shown, by place in `scores`, from the top of the slate.
+    pub shown: Vec<u32>,
+    /// Probability of each, given those before it.
+    pub propensities: Vec<f64>,
+    /// What came of each.
+    pub rewards: Vec<f64>,
+}
+
+/// A policy that chooses by scores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ScorePolicy {
+    /// The best that is left; of equals the first.
+    Greedy,
+    /// Any that is left.
+    Uniform,
+    /// The best with 1 − ε, any with ε.
+    Epsilon(f64),
+    /// In proportion to e^(score / temperature).
+    Softmax(f64),
+}
+
+impl ScorePolicy {
+    /// The policy of this text: `greedy`, `uniform`, `epsilon:0.1`, `softmax:0.5`.
+    ///
+    /// # Errors
+    /// Names what there is.
+    pub fn parse(text: &str) -> Result<ScorePolicy, RequestError> {
+        let (name, given) = text
+            .split_once(':')
+            .map_or((text, None), |(name, given)| (name, Some(given)));
+        let number = given.map(str::parse::<f64>);
+        match (name.trim(), number) {
+            ("greedy", None) => Ok(ScorePolicy::Greedy),
+            ("uniform", None) => Ok(ScorePolicy::Uniform),
+            ("epsilon", Some(Ok(share))) if (0.0..=1.0).contains(&share) => Ok(ScorePolicy::Epsilon(share)),
+            ("softmax", Some(Ok(temperature))) if temperature > 0.0 && temperature.is_finite() => {
+                Ok(ScorePolicy::Softmax(temperature))
+            }
+            _ => Err(RequestError::new(
+                "policy",
+                format!("{text:?}"),
+                "greedy, uniform, epsilon:SHARE from 0 to 1 or softmax:TEMPERATURE above 0",
+            )),
+        }
+    }
+
+    /// Whether the policy must know the score of every candidate; others need to know only how many there are.
+    pub fn needs_all_scores(self) -> bool {
+        matches!(self, ScorePolicy::Softmax(_))
+    }
+
+    /// Probability of a candidate among those that are left.
+    fn chance(self, scores: &[f64], unrecorded: u32, left: &[bool], place: usize) -> f64 {
+        let open = || (0..scores.len()).filter(|at| left[*at]);
+        let even = || 1.0 / (open().count() as f64 + f64::from(unrecorded)).max(1.0);
+        let best = || open().reduce(|best, at| if scores[at] > scores[best] { at } else { best });
+        let greedy = || f64::from(u8::from(best() == Some(place)));
+        match self {
+            ScorePolicy::Greedy => greedy(),
+            ScorePolicy::Uniform => even(),
+            ScorePolicy::Epsilon(share) => (1.0 - share) * greedy() + share * even(),
+            ScorePolicy::Softmax(temperature) => {
+                let most = best().map_or(0.0, |at| scores[at]);
+                let weight = |at: usize| ((scores[at] - most) / temperature).exp();
+                weight(place) / open().map(weight).sum::<f64>()
+            }
+        }
+    }
+}
+
+/// The log of the first `positions` places of slates, with this policy as target.
+///
+/// # Errors
+/// Names the slate that is too short, shows what is no candidate or shows one twice, or has a score or propensity that cannot be.
+pub fn recorded_log(
+    slates: &[RecordedSlate],
+    positions: usize,
+    policy: ScorePolicy,
+) -> Result<SlateLog, LogError> {
+    let mut rewards = Vec::with_capacity(slates.len() * positions);
+    let (mut logging, mut target) = (Vec::new(), Vec::new());
+    for (row, slate) in slates.iter().enumerate() {
+        let fault = |field, got: String, expected| Err(wrong(field, Some(row), got, expected));
+        let RecordedSlate {
+            scores,
+            unrecorded,
+            shown,
+            propensities,
+            rewards: own,
+        } = slate;
+        let shortest = shown.len().min(propensities.len()).min(own.len());
+        if shortest < positions {
+            return fault(
+                "positions",
+                shortest.to_string(),
+                "as many as are judged, with propensities and rewards",
+            );
+        }
+        if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
+            return fault("score", score.to_string(), "a finite number");
+        }
+        if *unrecorded > 0 && policy.needs_all_scores() {
+            return fault(
+                "score",
+                format!("{unrecorded} candidates without"),
+                "the score of every candidate",
+            );
+        }
+        let mut left = vec![true; scores.len()];
+        let (mut by_log, mut by_target) = (1.0, 1.0);
+        for ((place, propensity), reward) in shown.iter().zip(propensities).zip(own).take(positions) {
+            let place = *place as usize;
+            if left.get(place) != Some(&true) {
+                return fault("shown", place.to_string(), "a candidate that is not shown yet");
+            }
+            by_log *= propensity;
+            by_target *= policy.chance(scores, *unrecorded, &left, place);
+            left[place] = false;
+            logging.push(by_log);
+            target.push(by_target);
+            rewards.push(*reward);
+        }
+    }
+    let last = |prefixes: &[f64]| {
+        prefixes
+            .chunks_exact(positions.max(1))
+            .filter_map(|p| p.last().copied())
+            .collect()
+    };
+    let (slates_logging, slates_target) = (last(&logging), last(&target));
+    SlateLog::new(positions, rewards)?
+        .with_slates(slates_logging, slates_target)?
+        .with_prefixes(logging, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, judge_slates};
+    use numeric::SeededStream;
+
+    #[test]
+    fn policies_are_distributions_over_slates_and_read_from_text() {
+        let scores = [0.3, 2.0, 1.0, 2.0];
+        for text in ["greedy", "uniform", "epsilon:0.3", "softmax:0.7"] {
+            let policy = ScorePolicy::parse(text).expect("a policy");
+            let mut sum = 0.0;
+            for first in 0..4u32 {
+                for second in (0..4u32).filter(|second| *second != first) {
+                    let mut left = [true; 4];
+                    let p = policy.chance(&scores, 0, &left, first as usize);
+                    left[first as usize] = false;
+                    sum += p * policy.chance(&scores, 0, &left, second as usize);
+                }
+            }
+            assert!((sum - 1.0f64).abs() < 1e-12, "{text}: {sum}");
+        }
+        // Of equals the first: candidate 1, then 3.
+        assert_eq!(ScorePolicy::Greedy.chance(&scores, 9, &[true; 4], 1), 1.0);
+        assert_eq!(
+            ScorePolicy::Greedy.chance(&scores, 0, &[true, false, true, true], 3),
+            1.0
+        );
+        // Two of four are left, and six more that are not in the record.
+        let epsilon = ScorePolicy::Epsilon(0.4);
+        assert!((epsilon.chance(&scores, 6, &[true, false, true, false], 0) - 0.05).abs() < 1e-12);
+        for bad in ["epsilon:2", "softmax:0", "softmax", "greedy:1", "best"] {
+            assert!(ScorePolicy::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// Slates of two, drawn by ε-greedy with ε = 0.5; candidate i is clicked with 0.1 (i + 1) at either place, and scores are 0, 1, 2, 3.
+    fn drawn(n: usize) -> Vec<RecordedSlate> {
+        let mut stream = SeededStream::new(3, 0);
+        let scores = vec![3.0, 2.0, 1.0, 0.0];
+        let logging = ScorePolicy::Epsilon(0.5);
+        let slate = |_| {
+            let mut out = RecordedSlate {
+                scores: scores.clone(),
+                ..RecordedSlate::default()
+            };
+            let mut left = [true; 4];
+            for _ in 0..2 {
+                let mut u = stream.uniform();
+                let chances: Vec<f64> = (0..4)
+                    .map(|at| {
+                        if left[at] {
+                            logging.chance(&scores, 0, &left, at)
+                        } else {
+                            0.0
+                        }
+                    })
+                    .collect();
+                let mut at = 0;
+                while at < 3 && (u >= chances[at] || !left[at]) {
+                    u -= chances[at];
+                    at += 1;
+                }
+                left[at] = false;
+                out.shown.push(at as u32);
+                out.propensities.push(chances[at]);
+                out.rewards
+                    .push(f64::from(u8::from(stream.uniform() < 0.1 * (4 - at) as f64)));
+            }
+            out
+        };
+        (0..n).map(slate).collect()
+    }
+
+    #[test]
+    fn values_of_policies_are_found_and_a_greedy_log_is_refused() {
+        let slates = drawn(20_000);
+        // Greedy shows the first two: 0.4 + 0.3. Uniform: twice the mean of 0.1 to 0.4.
+        for (policy, truth) in [(ScorePolicy::Greedy, 0.7), (ScorePolicy::Uniform, 0.5)] {
+            let log = recorded_log(&slates, 2, policy).expect("the slates are right");
+            let names = ["standard_ips", "sn_standard_ips", "reward_interaction_ips"];
+            let report = judge_slates(&log, &names, &Options::default()).expect("a right request");
+            assert_eq!(report.estimates.len(), 3, "{:?}", report.refused);
+            for e in &report.estimates {
+                let error = e.intervals.standard_error;
+                assert!(
+                    (e.value - truth).abs() < 4.0 * error && error < 0.02,
+                    "{policy:?}: {e:?}"
+                );
+            }
+        }
+        let sure: Vec<RecordedSlate> = slates
+            .iter()
+            .map(|slate| RecordedSlate {
+                shown: vec![0, 1],
+                propensities: vec![1.0, 1.0],
+                ..slate.clone()
+            })
+            .collect();
+        let log = recorded_log(&sure, 2, ScorePolicy::Uniform).expect("the slates are right");
+        let report = judge_slates(&log, &["standard_ips"], &Options::default()).expect("a right request");
+        assert!(
+            report.refused[0].reason.starts_with("support is missing"),
+            "{report:?}"
+        );
+        let twice = RecordedSlate {
+            shown: vec![1, 1],
+            ..sure[0].clone()
+        };
+        let told = recorded_log(&[twice], 2, ScorePolicy::Greedy).expect_err("shown twice");
+        assert!(told.to_string().starts_with("shown, round 0: got 1"), "{told}");
+        assert!(recorded_log(&sure, 3, ScorePolicy::Greedy).is_err());
+        let part = RecordedSlate {
+            unrecorded: 5,
+            ..sure[0].clone()
+        };
+        assert!(recorded_log(std::slice::from_ref(&part), 2, ScorePolicy::Greedy).is_ok());
+        assert!(recorded_log(&[part], 2, ScorePolicy::Softmax(1.0)).is_err());
+    }
+}

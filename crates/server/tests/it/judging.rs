@@ -1,0 +1,109 @@
+//! Judging policies over HTTP.
+
+use crate::world::World;
+use serde_json::{Value, json};
+
+fn round(i: usize) -> Value {
+    let (action, p) = if i.is_multiple_of(5) {
+        ("b", 0.2)
+    } else {
+        ("a", 0.8)
+    };
+    json!({"action": action, "reward": u8::from(i.is_multiple_of(5)), "propensity": p, "target": {"b": 1.0}})
+}
+
+fn rounds(n: usize) -> Vec<Value> {
+    (0..n).map(round).collect()
+}
+
+#[test]
+fn a_policy_is_judged_from_rounds_within_limits() {
+    let world = World::empty();
+    let ask = |body: Value| world.send("POST", "/v1/ope", &body);
+    let got = ask(json!({"rounds": rounds(400), "estimators": ["ips", "dm"], "resamples": 100}));
+    assert_eq!(got.status, 200, "{}", got.text());
+    let report = got.json();
+    assert_eq!(report["estimates"][0]["value"], 1.0);
+    assert_eq!(report["estimates"][0]["effective_sample_size"], 80.0);
+    assert_eq!(report["estimates"][1]["interval_of"], "dr");
+    // Support is missing: refused with the reason.
+    let only_a: Vec<Value> = rounds(400).into_iter().filter(|r| r["action"] == "a").collect();
+    let report = ask(json!({"rounds": only_a, "estimators": ["ips"]})).json();
+    assert_eq!(report["estimates"], json!([]));
+    let reason = report["refused"][0]["reason"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(reason.starts_with("support is missing"), "{report}");
+    // Without propensities only on demand, and then it is told.
+    let mut bare = rounds(400);
+    bare.iter_mut().for_each(|r| r["propensity"] = Value::Null);
+    let report = ask(json!({"rounds": bare, "estimators": ["ips"]})).json();
+    assert!(
+        report["refused"][0]["reason"]
+            .as_str()
+            .is_some_and(|r| r.contains("no propensities")),
+        "{report}"
+    );
+    let report =
+        ask(json!({"rounds": bare, "estimators": ["ips"], "assume_propensities": "frequencies"})).json();
+    assert_eq!(
+        (&report["propensities"], &report["estimates"][0]["value"]),
+        (&json!("estimated"), &json!(1.0))
+    );
+    let mut torn = rounds(10);
+    torn[3]["target"] = json!({"a": 0.5});
+    let mut uneven = rounds(10);
+    uneven[4]["propensity"] = Value::Null;
+    for (body, field) in [
+        (json!({"rounds": torn}), "rounds[3].target"),
+        (json!({"rounds": uneven}), "rounds[4].propensity"),
+        (json!({"rounds": []}), "rounds"),
+        (json!({"rounds": rounds(2001)}), "rounds"),
+        (json!({"rounds": rounds(10), "estimators": ["ipz"]}), "estimators"),
+        (json!({"rounds": rounds(10), "resamples": 10_001}), "resamples"),
+        (json!({"rounds": rounds(10), "level": 1.5}), "level"),
+        (json!({"rounds": rounds(10), "policy": "greedy"}), "policy"),
+    ] {
+        let got = ask(body);
+        assert_eq!(got.status, 400, "{field}: {}", got.text());
+        assert_eq!(got.json()["field"], field, "{}", got.text());
+    }
+}
+
+#[test]
+fn a_policy_is_judged_from_decisions() {
+    let world = World::trained();
+    for user in 0..30 {
+        let body = json!({"placement": "home", "user_id": format!("user-{user:04}"), "n": 3});
+        let slate = world.send("POST", "/v1/recommend", &body).json();
+        let click = json!({"user_id": format!("user-{user:04}"), "item_id": slate["items"][0]["item_id"],
+            "event_type": "click", "decision_id": slate["decision_id"]});
+        assert_eq!(world.send("POST", "/v1/events", &click).status, 200);
+    }
+    let ask = |hours: f64, policy: &str| {
+        let join = json!({"placement": "home", "rewards": {"click": 1}, "window_hours": hours});
+        let decisions = json!({"join": join, "policy": policy, "positions": 2});
+        world.send(
+            "POST",
+            "/v1/ope",
+            &json!({"decisions": decisions, "resamples": 50}),
+        )
+    };
+    // An hour has not gone by.
+    let got = ask(1.0, "greedy");
+    assert_eq!(got.status, 400);
+    assert!(got.text().contains("30 with an open window"), "{}", got.text());
+    assert_eq!(ask(1.0, "best").json()["field"], "policy");
+    // A window of half a second has, after half a second.
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    let got = ask(0.5 / 3600.0, "uniform");
+    // These slates were certain, so that nothing is known of others.
+    let report = got.json();
+    assert_eq!(got.status, 200, "{report}");
+    assert_eq!(report["join"]["decisions"], 30);
+    assert_eq!(report["join"]["with_outcome"], report["join"]["events"]);
+    assert_eq!(report["estimates"], json!([]), "{report}");
+    let reason = report["refused"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("support is missing"), "{report}");
+}
