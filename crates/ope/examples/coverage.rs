@@ -1,6 +1,8 @@
 //! How often intervals hold the truth: 1,000 seeded logs of planted worlds per sample size. Prints a table per estimator.
 //!
-//! `cargo run --release -p ope --example coverage -- [LOGS]`
+//! With `support`, how often the check of support fires.
+//!
+//! `cargo run --release -p ope --example coverage -- [LOGS] [support]`
 
 #[path = "../tests/it/worlds.rs"]
 mod worlds;
@@ -36,11 +38,65 @@ fn many(logs: usize, n: usize, one: impl Fn(u64) -> Report + Sync) -> Vec<Report
     numeric::parallel_chunks(logs, 1, |range| one((n * 100_000 + range.start) as u64))
 }
 
+/// How often the check of support fires: full support, missing in half of the contexts, missing everywhere; a world of its own for each log.
+fn support(logs: usize) {
+    println!(
+        "\n| support | rounds | missing mass, median | refused by distributions % | refused by propensities % | unclear % |\n|---|---:|---:|---:|---:|---:|"
+    );
+    let quick = |seed| Options {
+        bootstrap_rounds: 2,
+        ..options(seed)
+    };
+    for (name, gone) in [
+        ("full", 0),
+        ("missing in half of the contexts", 4),
+        ("missing everywhere", 8),
+    ] {
+        for n in [250, 1000, 4000, 16_000] {
+            let one = |seed: u64| {
+                let world = World::new(seed, false, gone);
+                let fires = |tells| {
+                    let report = judge(&world.log(n, seed, tells), &["ips"], &quick(seed));
+                    report.expect("a right request")
+                };
+                let (sure, signs) = (fires(Tells::Distributions), fires(Tells::Propensities));
+                // Too little to be told from noise: within eight standard errors of the mean weight.
+                let unclear = signs.support.as_ref().is_some_and(|found| {
+                    let noise = ((found.mean_weight - 1.0) / found.mean_weight_score).abs();
+                    gone > 0 && found.holds && world.missing_mass() <= 8.0 * noise
+                });
+                let fired = |report: &Report| f64::from(u8::from(!report.refused.is_empty()));
+                [
+                    world.missing_mass(),
+                    fired(&sure),
+                    fired(&signs),
+                    f64::from(u8::from(unclear)),
+                ]
+            };
+            let found = numeric::parallel_chunks(logs, 1, |range| one((n * 100_000 + range.start) as u64));
+            let percent =
+                |at: usize| 100.0 * found.iter().map(|f: &[f64; 4]| f[at]).sum::<f64>() / logs as f64;
+            let mut masses: Vec<f64> = found.iter().map(|f| f[0]).collect();
+            masses.sort_unstable_by(f64::total_cmp);
+            println!(
+                "| {name} | {n} | {:.4} | {:.1} | {:.1} | {:.1} |",
+                numeric::quantile(&masses, 0.5).unwrap_or(0.0),
+                percent(1),
+                percent(2),
+                percent(3)
+            );
+        }
+    }
+}
+
 fn main() {
     let logs: usize = std::env::args()
         .nth(1)
         .and_then(|n| n.parse().ok())
         .unwrap_or(1000);
+    if std::env::args().nth(2).as_deref() == Some("support") {
+        return support(logs);
+    }
     println!(
         "| estimator | rounds | answered | bias | RMSE | width | bootstrap % | normal % | Bernstein % | sampling error alone % |"
     );

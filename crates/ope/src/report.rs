@@ -324,6 +324,14 @@ fn one(
         }
         _ => {}
     }
+    if let Some((of, _)) = reference {
+        let worth = effective_sample_size(&log.weights()?);
+        if worth < FEW_ROUNDS {
+            warnings.push(format!(
+                "the interval is that of {of}, whose weight is on few rounds: worth {worth:.0} equal ones"
+            ));
+        }
+    }
     if entry.unbiased.is_some() && reference.is_none() {
         warnings.push("the interval tells sampling error alone, not bias".to_owned());
     }
