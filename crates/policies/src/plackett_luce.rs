@@ -1,0 +1,103 @@
+//! Softmax over scores, drawn without replacement (Plackett–Luce): an arm stands next with probability proportional to exp(score / temperature) among
+//! those that are left.
+//!
+//! The probability of a slate is the product of its conditionals, exactly. Marginals come from one integral over an equivalent race, to about 1e-9
+//! (`softmax_marginals`); they are given for slates of up to 64.
+//!
+//! Cost: n·m exponentials for a slate of n from m arms. Source: Luce (1959); Plackett (1975), *The Analysis of Permutations*.
+
+use crate::contract::{Chances, SlatePolicy};
+use crate::settings::{parse, shown, within};
+use crate::softmax_marginals::softmax_marginals;
+use crate::{Arms, PolicyEntry, PolicyError};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Its line in the table.
+pub(crate) const ENTRY: PolicyEntry = PolicyEntry {
+    name: "softmax",
+    summary: "proportional to exp(score / temperature) among those left (Plackett-Luce)",
+    source: "Plackett 1975, The Analysis of Permutations",
+    build: |settings| {
+        let policy: PlackettLuce = parse(settings)?;
+        within("temperature", policy.temperature, 1e-6, 1e6)?;
+        Ok::<Box<dyn SlatePolicy>, PolicyError>(Box::new(policy))
+    },
+};
+
+/// Better ones more often.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlackettLuce {
+    /// How much chance: towards 0 the best always, towards infinity all alike. In units of the score.
+    pub temperature: f64,
+}
+
+impl Default for PlackettLuce {
+    fn default() -> Self {
+        PlackettLuce { temperature: 0.3 }
+    }
+}
+
+impl SlatePolicy for PlackettLuce {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> Value {
+        shown(self)
+    }
+
+    fn chances<'a>(&'a self, arms: &'a Arms) -> Box<dyn Chances + 'a> {
+        let logs = arms.list().iter().map(|arm| arm.score / self.temperature);
+        Box::new(Weighted {
+            logs: logs.collect(),
+            arms,
+        })
+    }
+}
+
+struct Weighted<'a> {
+    /// Logarithm of each weight.
+    logs: Vec<f64>,
+    arms: &'a Arms,
+}
+
+impl Chances for Weighted<'_> {
+    fn next(&mut self, prefix: &[usize], out: &mut [f64]) {
+        let left = self.arms.left(prefix);
+        let best = (self.logs.iter().zip(&left))
+            .filter(|(_, left)| **left)
+            .fold(f64::NEG_INFINITY, |best, (log, _)| best.max(*log));
+        let mut total = 0.0;
+        for ((out, log), left) in out.iter_mut().zip(&self.logs).zip(&left) {
+            *out = if *left { (log - best).exp() } else { 0.0 };
+            total += *out;
+        }
+        if total > 0.0 {
+            out.iter_mut().for_each(|chance| *chance /= total);
+        }
+    }
+
+    fn n_arms(&self) -> usize {
+        self.arms.len()
+    }
+
+    fn marginals(&mut self, n: usize, pairs: &[(usize, usize)]) -> Option<Vec<f64>> {
+        let open = self.arms.open();
+        let logs: Vec<f64> = open.iter().map(|arm| self.logs[*arm]).collect();
+        let mut place = vec![usize::MAX; self.arms.len()];
+        for (at, arm) in open.iter().enumerate() {
+            place[*arm] = at;
+        }
+        let known: Vec<_> = pairs
+            .iter()
+            .map(|(arm, position)| (place[*arm], *position))
+            .collect();
+        softmax_marginals(&logs, n, &known)
+    }
+}
