@@ -144,7 +144,9 @@ impl Swapped {
                     out[t + 1] = self.share;
                 } else {
                     // Whichever of the two is left.
-                    out[2 * t - 1 - prefix[t - 1]] = 1.0;
+                    out[t - 1] = 1.0;
+                    out[t] = 1.0;
+                    out[prefix[t - 1]] = 0.0;
                 }
             }
             SwapKind::Shuffle => {
@@ -153,10 +155,6 @@ impl Swapped {
                 let left = (0..self.depth).filter(|place| !prefix.contains(place));
                 left.for_each(|place| out[place] += shuffled / (self.depth - t) as f64);
             }
-        }
-        let total: f64 = out.iter().sum();
-        if total > 0.0 {
-            out.iter_mut().for_each(|chance| *chance /= total);
         }
     }
 
@@ -188,15 +186,14 @@ impl Chances for Swapped {
         let places: Vec<usize> = prefix.iter().map(|arm| self.place[*arm]).collect();
         let mut by_place = vec![0.0; self.order.len()];
         self.next_places(&places, &mut by_place);
-        let mut total = 0.0;
         for (arm, chance) in self.order.iter().zip(by_place) {
             out[*arm] = if prefix.contains(arm) { 0.0 } else { chance };
-            total += out[*arm];
         }
-        if total == 0.0
-            && let Some(first) = self.order.iter().find(|arm| !prefix.contains(arm))
-        {
-            // No slate of this policy begins like this (another policy's prefix): go on with the best left.
+        let total: f64 = out.iter().sum();
+        if total > 0.0 {
+            out.iter_mut().for_each(|chance| *chance /= total);
+        } else if let Some(first) = self.order.iter().find(|arm| !prefix.contains(arm)) {
+            // No slate of this policy begins like this (a floor for new items put something in): go on with the best left.
             out[*first] = 1.0;
         }
     }
