@@ -1,5 +1,6 @@
 //! Configuration of a data folder: one TOML file, unknown keys refused, checked whole at load.
 
+use crate::choice::PolicyConfig;
 use serde::{Deserialize, Serialize};
 use signals::EventTypes;
 use std::collections::BTreeMap;
@@ -118,6 +119,8 @@ pub struct PlacementConfig {
     pub deadline_ms: u64,
     /// What is recorded.
     pub record: engine::Caps,
+    /// How much is left to chance.
+    pub policy: PolicyConfig,
 }
 
 impl Default for PlacementConfig {
@@ -129,6 +132,7 @@ impl Default for PlacementConfig {
             exclude_seen: true,
             deadline_ms: 100,
             record: engine::Caps::default(),
+            policy: PolicyConfig::default(),
         }
     }
 }
@@ -240,6 +244,8 @@ impl Config {
                 0,
                 60_000,
             )?;
+            let policy = placement.policy.check(&self.training);
+            policy.map_err(|e| format!("placements.{name}.policy.{e}"))?;
         }
         self.event_types.check().map_err(|e| e.to_string())
     }

@@ -9,6 +9,7 @@ mod bound;
 mod bundle;
 mod care;
 mod catalogue;
+mod choice;
 mod clock;
 mod config;
 mod error;
@@ -25,6 +26,7 @@ mod stores;
 mod wire;
 
 pub use care::{Check, DoctorReport, doctor, restore};
+pub use choice::{NewItemsConfig, Over, PolicyConfig};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::{CONFIG_FILE, Config, ConfigError, PlacementConfig, ServerConfig, TrainingConfig};
 pub use error::{Actor, Problem, ServiceError};

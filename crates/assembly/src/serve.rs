@@ -13,7 +13,7 @@ use domain::{
     Contribution, ContributionSource, DecisionId, Event, EventType, ItemId, Query, RawAttribute, Retriever,
     Rule, Sequence, Shown, StageError, Timestamp, UserId,
 };
-use engine::{DecideRequest, Decided, Pipeline, Source};
+use engine::{DecideRequest, Decided, GreedyPolicy, Pipeline, Source};
 use feedback::StoredDecision;
 use rerank::{Filter, FilterForm, FilterRule};
 use signals::UserView;
@@ -329,6 +329,8 @@ impl Service {
             snapshot: decision.snapshot.to_string(),
             sequence: decision.sequence.0,
             arms: decision.arms.iter().cloned().collect(),
+            policy: decision.policy.clone(),
+            seed: decision.seed,
             degraded: decision.degraded.clone(),
             timings_us: decided.timings_us.iter().cloned().collect(),
         };
@@ -357,6 +359,7 @@ impl Service {
             rank: shown.rank,
             score: shown.score,
             propensity: shown.propensity,
+            position_propensity: shown.position_propensity,
             sources: shown.sources.clone(),
             reasons: shown.reasons.clone(),
             explanation: parts,
@@ -414,7 +417,11 @@ impl Service {
             rules: Vec::new(),
             query,
         };
-        let pipeline = of_given(&placement.pipeline, len);
+        // An order that was asked for leaves nothing to chance.
+        let pipeline = Pipeline {
+            policy: Arc::new(GreedyPolicy),
+            ..of_given(&placement.pipeline, len)
+        };
         let decided = engine::decide(&pipeline, &*snapshot.catalogue, &decide, &Elapsed(&*self.clock));
         Ok(self.answer(&snapshot, decided))
     }
@@ -462,6 +469,7 @@ impl Service {
                 rank: at as u32 + 1,
                 score,
                 propensity: 1.0,
+                position_propensity: None,
                 sources: vec![source.to_owned()],
                 reasons: vec![format!("Like {like}")],
                 explanation: None,

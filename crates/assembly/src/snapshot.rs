@@ -2,10 +2,11 @@
 
 use crate::bound::{AnchorRetriever, Bound, ModelRanker, ModelRetriever};
 use crate::catalogue::LiveCatalogue;
+use crate::choice::chooser;
 use crate::config::{Config, PlacementConfig};
 use crate::reasons::TitleReasoner;
 use domain::{Ranker, Retriever, Rule, Sequence, SnapshotVersion};
-use engine::{GreedyPolicy, Pipeline, Source};
+use engine::{Pipeline, Source};
 use ranking::SourceScoreRanker;
 use rerank::{AnchorRule, ExcludedRule, HiddenRule, OnlyRule, SeenRule, TopReranker};
 use retrieval::RecentRetriever;
@@ -176,7 +177,7 @@ fn pipeline(
         fallback_ranker: Arc::new(SourceScoreRanker::default()),
         rules,
         reranker: Arc::new(TopReranker::new(catalogue.tie_keys.clone())),
-        policy: Arc::new(GreedyPolicy),
+        policy: chooser(&placement.policy, catalogue, models),
         ladder,
         reasoner: Some(Arc::new(TitleReasoner {
             catalogue: catalogue.clone(),

@@ -206,6 +206,10 @@ pub struct RecommendResponse {
     pub sequence: u64,
     /// Experiment arms, by experiment.
     pub arms: BTreeMap<String, String>,
+    /// Who chose, and how probable the slate was.
+    pub policy: Option<domain::PolicyRecord>,
+    /// Source of all randomness in this decision.
+    pub seed: u64,
     /// Stages that were cut or skipped, and why; empty if all went as configured.
     pub degraded: Vec<domain::Degradation>,
     /// Microseconds by stage.
@@ -223,6 +227,9 @@ pub struct Recommended {
     pub score: f32,
     /// Probability that it stood here, given those before it.
     pub propensity: f64,
+    /// Probability that it stood here, whatever stood elsewhere; absent where there is no closed form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position_propensity: Option<f64>,
     /// Who proposed it.
     pub sources: Vec<String>,
     /// Why, for a person.

@@ -88,6 +88,12 @@ fn show(service: &Service, response: &RecommendResponse) -> anyhow::Result<()> {
         "decision {} by snapshot {} after event {}",
         response.decision_id, response.snapshot, response.sequence
     ))?;
+    if let Some(policy) = response.policy.as_ref().filter(|policy| policy.name != "greedy") {
+        output::line(format!(
+            "chosen by {} {} with seed {}, probability of the slate {:.3e}",
+            policy.name, policy.version, response.seed, policy.slate_propensity
+        ))?;
+    }
     for cut in &response.degraded {
         output::line(format!("degraded: {}: {}", cut.stage, cut.reason))?;
     }

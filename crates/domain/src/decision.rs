@@ -136,12 +136,26 @@ pub struct Shown {
     pub score: f32,
     /// Probability that it stood here, given those before it.
     pub propensity: f64,
+    /// Probability that it stood here, whatever stood elsewhere; absent where there is no closed form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_propensity: Option<f64>,
     /// Names of the sources that proposed it.
     pub sources: Vec<String>,
     /// One-line reasons for a person.
     pub reasons: Vec<String>,
     /// The parts of the score, if asked for (`History` positions resolved to ids in `because`).
     pub explanation: Option<Explanation>,
+}
+
+/// Who chose the slate, and how probable it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    /// Name of the policy that chose; `greedy` where the configured one failed.
+    pub name: String,
+    /// Its version: code and settings.
+    pub version: String,
+    /// Probability of the slate as chosen, in this order: the product of the items' propensities.
+    pub slate_propensity: f64,
 }
 
 /// Something that was cut or skipped, and why.
@@ -196,6 +210,9 @@ pub struct Decision {
     pub removals: Vec<Removal>,
     /// How many removals were left out by the cap.
     pub removals_cut: u32,
+    /// Who chose; absent in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRecord>,
     /// What was shown.
     pub shown: Vec<Shown>,
     /// Empty if all went as configured.

@@ -167,12 +167,16 @@ pub struct Choice {
     pub slate: Vec<(Candidate, f64)>,
     /// Candidates not shown.
     pub held_back: Vec<Candidate>,
+    /// For each of the slate, the probability that it stands where it stands, whatever stands elsewhere; empty if there is no closed form.
+    pub marginals: Vec<f64>,
 }
 
 /// Choice under uncertainty.
 pub trait Policy: Send + Sync {
     /// Its name.
     fn name(&self) -> &str;
+    /// Differs whenever the same candidates and seed could give another slate or probability: code and settings.
+    fn version(&self) -> &str;
     /// Chooses `query.n` of the ordered candidates.
     fn choose(&self, query: &Query, ordered: Vec<Candidate>) -> Choice;
 }

@@ -3,7 +3,7 @@
 use crate::eligibility::Eligibility;
 use crate::guard::guarded;
 use crate::ladder::fill;
-use crate::select::{choose, order, rank};
+use crate::select::{Chosen, choose, order, rank};
 use crate::sources::retrieve;
 use crate::{CatalogueView, Clock, DecideRequest, Decided, Pipeline, Reasoner};
 use domain::{
@@ -99,7 +99,11 @@ pub fn decide(
     let ranked = rank(pipeline, query, candidates, catalogue, &mut trace);
     let (considered, considered_cut) = considered(&ranked.candidates, catalogue, pipeline.caps.considered);
     let (ordered, held_back) = order(pipeline, query, ranked.candidates, &mut trace);
-    let (mut slate, _) = choose(pipeline, query, ordered, &mut trace);
+    let Chosen {
+        mut slate,
+        marginals,
+        by: policy,
+    } = choose(pipeline, query, ordered, &mut trace);
     let n_ranked = slate.len();
     if slate.len() < query.n {
         fill(
@@ -113,7 +117,10 @@ pub fn decide(
         );
     }
     let by = ranked.by;
-    let shown = show(pipeline, request, catalogue, &slate, n_ranked, by, &mut trace);
+    let mut shown = show(pipeline, request, catalogue, &slate, n_ranked, by, &mut trace);
+    for (shown, marginal) in shown.iter_mut().zip(marginals) {
+        shown.position_propensity = Some(marginal);
+    }
 
     let (rule_reports, mut removals, mut removals_cut) = eligibility.report(catalogue);
     let rank_name = by.map_or("rank", Ranker::name);
@@ -161,6 +168,7 @@ pub fn decide(
             considered_cut,
             removals,
             removals_cut,
+            policy: Some(policy),
             shown,
             degraded: trace.degraded,
             arms: request.arms.clone(),
@@ -207,6 +215,7 @@ fn show(
             rank: place as u32 + 1,
             score: candidate.score,
             propensity: *propensity,
+            position_propensity: None,
             sources: candidate.hits.iter().map(|hit| hit.source.to_string()).collect(),
             reasons: reasons.next().unwrap_or_default(),
             explanation: (request.explain && explains)

@@ -11,9 +11,14 @@ impl Policy for GreedyPolicy {
         "greedy"
     }
 
+    fn version(&self) -> &str {
+        "1"
+    }
+
     fn choose(&self, query: &Query, mut ordered: Vec<Candidate>) -> Choice {
         let held_back = ordered.split_off(query.n.min(ordered.len()));
         Choice {
+            marginals: vec![1.0; ordered.len()],
             slate: ordered.into_iter().map(|candidate| (candidate, 1.0)).collect(),
             held_back,
         }

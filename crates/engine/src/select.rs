@@ -3,7 +3,7 @@
 use crate::decide::Trace;
 use crate::guard::guarded;
 use crate::{CatalogueView, GreedyPolicy, Pipeline};
-use domain::{Candidate, Choice, Outcome, Policy, Query, Ranker, Reranked, StageError};
+use domain::{Candidate, Choice, Outcome, Policy, PolicyRecord, Query, Ranker, Reranked, StageError};
 use std::cmp::Ordering;
 
 /// Best first; equal scores by item id.
@@ -162,13 +162,23 @@ pub(crate) fn order(
     }
 }
 
-/// Chooses by the policy, else greedily. Second: those held back.
+/// What choice gives.
+pub(crate) struct Chosen {
+    /// The slate, with the probability of each given those before it.
+    pub(crate) slate: Vec<(Candidate, f64)>,
+    /// Probability of each at its position, whatever stands elsewhere; may be empty.
+    pub(crate) marginals: Vec<f64>,
+    /// Who chose.
+    pub(crate) by: PolicyRecord,
+}
+
+/// Chooses by the policy, else greedily.
 pub(crate) fn choose(
     pipeline: &Pipeline,
     query: &Query,
     ordered: Vec<Candidate>,
     trace: &mut Trace<'_>,
-) -> (Vec<(Candidate, f64)>, Vec<Candidate>) {
+) -> Chosen {
     let stage = format!("choose/{}", pipeline.policy.name());
     let input = ordered.len() as u32;
     let answer = guarded(|| {
@@ -176,12 +186,13 @@ pub(crate) fn choose(
         fits(&choice, &ordered, query.n).map(|()| choice)
     });
     trace.timed(&stage);
-    let (choice, error) = match answer {
-        Ok(choice) => (choice, None),
+    let (choice, by, error): (_, &dyn Policy, _) = match answer {
+        Ok(choice) => (choice, pipeline.policy.as_ref(), None),
         Err(error) => {
             trace.degrade(&stage, &error.to_string());
             (
                 GreedyPolicy.choose(query, ordered.clone()),
+                &GreedyPolicy,
                 Some(error.to_string()),
             )
         }
@@ -189,10 +200,17 @@ pub(crate) fn choose(
     trace.report(&stage, input, choice.slate.len() as u32, error);
     let propensities: Vec<f64> = choice.slate.iter().map(|(_, p)| *p).collect();
     let shown = choice.slate.into_iter().map(|(c, _)| c.item).collect();
-    let held_back = choice.held_back.into_iter().map(|c| c.item).collect();
-    let [slate, held_back] = restored([shown, held_back], ordered);
-    let slate = slate.into_iter().zip(propensities).collect();
-    (slate, held_back)
+    let by = PolicyRecord {
+        name: by.name().to_owned(),
+        version: by.version().to_owned(),
+        slate_propensity: propensities.iter().product(),
+    };
+    let [slate, _] = restored([shown, Vec::new()], ordered);
+    Chosen {
+        slate: slate.into_iter().zip(propensities).collect(),
+        marginals: choice.marginals,
+        by,
+    }
 }
 
 fn fits(choice: &Choice, ordered: &[Candidate], n: usize) -> Result<(), StageError> {
@@ -202,6 +220,16 @@ fn fits(choice: &Choice, ordered: &[Candidate], n: usize) -> Result<(), StageErr
     }
     if let Some((_, p)) = choice.slate.iter().find(|(_, p)| !(*p > 0.0 && *p <= 1.0)) {
         return fail(format!("gave a probability of {p}"));
+    }
+    if !choice.marginals.is_empty() && choice.marginals.len() != choice.slate.len() {
+        return fail(format!(
+            "gave {} marginals for {} items",
+            choice.marginals.len(),
+            choice.slate.len()
+        ));
+    }
+    if let Some(p) = choice.marginals.iter().find(|p| !(**p > 0.0 && **p <= 1.0)) {
+        return fail(format!("gave a marginal probability of {p}"));
     }
     let mut all: Vec<u32> = choice.slate.iter().map(|(c, _)| c.item).collect();
     all.extend(choice.held_back.iter().map(|c| c.item));

@@ -7,7 +7,7 @@
 //! ([`enumerated_marginals`]) or by simulation with its standard error ([`simulated_marginals`]).
 //!
 //! Policies are in the table of [`policies`], one file each; [`NewItemFloor`] wraps any of them, and [`EnsembleThompson`] takes draws from any
-//! posterior. `learners` has what learns from rewards: linear bandits, disjoint and hybrid, logistic ones, and the check of diverse contexts.
+//! posterior. [`learners`] has what learns from rewards: linear bandits, disjoint and hybrid, and the check of diverse contexts.
 //!
 //! What this crate does not know: item ids, models, decisions, files, the clock. Arms that may not be shown (`open` is false) have probability exactly 0.
 

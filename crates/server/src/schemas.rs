@@ -183,7 +183,8 @@ fn views() -> Value {
     let shown = json!({"type": "object", "additionalProperties": false,
     "required": ["item_id", "rank", "score", "propensity", "sources", "reasons"], "properties": {
         "item_id": id("Which"), "rank": {"type": "integer", "minimum": 1}, "score": number("Comparable within the slate"),
-        "propensity": {"type": "number", "minimum": 0, "maximum": 1}, "sources": texts("Who proposed it"),
+        "propensity": {"type": "number", "minimum": 0, "maximum": 1},
+        "position_propensity": {"type": "number", "minimum": 0, "maximum": 1}, "sources": texts("Who proposed it"),
         "reasons": texts("Why, for a person"), "attributes": of("Attributes"),
         "explanation": {"type": "array", "items": object(&["model", "kind", "of", "value"], json!({
             "model": text("Who said so"), "kind": {"enum": ["history", "feature", "base"]}, "of": text("Of what"),
@@ -195,9 +196,13 @@ fn views() -> Value {
     }))});
     json!({
         "Shown": shown,
-        "Slate": object(&["decision_id", "items", "snapshot", "sequence", "arms", "degraded", "timings_us"], json!({
+        "Slate": object(&["decision_id", "items", "snapshot", "sequence", "arms", "policy", "seed", "degraded", "timings_us"], json!({
             "decision_id": id("To be sent with what comes of it"), "items": list("Shown"),
             "snapshot": text("Version of what answered"), "sequence": count("Last event that the person's state included"),
+            "policy": object(&["name", "version", "slate_propensity"], json!({
+                "name": text("Who chose"), "version": text("Code and settings"),
+                "slate_propensity": number("Probability of this slate in this order"),
+            })), "seed": count("Source of all randomness"),
             "arms": {"type": "object"}, "degraded": degraded, "timings_us": counts("Microseconds by stage"),
         })),
         "Similar": object(&["items", "snapshot"], json!({"items": list("Shown"), "snapshot": text("Version of what answered")})),

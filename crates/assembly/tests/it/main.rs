@@ -1,6 +1,7 @@
 //! The service on a real folder, with a clock that stands still.
 
 mod care;
+mod choice;
 mod freshness;
 mod learning;
 mod outcomes;

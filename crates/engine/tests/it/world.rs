@@ -186,6 +186,9 @@ impl Policy for Moody {
     fn name(&self) -> &str {
         "moody"
     }
+    fn version(&self) -> &str {
+        "7"
+    }
     fn choose(&self, query: &Query, ordered: Vec<Candidate>) -> Choice {
         assert!(self.0 != Mood::Panics, "a bug");
         let mut choice = GreedyPolicy.choose(query, ordered);

@@ -49,6 +49,7 @@ fn decision(number: u32, considered: u32) -> StoredDecision {
         considered_cut: 0,
         removals: Vec::new(),
         removals_cut: 0,
+        policy: None,
         shown: Vec::new(),
         degraded: Vec::new(),
         arms: Vec::new(),

@@ -1,1 +1,8 @@
-//! Learners.
+//! What learns from rewards: linear bandits for placements with features per action, and the check that says when exploring can be left out.
+
+mod diversity;
+mod linear;
+mod spd;
+
+pub use diversity::{Diversity, DiversityOptions, diversity};
+pub use linear::{Context, LinearBandit, LinearBanditConfig, Posterior};

@@ -1,3 +1,4 @@
 //! Tests of the crate's promises.
 
 mod conformance;
+mod learners;

@@ -1,0 +1,312 @@
+//! The choice of a placement: its policy from configuration, in front of the engine's trait.
+//!
+//! The policy sees the first `pool` candidates in the order of the reranker, so rules have been applied: what they removed has probability 0. Scores are counted in standard deviations of the pool's, below the best,
+//! so that a temperature means the same for every model. All draws come from the seed of the decision.
+
+use crate::bound::Bound;
+use crate::catalogue::{LiveCatalogue, NOWHERE};
+use crate::config::TrainingConfig;
+use crate::snapshot::Models;
+use domain::{Candidate, Choice, Policy, Query};
+use engine::GreedyPolicy;
+use numeric::SeededStream;
+use policies::{Arm, Arms, NewItemFloor, NewItems, PolicyError, SlatePolicy};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Stream of the draws under the seed of a decision.
+const STREAM: u64 = 0xc401ce;
+/// Slates longer than this get no position propensities: they would cost more than the choice.
+const MARGINALS_N_MAX: usize = 20;
+/// Posteriors of counts need counts, which placements do not have.
+const NEEDS_COUNTS: &str = "beta-thompson";
+/// Model that says how much is known of an item.
+const EVIDENCE: &str = "popular";
+const DAY_MS: f64 = 86_400_000.0;
+
+/// What the scores of the policy are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// Scores of the ranker, in standard deviations of the pool.
+    #[default]
+    Scores,
+    /// −ln(place) in the order of the reranker: weights 1, 1/2, 1/3, … at temperature 1.
+    Places,
+}
+
+/// Exposure for new items.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewItemsConfig {
+    /// Probability of a new item at each position, 0 to 1.
+    pub share: f64,
+    /// New items on a slate from which on none is added, 1 to 1,000.
+    pub per_slate: usize,
+    /// Days after `added_at` for which an item is new, above 0, at most 3,650.
+    pub days: f64,
+}
+
+impl Default for NewItemsConfig {
+    fn default() -> Self {
+        let NewItems { share, per_slate } = NewItems::default();
+        NewItemsConfig {
+            share,
+            per_slate,
+            days: 14.0,
+        }
+    }
+}
+
+/// How much of a placement is left to chance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyConfig {
+    /// Name of the policy.
+    pub name: String,
+    /// Candidates among which it chooses, best first, 1 to 10,000; never fewer than are shown.
+    pub pool: usize,
+    /// What its scores are.
+    pub over: Over,
+    /// Items with a lower score are not explored, as long as enough others are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score_min: Option<f32>,
+    /// Exposure for new items; absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_items: Option<NewItemsConfig>,
+    /// Settings of the policy itself (`epsilon`, say); what it does not know is refused.
+    #[serde(flatten)]
+    pub settings: serde_json::Map<String, Value>,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        PolicyConfig {
+            name: "greedy".to_owned(),
+            pool: 100,
+            over: Over::Scores,
+            score_min: None,
+            new_items: None,
+            settings: serde_json::Map::new(),
+        }
+    }
+}
+
+fn wrong(field: &str, got: impl ToString, expected: impl ToString) -> PolicyError {
+    PolicyError {
+        field: field.to_owned(),
+        got: got.to_string(),
+        expected: expected.to_string(),
+    }
+}
+
+impl PolicyConfig {
+    pub(crate) fn check(&self, training: &TrainingConfig) -> Result<(), PolicyError> {
+        if !(1..=10_000).contains(&self.pool) {
+            return Err(wrong("pool", self.pool, "1 to 10000"));
+        }
+        if let Some(least) = self.score_min.filter(|least| !least.is_finite()) {
+            return Err(wrong("score_min", least, "a finite number"));
+        }
+        if let Some(new) = &self.new_items
+            && !(new.days > 0.0 && new.days <= 3650.0)
+        {
+            return Err(wrong("new_items.days", new.days, "above 0, at most 3650"));
+        }
+        let has_evidence =
+            training.model == EVIDENCE || training.fallbacks.iter().any(|name| name == EVIDENCE);
+        if self.name == "thompson" && !has_evidence {
+            let expected =
+                format!("{EVIDENCE:?} among training.fallbacks, which says how much is known of an item");
+            return Err(wrong("name", "\"thompson\"", expected));
+        }
+        self.build().map(|_| ())
+    }
+
+    fn build(&self) -> Result<Box<dyn SlatePolicy>, PolicyError> {
+        let entry = policies::policy(&self.name).filter(|entry| entry.name != NEEDS_COUNTS);
+        let Some(entry) = entry else {
+            let names = policies::policies().iter().map(|entry| entry.name);
+            let names: Vec<_> = names.filter(|name| *name != NEEDS_COUNTS).collect();
+            return Err(wrong(
+                "name",
+                format!("{:?}", self.name),
+                format!("one of {}", names.join(", ")),
+            ));
+        };
+        let base = (entry.build)(&Value::Object(self.settings.clone()))?;
+        let Some(new) = self.new_items else {
+            return Ok(base);
+        };
+        let new_items = NewItems {
+            share: new.share,
+            per_slate: new.per_slate,
+        };
+        let check = new_items.check();
+        check.map_err(|e| PolicyError {
+            field: format!("new_items.{}", e.field),
+            ..e
+        })?;
+        Ok(Box::new(NewItemFloor { new_items, base }))
+    }
+}
+
+/// The policy of a placement.
+pub(crate) fn chooser(
+    config: &PolicyConfig,
+    catalogue: &Arc<LiveCatalogue>,
+    models: Option<&Models>,
+) -> Arc<dyn Policy> {
+    let plain = config.name == "greedy" && config.new_items.is_none();
+    let Some(policy) = config.build().ok().filter(|_| !plain) else {
+        // Checked when the configuration was read, so this is the one that leaves nothing to chance.
+        return Arc::new(GreedyPolicy);
+    };
+    let evidence = models
+        .filter(|_| config.name == "thompson")
+        .and_then(|models| models.named(EVIDENCE));
+    let settings = serde_json::to_vec(&(config, policy.settings())).unwrap_or_default();
+    Arc::new(Chooser {
+        version: format!("{}-{:08x}", policy.version(), crc32fast::hash(&settings)),
+        policy,
+        config: config.clone(),
+        catalogue: catalogue.clone(),
+        evidence: evidence.map(|(bound, part)| (bound.clone(), part)),
+    })
+}
+
+struct Chooser {
+    policy: Box<dyn SlatePolicy>,
+    version: String,
+    config: PolicyConfig,
+    catalogue: Arc<LiveCatalogue>,
+    evidence: Option<(Arc<Bound>, Option<usize>)>,
+}
+
+impl Chooser {
+    /// How much is known of each, in strengths of events: 1 / (1 + evidence) is the variance, in squared standard deviations of the pool.
+    fn variances(&self, pool: &[Candidate]) -> Vec<f64> {
+        let mut evidence = vec![0.0f32; pool.len()];
+        if let Some((bound, part)) = &self.evidence
+            && let Some(model) = bound.part(*part)
+        {
+            let known = pool.iter().enumerate().map(|(at, c)| (at, bound.local(c.item)));
+            let (places, items): (Vec<usize>, Vec<u32>) =
+                known.filter(|(_, local)| *local != NOWHERE).unzip();
+            let mut scores = vec![0.0; items.len()];
+            model.score(&[], &items, &mut scores);
+            for (at, score) in places.into_iter().zip(scores) {
+                evidence[at] = score;
+            }
+        }
+        evidence
+            .iter()
+            .map(|known| 1.0 / (1.0 + f64::from(*known).max(0.0)))
+            .collect()
+    }
+
+    fn scores(&self, pool: &[Candidate]) -> Vec<f64> {
+        if self.config.over == Over::Places {
+            return (1..=pool.len()).map(|place| -(place as f64).ln()).collect();
+        }
+        let raw: Vec<f64> = pool.iter().map(|c| f64::from(c.score)).collect();
+        let best = raw.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mean = numeric::mean(&raw);
+        let squares: f64 = raw.iter().map(|s| (s - mean) * (s - mean)).sum();
+        let deviation = (squares / raw.len().max(1) as f64).sqrt();
+        let unit = if deviation > 0.0 { deviation } else { 1.0 };
+        raw.iter().map(|score| (score - best) / unit).collect()
+    }
+
+    fn arms(&self, query: &Query, pool: &[Candidate], n: usize) -> Option<Arms> {
+        let is_new = |item: u32| {
+            let days = self.config.new_items.map_or(0.0, |new| new.days);
+            let added = self.catalogue.get(item).and_then(|entry| entry.added_at);
+            days > 0.0 && added.is_some_and(|added| (query.now.0 - added.0) as f64 <= days * DAY_MS)
+        };
+        let scores = self.scores(pool);
+        let variances = self.variances(pool);
+        let least = self.config.score_min;
+        let one = |(at, candidate): (usize, &Candidate)| Arm {
+            variance: variances[at],
+            fresh: self.config.new_items.is_some() && is_new(candidate.item),
+            open: least.is_none_or(|least| candidate.score >= least),
+            ..Arm::of_score(scores[at])
+        };
+        let mut arms: Vec<Arm> = pool.iter().enumerate().map(one).collect();
+        let mut missing = n.saturating_sub(arms.iter().filter(|arm| arm.open).count());
+        for arm in arms.iter_mut().filter(|arm| !arm.open) {
+            arm.open = missing > 0;
+            missing = missing.saturating_sub(1);
+        }
+        Arms::new(arms).ok()
+    }
+}
+
+impl Policy for Chooser {
+    fn name(&self) -> &str {
+        self.policy.name()
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn choose(&self, query: &Query, ordered: Vec<Candidate>) -> Choice {
+        let n = query.n.min(ordered.len());
+        let pool = self.config.pool.max(n).min(ordered.len());
+        let arms = self.arms(query, &ordered[..pool], n);
+        let arms = arms.expect("the engine lets only finite scores through, and variances are made here");
+        let drawn = self
+            .policy
+            .draw(&arms, n, &mut SeededStream::new(query.seed, STREAM));
+        let mut marginals = Vec::new();
+        if n <= MARGINALS_N_MAX {
+            let pairs: Vec<(usize, usize)> =
+                drawn.slate.iter().enumerate().map(|(t, arm)| (*arm, t)).collect();
+            marginals = self
+                .policy
+                .chances(&arms)
+                .marginals(n, &pairs)
+                .unwrap_or_default();
+        }
+        let mut left: Vec<Option<Candidate>> = ordered.into_iter().map(Some).collect();
+        let shown = drawn.slate.iter().zip(&drawn.conditionals);
+        let slate = shown.filter_map(|(at, chance)| Some((left[*at].take()?, chance.min(1.0))));
+        Choice {
+            slate: slate.collect(),
+            held_back: left.into_iter().flatten().collect(),
+            // What the integral gives for something all but certain may lie a rounding above 1.
+            marginals: marginals.into_iter().map(|chance| chance.min(1.0)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_policy_keeps_the_promises_of_the_trait() {
+        for entry in policies::policies()
+            .iter()
+            .filter(|entry| entry.name != NEEDS_COUNTS)
+        {
+            for over in [Over::Scores, Over::Places] {
+                for score_min in [None, Some(0.5)] {
+                    let config = PolicyConfig {
+                        name: entry.name.to_owned(),
+                        over,
+                        score_min,
+                        pool: 15,
+                        new_items: Some(NewItemsConfig::default()),
+                        ..PolicyConfig::default()
+                    };
+                    config.check(&TrainingConfig::default()).expect("defaults");
+                    testkit::stages::policy(&*chooser(&config, &Arc::default(), None), 25);
+                }
+            }
+        }
+    }
+}
