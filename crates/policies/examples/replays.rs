@@ -4,7 +4,7 @@
 //! probabilities are right).
 
 use numeric::SeededStream;
-use policies::{Arm, Arms, SlatePolicy, policies, slate_propensity};
+use policies::{Arm, Arms, policies, slate_propensity};
 use std::collections::BTreeMap;
 
 fn main() {
