@@ -200,7 +200,7 @@ impl LinearBandit {
         let mut schur = self.gram.clone();
         (0..k).for_each(|i| schur[i * k + i] += reg);
         let mut rest = self.moment.clone();
-        let mut actions = Vec::with_capacity(self.actions.len());
+        let mut actions: Vec<Blocks> = Vec::with_capacity(self.actions.len());
         for action in &self.actions {
             let fade = self.faded(action);
             let own = if self.config.discount < 1.0 {
@@ -232,7 +232,7 @@ impl LinearBandit {
         let shared_factor = cholesky(&schur, k).unwrap_or_else(|| diagonal(k, reg.sqrt()));
         let shared_inverse = inverse(&shared_factor, k);
         let shared = times(&shared_inverse, &rest);
-        let posterior_of = |(at, (free, own, spill)): (usize, (Vec<f64>, Vec<f64>, Vec<f64>))| {
+        let posterior_of = |(at, (free, own, spill)): (usize, Blocks)| {
             let prior = &self.actions[at].prior;
             let weight = |i: usize| prior[i] + free[i] - dot(&spill[i * k..(i + 1) * k], &shared);
             Own {
@@ -259,6 +259,9 @@ impl LinearBandit {
         }
     }
 }
+
+/// Weights without the shared ones, Aₐ⁻¹, and Aₐ⁻¹ Bₐ of an action.
+type Blocks = (Vec<f64>, Vec<f64>, Vec<f64>);
 
 #[derive(Debug, Clone)]
 struct Own {
