@@ -6,6 +6,10 @@ use policies::{Arms, EnsembleThompson, GaussianThompson, SlatePolicy};
 use proptest::prelude::*;
 
 /// Solves A x = b by elimination with pivoting, for several right-hand sides in the columns of `b`.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "an oracle is written as textbooks write it"
+)]
 fn eliminate(mut a: Vec<Vec<f64>>, mut b: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     let n = a.len();
     for i in 0..n {
