@@ -35,16 +35,20 @@ fn main() {
             }
             *counts.entry(slate).or_default() += 1;
         }
-        let (mut worst, mut statistic, mut said_total) = (0.0f64, 0.0, 0.0);
+        let (mut worst, mut statistic, mut said_total, mut cells) = (0.0f64, 0.0, 0.0, 0u32);
         for (slate, count) in &counts {
             let said = slate_propensity(&chances.conditionals(slate));
             let expected = f64::from(replays) * said;
             said_total += said;
             let off = f64::from(*count) - expected;
             worst = worst.max(off.abs() / (expected * (1.0 - said)).sqrt().max(1.0));
-            statistic += off * off / expected;
+            // Cells of few are left out: a count of 2 where 0.1 was expected says nothing of Pearson's statistic.
+            if expected >= 10.0 {
+                statistic += off * off / expected;
+                cells += 1;
+            }
         }
-        let freedom = (counts.len() - 1).max(1) as f64;
+        let freedom = f64::from(cells.saturating_sub(1).max(1));
         println!(
             "{:16} {} slates, largest deviation {worst:.2}, chi-square / freedom {:.3}, not seen {:.1e}",
             entry.name,
