@@ -1,5 +1,6 @@
 //! Looking after a data folder: backups, and whether everything is whole.
 
+use crate::bandit::{self, BANDITS_DIR};
 use crate::service::{lock, models_dir};
 use crate::stores::{CATALOGUE_FILE, EVENTS_DIR};
 use crate::{CONFIG_FILE, Config, OpenReport, Service, ServiceError, Stores, bundle};
@@ -92,6 +93,11 @@ pub fn doctor(dir: &Path) -> DoctorReport {
         }
     };
     check_models(dir, head, &mut report);
+    if let Ok(text) = fs::read_to_string(&path)
+        && let Ok(config) = Config::parse(&text, &path)
+    {
+        check_bandits(dir, &config, head, &mut report);
+    }
     report
 }
 
@@ -144,6 +150,43 @@ fn check_models(dir: &Path, head: Option<domain::Sequence>, report: &mut DoctorR
                 .map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
             read,
         );
+    }
+}
+
+/// What placements have learnt, and whether it is safe for them to be greedy.
+fn check_bandits(dir: &Path, config: &Config, head: Option<domain::Sequence>, report: &mut DoctorReport) {
+    for (name, placement) in &config.placements {
+        let Some(bandit) = &placement.bandit else {
+            continue;
+        };
+        let found = bandit::read(&dir.join(BANDITS_DIR), name, bandit).and_then(|learner| {
+            let Some(mut learner) = learner else {
+                return Ok(
+                    "nothing kept under this configuration: learnt from the logs at the next start"
+                        .to_owned(),
+                );
+            };
+            if head.is_some_and(|head| learner.sequence > head) {
+                return Err(format!(
+                    "learnt from events up to {}, the log ends before it: events are missing",
+                    learner.sequence
+                ));
+            }
+            let status = learner.status(name);
+            let contexts = status.contexts.map_or_else(String::new, |check| {
+                let verdict = if check.greedy_is_safe {
+                    "greedy would be safe"
+                } else {
+                    "exploration is needed"
+                };
+                format!("; contexts: {verdict}, {}", check.reason)
+            });
+            Ok(format!(
+                "{} decisions over {} actions, {} rewards, events up to {}{contexts}",
+                status.decisions, status.actions, status.rewards, status.sequence
+            ))
+        });
+        report.push(format!("what {name} has learnt"), found);
     }
 }
 
@@ -230,7 +273,8 @@ impl Service {
         // No bundle comes or goes meanwhile. Models first: the log then reaches at least as far as they do.
         let swap = lock(&self.swap);
         self.flush_decisions()?;
-        for part in ["models", "decisions"] {
+        self.bandits.write()?;
+        for part in ["models", "decisions", BANDITS_DIR] {
             let from = self.dir.join(part);
             let mut found = Vec::new();
             if from.exists() {

@@ -7,7 +7,7 @@ use crate::bound::Bound;
 use crate::catalogue::{LiveCatalogue, NOWHERE};
 use crate::config::TrainingConfig;
 use crate::snapshot::Models;
-use domain::{Candidate, Choice, Policy, Query};
+use domain::{Candidate, Choice, Policy, Query, Timestamp};
 use engine::GreedyPolicy;
 use numeric::SeededStream;
 use policies::{Arm, Arms, NewItemFloor, NewItems, PolicyError, SlatePolicy};
@@ -56,6 +56,22 @@ impl Default for NewItemsConfig {
             per_slate,
             days: 14.0,
         }
+    }
+}
+
+impl NewItemsConfig {
+    pub(crate) fn check(&self) -> Result<(), PolicyError> {
+        if !(self.days > 0.0 && self.days <= 3650.0) {
+            return Err(wrong("new_items.days", self.days, "above 0, at most 3650"));
+        }
+        let new_items = NewItems {
+            share: self.share,
+            per_slate: self.per_slate,
+        };
+        new_items.check().map_err(|e| PolicyError {
+            field: format!("new_items.{}", e.field),
+            ..e
+        })
     }
 }
 
@@ -109,10 +125,8 @@ impl PolicyConfig {
         if let Some(least) = self.score_min.filter(|least| !least.is_finite()) {
             return Err(wrong("score_min", least, "a finite number"));
         }
-        if let Some(new) = &self.new_items
-            && !(new.days > 0.0 && new.days <= 3650.0)
-        {
-            return Err(wrong("new_items.days", new.days, "above 0, at most 3650"));
+        if let Some(new) = &self.new_items {
+            new.check()?;
         }
         let has_evidence =
             training.model == EVIDENCE || training.fallbacks.iter().any(|name| name == EVIDENCE);
@@ -143,11 +157,6 @@ impl PolicyConfig {
             share: new.share,
             per_slate: new.per_slate,
         };
-        let check = new_items.check();
-        check.map_err(|e| PolicyError {
-            field: format!("new_items.{}", e.field),
-            ..e
-        })?;
         Ok(Box::new(NewItemFloor { new_items, base }))
     }
 }
@@ -220,17 +229,13 @@ impl Chooser {
     }
 
     fn arms(&self, query: &Query, pool: &[Candidate], n: usize) -> Option<Arms> {
-        let is_new = |item: u32| {
-            let days = self.config.new_items.map_or(0.0, |new| new.days);
-            let added = self.catalogue.get(item).and_then(|entry| entry.added_at);
-            days > 0.0 && added.is_some_and(|added| (query.now.0 - added.0) as f64 <= days * DAY_MS)
-        };
+        let days = self.config.new_items.map_or(0.0, |new| new.days);
         let scores = self.scores(pool);
         let variances = self.variances(pool);
         let least = self.config.score_min;
         let one = |(at, candidate): (usize, &Candidate)| Arm {
             variance: variances[at],
-            fresh: self.config.new_items.is_some() && is_new(candidate.item),
+            fresh: is_new(&self.catalogue, candidate.item, query.now, days),
             open: least.is_none_or(|least| candidate.score >= least),
             ..Arm::of_score(scores[at])
         };
@@ -258,28 +263,38 @@ impl Policy for Chooser {
         let pool = self.config.pool.max(n).min(ordered.len());
         let arms = self.arms(query, &ordered[..pool], n);
         let arms = arms.expect("the engine lets only finite scores through, and variances are made here");
-        let drawn = self
-            .policy
-            .draw(&arms, n, &mut SeededStream::new(query.seed, STREAM));
-        let mut marginals = Vec::new();
-        if n <= MARGINALS_N_MAX {
-            let pairs: Vec<(usize, usize)> =
-                drawn.slate.iter().enumerate().map(|(t, arm)| (*arm, t)).collect();
-            marginals = self
-                .policy
-                .chances(&arms)
-                .marginals(n, &pairs)
-                .unwrap_or_default();
-        }
-        let mut left: Vec<Option<Candidate>> = ordered.into_iter().map(Some).collect();
-        let shown = drawn.slate.iter().zip(&drawn.conditionals);
-        let slate = shown.filter_map(|(at, chance)| Some((left[*at].take()?, chance.min(1.0))));
-        Choice {
-            slate: slate.collect(),
-            held_back: left.into_iter().flatten().collect(),
-            // What the integral gives for something all but certain may lie a rounding above 1.
-            marginals: marginals.into_iter().map(|chance| chance.min(1.0)).collect(),
-        }
+        draw(&*self.policy, &arms, query, n, ordered)
+    }
+}
+
+/// True for an item added within so many days.
+pub(crate) fn is_new(catalogue: &LiveCatalogue, item: u32, now: Timestamp, days: f64) -> bool {
+    let added = catalogue.get(item).and_then(|entry| entry.added_at);
+    days > 0.0 && added.is_some_and(|added| (now.0 - added.0) as f64 <= days * DAY_MS)
+}
+
+/// Draws `n` of the candidates, the first of which are the arms.
+pub(crate) fn draw(
+    policy: &dyn SlatePolicy,
+    arms: &Arms,
+    query: &Query,
+    n: usize,
+    candidates: Vec<Candidate>,
+) -> Choice {
+    let drawn = policy.draw(arms, n, &mut SeededStream::new(query.seed, STREAM));
+    let mut marginals = Vec::new();
+    if n <= MARGINALS_N_MAX {
+        let pairs: Vec<(usize, usize)> = drawn.slate.iter().enumerate().map(|(t, arm)| (*arm, t)).collect();
+        marginals = policy.chances(arms).marginals(n, &pairs).unwrap_or_default();
+    }
+    let mut left: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
+    let shown = drawn.slate.iter().zip(&drawn.conditionals);
+    let slate = shown.filter_map(|(at, chance)| Some((left[*at].take()?, chance.min(1.0))));
+    Choice {
+        slate: slate.collect(),
+        held_back: left.into_iter().flatten().collect(),
+        // What the integral gives for something all but certain may lie a rounding above 1.
+        marginals: marginals.into_iter().map(|chance| chance.min(1.0)).collect(),
     }
 }
 

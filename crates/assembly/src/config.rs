@@ -1,5 +1,6 @@
 //! Configuration of a data folder: one TOML file, unknown keys refused, checked whole at load.
 
+use crate::bandit::{ActionsConfig, BanditConfig};
 use crate::choice::PolicyConfig;
 use serde::{Deserialize, Serialize};
 use signals::EventTypes;
@@ -121,6 +122,12 @@ pub struct PlacementConfig {
     pub record: engine::Caps,
     /// How much is left to chance.
     pub policy: PolicyConfig,
+    /// If given, only these items are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<ActionsConfig>,
+    /// If given, the placement learns by itself from rewards, and `policy` chooses by what was learnt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandit: Option<BanditConfig>,
 }
 
 impl Default for PlacementConfig {
@@ -133,6 +140,8 @@ impl Default for PlacementConfig {
             deadline_ms: 100,
             record: engine::Caps::default(),
             policy: PolicyConfig::default(),
+            actions: None,
+            bandit: None,
         }
     }
 }
@@ -244,8 +253,20 @@ impl Config {
                 0,
                 60_000,
             )?;
-            let policy = placement.policy.check(&self.training);
-            policy.map_err(|e| format!("placements.{name}.policy.{e}"))?;
+            if let Some(actions) = &placement.actions {
+                let actions = actions.check();
+                actions.map_err(|e| format!("placements.{name}.{e}"))?;
+            }
+            match &placement.bandit {
+                None => {
+                    let policy = placement.policy.check(&self.training);
+                    policy.map_err(|e| format!("placements.{name}.policy.{e}"))?;
+                }
+                Some(bandit) => {
+                    let bandit = bandit.check(&placement.policy, &self.event_types);
+                    bandit.map_err(|e| format!("placements.{name}.bandit or its policy: {e}"))?;
+                }
+            }
         }
         self.event_types.check().map_err(|e| e.to_string())
     }

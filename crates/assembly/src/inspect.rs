@@ -130,6 +130,7 @@ impl Service {
                 decisions.dropped
             ));
         }
+        warnings.extend(self.bandits.warning());
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             snapshot: snapshot.version.to_string(),
@@ -147,6 +148,7 @@ impl Service {
             unknown_event_types: self.live.unknown_types(),
             decisions: decisions.decisions,
             placements: self.config.placements.keys().cloned().collect(),
+            bandits: self.bandits.status(),
             warnings,
         }
     }

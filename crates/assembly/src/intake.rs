@@ -346,6 +346,7 @@ impl Service {
             models,
             version.models,
             version.absorbed,
+            &self.bandits.beliefs(),
         );
         self.snapshot.store(Arc::new(next));
         Ok(())

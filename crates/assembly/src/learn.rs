@@ -124,6 +124,7 @@ impl Service {
     /// None today; stores may have to be asked one day.
     pub fn absorb(&self) -> Result<usize, ServiceError> {
         let _swap = lock(&self.swap);
+        let learnt = self.learn();
         let mut total = 0;
         loop {
             let pending = self.live.drain(ABSORB_MAX);
@@ -139,7 +140,7 @@ impl Service {
                 break;
             }
         }
-        self.see_new_items();
+        self.see_new_items(learnt);
         Ok(total)
     }
 
@@ -161,14 +162,15 @@ impl Service {
             Some(models),
             before.version.models,
             absorbed,
+            &self.bandits.beliefs(),
         );
         self.snapshot.store(Arc::new(next));
     }
 
-    /// Items known from events alone enter the catalogue of the next snapshot. Call with `swap` held.
-    fn see_new_items(&self) {
+    /// Items known from events alone enter the catalogue of the next snapshot, and what placements have learnt is believed by it. Call with `swap` held.
+    fn see_new_items(&self, learnt: bool) {
         let before = self.snapshot.load_full();
-        if before.catalogue.len() == self.live.positions.len() {
+        if !learnt && before.catalogue.len() == self.live.positions.len() {
             return;
         }
         let catalogue = Arc::new(before.catalogue.with(&self.live.positions, Vec::new()));
@@ -179,6 +181,7 @@ impl Service {
             before.models.clone(),
             version.models,
             version.absorbed,
+            &self.bandits.beliefs(),
         );
         self.snapshot.store(Arc::new(next));
     }
@@ -384,7 +387,15 @@ impl Service {
         let before = self.snapshot.load_full();
         let catalogue = Arc::new(before.catalogue.with(&self.live.positions, Vec::new()));
         let sizes = sizes(&models);
-        let next = Snapshot::new(&self.config, catalogue, Some(models), info.number, absorbed);
+        let beliefs = self.bandits.beliefs();
+        let next = Snapshot::new(
+            &self.config,
+            catalogue,
+            Some(models),
+            info.number,
+            absorbed,
+            &beliefs,
+        );
         self.snapshot.store(Arc::new(next));
         let training: &mut TrainingState = &mut lock(&self.training);
         training.bundle = info.number;

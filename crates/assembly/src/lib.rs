@@ -5,6 +5,7 @@
 //!
 //! Entry points: [`Service::open`], [`Service::ingest`], [`Service::recommend`], [`Service::train`].
 
+mod bandit;
 mod bound;
 mod bundle;
 mod care;
@@ -25,6 +26,7 @@ mod snapshot;
 mod stores;
 mod wire;
 
+pub use bandit::{ActionsConfig, BanditConfig, BanditStatus, Feature, FeatureOf, LearnerKind};
 pub use care::{Check, DoctorReport, doctor, restore};
 pub use choice::{NewItemsConfig, Over, PolicyConfig};
 pub use clock::{Clock, FixedClock, SystemClock};

@@ -72,6 +72,11 @@ impl Live {
         self.turn.notify_all();
     }
 
+    /// The last number up to which everything has been applied.
+    pub(crate) fn applied(&self) -> Sequence {
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes in the accepted events of one batch, once those of all batches before it are in: the
     /// state of a user as of a number is then all of the user's events up to that number.
     pub(crate) fn apply_in_turn(&self, batch: Vec<(Sequence, Event)>, types: &EventTypes, queue: bool) {

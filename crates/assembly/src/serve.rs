@@ -75,7 +75,7 @@ fn raw_moment(value: &RawAttribute) -> Option<Timestamp> {
 }
 
 /// The filter of a request as a rule.
-fn filter_rule(
+pub(crate) fn filter_rule(
     sent: Option<&serde_json::Value>,
     catalogue: &Arc<LiveCatalogue>,
 ) -> Result<Option<FilterRule>, Problem> {
@@ -322,6 +322,12 @@ impl Service {
     /// Records a decision and says it in the caller's words.
     fn answer(&self, snapshot: &Snapshot, decided: Decided) -> RecommendResponse {
         let decision = &decided.decision;
+        self.bandits.made(decision, &mut |item| {
+            let entry = self
+                .known(snapshot, item.as_str())
+                .and_then(|at| snapshot.catalogue.get(at));
+            entry.and_then(|entry| entry.attributes.clone()).map(Arc::new)
+        });
         let items = decision.shown.iter().map(|shown| self.shown(snapshot, shown));
         let response = RecommendResponse {
             decision_id: decision.decision_id.as_str().to_owned(),

@@ -1,5 +1,6 @@
 //! The running service: log, catalogue, live state, models and engine tied together.
 
+use crate::bandit::Bandits;
 use crate::bound::Bound;
 use crate::bundle;
 use crate::catalogue::{Entry, LiveCatalogue};
@@ -60,6 +61,8 @@ pub struct Service {
     pub(crate) live: Live,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) decisions: DecisionLog,
+    /// Placements that learn by themselves.
+    pub(crate) bandits: Bandits,
     /// Held while a new snapshot is made.
     pub(crate) swap: Mutex<()>,
     pub(crate) is_training: AtomicBool,
@@ -137,7 +140,7 @@ impl Service {
         let decisions_dir = dir.join("decisions");
         let decisions = DecisionLog::open(&decisions_dir, options)
             .map_err(|e| ServiceError::io("opening", &decisions_dir, e))?;
-        let (loaded, warnings) = bundle::newest(&models_dir(dir))?;
+        let (loaded, mut warnings) = bundle::newest(&models_dir(dir))?;
         let live = Live::new(config.history_events_max);
         let absorbed = loaded.as_ref().map(|(info, _)| info.absorbed);
         stores.log.for_each(&mut |sequence, event| {
@@ -156,7 +159,9 @@ impl Service {
         training.models = models.as_ref().map(sizes).unwrap_or_default();
         let catalogue = Arc::new(whole_catalogue(&stores, &live)?);
         let absorbed = absorbed.unwrap_or(Sequence::ZERO);
-        let snapshot = Snapshot::new(&config, catalogue, models, training.bundle, absorbed);
+        let bandits = Bandits::open(dir, &config, &stores, &decisions, &mut warnings)?;
+        let beliefs = bandits.beliefs();
+        let snapshot = Snapshot::new(&config, catalogue, models, training.bundle, absorbed, &beliefs);
         check(&snapshot, dir)?;
         let report = OpenReport {
             events: stores.log.len(),
@@ -171,6 +176,7 @@ impl Service {
             live,
             snapshot: ArcSwap::from_pointee(snapshot),
             decisions,
+            bandits,
             swap: Mutex::default(),
             is_training: AtomicBool::new(false),
             training: Mutex::new(training),
@@ -204,8 +210,10 @@ impl Service {
             Receipt::Accepted(sequence) => Some((*sequence, event)),
             Receipt::Duplicate => None,
         });
-        self.live
-            .apply_in_turn(accepted.collect(), &self.config.event_types, queue);
+        let accepted: Vec<_> = accepted.collect();
+        self.bandits
+            .told(accepted.iter().map(|(sequence, event)| (*sequence, event)));
+        self.live.apply_in_turn(accepted, &self.config.event_types, queue);
         Ok(outcome)
     }
 
@@ -221,6 +229,7 @@ impl Service {
             .replay
             .retain(|pending| pending.event.user_id != user);
         self.live.states.erase(&user);
+        self.bandits.erase(&user)?;
         let attributes = self.stores.catalogue.erase_user(&user)?;
         let decisions = self
             .decisions
@@ -241,7 +250,14 @@ impl Service {
     /// The decision log's.
     pub fn close(&self) -> Result<(), ServiceError> {
         lock(&self.training).cancel.store(true, Ordering::SeqCst);
+        self.learn();
+        self.bandits.write()?;
         self.flush_decisions()
+    }
+
+    /// Takes decisions and events that are waiting into the placements that learn; true if there were any.
+    pub(crate) fn learn(&self) -> bool {
+        self.bandits.learn(self.live.applied(), self.clock.micros())
     }
 
     pub(crate) fn flush_decisions(&self) -> Result<(), ServiceError> {

@@ -1,5 +1,6 @@
 //! An immutable bundle of catalogue, models and pipelines, with a version.
 
+use crate::bandit::{self, ActionRetriever, ActionRule, Beliefs};
 use crate::bound::{AnchorRetriever, Bound, ModelRanker, ModelRetriever};
 use crate::catalogue::LiveCatalogue;
 use crate::choice::chooser;
@@ -78,6 +79,7 @@ impl Snapshot {
         models: Option<Models>,
         bundle: u64,
         absorbed: Sequence,
+        beliefs: &Beliefs,
     ) -> Snapshot {
         let version = SnapshotVersion {
             models: bundle,
@@ -85,7 +87,7 @@ impl Snapshot {
             catalogue: catalogue.revision,
         };
         let placements = config.placements.iter().map(|(name, placement)| {
-            let pipeline = pipeline(config, name, placement, &catalogue, models.as_ref());
+            let pipeline = pipeline(config, name, placement, &catalogue, models.as_ref(), beliefs);
             let text = serde_json::to_string(&(placement, &config.event_types, config.history_events_max))
                 .expect("a configuration is valid JSON");
             let placement = Placement {
@@ -136,6 +138,7 @@ fn pipeline(
     placement: &PlacementConfig,
     catalogue: &Arc<LiveCatalogue>,
     models: Option<&Models>,
+    beliefs: &Beliefs,
 ) -> Pipeline {
     let mut retrievers = models.map(sources).unwrap_or_default();
     let ranker: Arc<dyn Ranker> = match models {
@@ -166,7 +169,17 @@ fn pipeline(
         Arc::new(OnlyRule),
         Arc::new(AnchorRule),
     ]);
-    let quota = placement.source_quota;
+    let mut quota = placement.source_quota;
+    if let Some(actions) = &placement.actions {
+        let actions = beliefs.actions.actions(name, actions, catalogue);
+        rules.push(Arc::new(ActionRule(actions.clone())));
+        let all = ActionRetriever(actions);
+        quota = all.quota();
+        retrievers = vec![Arc::new(all)];
+    }
+    let learnt = placement.bandit.as_ref().zip(beliefs.of.get(name));
+    let learnt =
+        learnt.and_then(|(bandit, belief)| bandit::chooser(&placement.policy, bandit, catalogue, belief));
     Pipeline {
         placement: name.to_owned(),
         sources: retrievers
@@ -177,7 +190,7 @@ fn pipeline(
         fallback_ranker: Arc::new(SourceScoreRanker::default()),
         rules,
         reranker: Arc::new(TopReranker::new(catalogue.tie_keys.clone())),
-        policy: chooser(&placement.policy, catalogue, models),
+        policy: learnt.unwrap_or_else(|| chooser(&placement.policy, catalogue, models)),
         ladder,
         reasoner: Some(Arc::new(TitleReasoner {
             catalogue: catalogue.clone(),

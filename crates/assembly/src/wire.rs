@@ -336,6 +336,9 @@ pub struct Status {
     pub decisions: u64,
     /// Placements by name.
     pub placements: Vec<String>,
+    /// Placements that learn by themselves, and what they have learnt from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bandits: Vec<crate::BanditStatus>,
     /// Things an operator should know (a damaged bundle passed over, say).
     pub warnings: Vec<String>,
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-const FILMS: &[u8] = include_bytes!("../demo-data/movies.csv.gz");
+pub(crate) const FILMS: &[u8] = include_bytes!("../demo-data/movies.csv.gz");
 const RATINGS: &[u8] = include_bytes!("../demo-data/ratings.csv.gz");
 /// Says that a folder is the demo's, and how far it came.
 const MARK: &str = "demo";

@@ -30,7 +30,8 @@ td.up { color: var(--good); font-weight: 600; } td.down { color: var(--bad); fon
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12.5px; margin: 6px 0; } details { margin: 8px 0; }
 ";
 
-fn style() -> String {
+/// The style sheet of a report, colours of series among it.
+pub(crate) fn style() -> String {
     let mut text = STYLE.to_owned();
     for at in 0..plot::COLOURS {
         text.push_str(&format!(

@@ -36,6 +36,9 @@ mod recommend;
 mod schema;
 mod serve;
 mod similar;
+mod simulate;
+mod simulate_html;
+mod simulate_http;
 mod status;
 mod tables;
 mod train;
@@ -78,6 +81,7 @@ enum Command {
     Ratings(ratings::Args),
     Metrics(metrics::Args),
     Ope(Box<ope::Args>),
+    Simulate(simulate::Args),
     Generate(generate::Args),
     Bench(bench::Args),
     Schema(schema::Args),
@@ -114,6 +118,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ratings(args) => ratings::run(args),
         Command::Metrics(args) => metrics::run(args),
         Command::Ope(args) => ope::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Schema(args) => schema::run(&args),

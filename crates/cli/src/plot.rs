@@ -193,7 +193,16 @@ impl Frame {
 
 /// Lines over a logarithmic axis, each named at its end.
 pub(crate) fn lines(series: &[Series<'_>], x_label: &str, y_label: &str) -> Markup {
-    let frame = Frame::around(series, true, true, WIDTH - 110.0);
+    polylines(series, true, x_label, y_label)
+}
+
+/// Lines over an even axis, each named at its end.
+pub(crate) fn curves(series: &[Series<'_>], x_label: &str, y_label: &str) -> Markup {
+    polylines(series, false, x_label, y_label)
+}
+
+fn polylines(series: &[Series<'_>], log: bool, x_label: &str, y_label: &str) -> Markup {
+    let frame = Frame::around(series, log, true, WIDTH - 110.0);
     let mut places: Vec<f64> = series
         .iter()
         .flat_map(|s| s.points.iter().map(|point| point.0))

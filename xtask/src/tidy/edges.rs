@@ -29,9 +29,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ope",            &["numeric"]),
     ("evaluate",       &["domain", "numeric", "signals", "dataset", "models"]),
     ("assembly",       &["domain", "numeric", "signals", "dataset", "models", "retrieval", "ranking", "rerank", "policies", "engine", "feedback", "store-memory", "store-file", "store-sqlite"]),
+    ("simulate",       &["domain", "numeric", "store-memory", "assembly"]),
     ("dashboard",      &["domain"]),
     ("server",         &["domain", "signals", "ope", "assembly", "dashboard"]),
-    ("cli",            &["domain", "numeric", "signals", "dataset", "import", "import-parquet", "models", "ratings", "ope", "evaluate", "engine", "assembly", "server"]),
+    ("cli",            &["domain", "numeric", "signals", "dataset", "import", "import-parquet", "models", "ratings", "ope", "evaluate", "engine", "assembly", "simulate", "server"]),
     ("xtask",          &[]),
 ];
 

@@ -34,8 +34,13 @@ impl Connection {
 
     /// Posts a body and reads the answer into [`body`](Self::body); gives the status.
     pub(crate) fn post(&mut self, path: &str, kind: &str, body: &[u8]) -> anyhow::Result<u16> {
+        self.send("POST", path, kind, body)
+    }
+
+    /// Sends a body by any method and reads the answer into [`body`](Self::body); gives the status.
+    pub(crate) fn send(&mut self, method: &str, path: &str, kind: &str, body: &[u8]) -> anyhow::Result<u16> {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         let stream = self.reader.get_mut();

@@ -2,10 +2,10 @@
 
 mod child;
 mod freshness;
-mod http;
+pub(crate) mod http;
 mod import;
 mod ingest;
-mod scratch;
+pub(crate) mod scratch;
 
 use serde_json::{Value, json};
 use std::time::Duration;

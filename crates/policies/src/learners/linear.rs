@@ -152,24 +152,28 @@ impl LinearBandit {
         self.config.discount.powf((self.rewards - action.at) as f64)
     }
 
-    /// Learns from a reward.
+    /// Learns from a reward: a trial and what came of it at once.
     ///
     /// # Panics
     /// If the features are not as many as configured.
     pub fn update(&mut self, context: &Context<'_>, reward: f64) {
+        let trial = self.observe(context);
+        self.credit(context, trial, reward);
+    }
+
+    /// Takes in that an action was tried, and that nothing came of it so far; the number of the trial, for [`credit`](Self::credit).
+    ///
+    /// # Panics
+    /// If the features are not as many as configured.
+    pub fn observe(&mut self, context: &Context<'_>) -> u64 {
         let (x, z) = (context.own, context.shared);
-        assert_eq!(
-            (x.len(), z.len()),
-            (self.config.features, self.config.shared),
-            "features"
-        );
+        self.check(context);
         self.grow(context.action);
         self.rewards += 1;
         let discount = self.config.discount;
         let fade = self.faded(&self.actions[context.action]);
         let action = &mut self.actions[context.action];
         action.at = self.rewards;
-        let rest = reward - dot(x, &action.prior) - dot(z, &self.prior_shared);
         if discount < 1.0 {
             for sums in [&mut action.gram, &mut action.cross, &mut action.moment] {
                 sums.iter_mut().for_each(|sum| *sum *= fade);
@@ -182,16 +186,47 @@ impl LinearBandit {
         }
         add_outer(&mut action.gram, 1.0, x, x);
         add_outer(&mut action.cross, 1.0, x, z);
-        action
-            .moment
-            .iter_mut()
-            .zip(x)
-            .for_each(|(sum, x)| *sum += rest * x);
         add_outer(&mut self.gram, 1.0, z, z);
-        self.moment
-            .iter_mut()
-            .zip(z)
-            .for_each(|(sum, z)| *sum += rest * z);
+        let expected = dot(x, &action.prior) + dot(z, &self.prior_shared);
+        self.credit(context, self.rewards, -expected);
+        self.rewards
+    }
+
+    /// Adds to what came of an earlier trial, in the same context: rewards may come late and in parts. It counts as if it had been there when the trial was taken in.
+    ///
+    /// # Panics
+    /// If the features are not as many as configured, or there was no such trial.
+    pub fn credit(&mut self, context: &Context<'_>, trial: u64, reward: f64) {
+        self.check(context);
+        let action = &mut self.actions[context.action];
+        assert!(
+            trial <= action.at,
+            "trial {trial} of action {} was not taken in",
+            context.action
+        );
+        // Sums of an action are kept as of its last trial, the shared ones as of the last of all.
+        let since = |now: u64| self.config.discount.powf((now - trial) as f64);
+        let (own, shared) = (since(action.at) * reward, since(self.rewards) * reward);
+        let add = |sums: &mut [f64], scale: f64, features: &[f64]| {
+            sums.iter_mut()
+                .zip(features)
+                .for_each(|(sum, feature)| *sum += scale * feature);
+        };
+        add(&mut action.moment, own, context.own);
+        add(&mut self.moment, shared, context.shared);
+    }
+
+    /// Trials taken in.
+    pub fn trials(&self) -> u64 {
+        self.rewards
+    }
+
+    fn check(&self, context: &Context<'_>) {
+        assert_eq!(
+            (context.own.len(), context.shared.len()),
+            (self.config.features, self.config.shared),
+            "features"
+        );
     }
 
     /// What is believed now.

@@ -291,3 +291,71 @@ fn diverse_contexts_are_told_from_others() {
     let few = diversity(&round[..90], 3, &options);
     assert!(!few.greedy_is_safe && few.reason.contains("too few"), "{few:?}");
 }
+
+#[test]
+fn rewards_that_come_late_and_in_parts_count_as_if_they_had_come_at_once() {
+    for discount in [1.0, 0.9] {
+        let config = LinearBanditConfig {
+            features: 2,
+            shared: 2,
+            reg: 0.7,
+            discount,
+        };
+        let fresh = || {
+            let bandit = LinearBandit::new(config).expect("a shape");
+            bandit
+                .with_prior(vec![0.3, -0.1], vec![0.2, 0.5])
+                .expect("weights")
+        };
+        let (mut at_once, mut late) = (fresh(), fresh());
+        let mut stream = numeric::SeededStream::new(5, 1);
+        let mut rounds = Vec::new();
+        for _ in 0..60 {
+            let own = [1.0, stream.normal()];
+            let shared = [stream.normal(), stream.normal()];
+            rounds.push((stream.below(3) as usize, own, shared, stream.normal()));
+        }
+        let mut trials = Vec::new();
+        for (at, (action, own, shared, reward)) in rounds.iter().enumerate() {
+            let context = Context {
+                action: *action,
+                own,
+                shared,
+            };
+            at_once.update(&context, *reward);
+            trials.push(late.observe(&context));
+            // A third comes with the trial, the rest seven trials later.
+            late.credit(&context, trials[at], reward / 3.0);
+            if let Some(earlier) = at.checked_sub(7) {
+                let (action, own, shared, reward) = &rounds[earlier];
+                let context = Context {
+                    action: *action,
+                    own,
+                    shared,
+                };
+                late.credit(&context, trials[earlier], reward * 2.0 / 3.0);
+            }
+        }
+        for ((action, own, shared, reward), trial) in rounds.iter().zip(&trials).skip(53) {
+            let context = Context {
+                action: *action,
+                own,
+                shared,
+            };
+            late.credit(&context, *trial, reward * 2.0 / 3.0);
+        }
+        let probe = Context {
+            action: 1,
+            own: &[1.0, 0.4],
+            shared: &[-0.2, 0.9],
+        };
+        let (a, b) = (
+            at_once.posterior().predict(&probe),
+            late.posterior().predict(&probe),
+        );
+        assert!(
+            (a.0 - b.0).abs() < 1e-9 && (a.1 - b.1).abs() < 1e-12,
+            "{a:?} {b:?}"
+        );
+    }
+}

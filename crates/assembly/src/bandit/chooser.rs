@@ -1,0 +1,250 @@
+//! The choice of a placement that learns: arms from what is believed, and a policy in front of them.
+//!
+//! `lin-ucb` shows what has the highest upper bound, `lin-ts` what is highest in a draw from the posterior, and every policy of the table chooses by the means (`epsilon-greedy`, say, or
+//! `beta-thompson` by counts). The version of the policy in the record names the state that was used: `…-s<sequence>-t<trials>`.
+
+use super::config::{BanditConfig, LearnerKind, wrong};
+use super::features::Sight;
+use super::learner::Belief;
+use crate::catalogue::LiveCatalogue;
+use crate::choice::{NewItemsConfig, PolicyConfig, draw, is_new};
+use domain::{Candidate, Choice, Policy, Query};
+use policies::{
+    Arm, Arms, EnsembleThompson, GaussianThompson, Greedy, NewItemFloor, NewItems, PolicyError, SlatePolicy,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Policies that only placements which learn have.
+const NAMES: [&str; 2] = ["lin-ucb", "lin-ts"];
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Ucb {
+    /// Standard deviations added to the mean.
+    alpha: f64,
+}
+
+impl Default for Ucb {
+    fn default() -> Self {
+        Ucb { alpha: 1.0 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Ts {
+    /// Standard deviation of a reward around its mean; more for more exploration.
+    deviation: f64,
+    /// Draws from the joint posterior where actions share weights.
+    draws: usize,
+}
+
+impl Default for Ts {
+    fn default() -> Self {
+        Ts {
+            deviation: 0.5,
+            draws: 256,
+        }
+    }
+}
+
+/// How arms are made and chosen from.
+pub(crate) enum Plan {
+    /// Means, chosen from by a policy of the table.
+    Means(Box<dyn SlatePolicy>),
+    /// Upper bounds, chosen from greedily.
+    Bounds { alpha: f64 },
+    /// Draws.
+    Draws { deviation: f64, draws: usize },
+}
+
+fn settings<T: serde::de::DeserializeOwned>(policy: &PolicyConfig) -> Result<T, PolicyError> {
+    let value = Value::Object(policy.settings.clone());
+    serde_json::from_value(value.clone()).map_err(|e| wrong("settings", &value, e))
+}
+
+impl Plan {
+    pub(crate) fn of(policy: &PolicyConfig, bandit: &BanditConfig) -> Result<Plan, PolicyError> {
+        if let Some(least) = policy.score_min {
+            return Err(wrong("score_min", least, "none in a placement that learns"));
+        }
+        let linear = bandit.learner == LearnerKind::Linear;
+        if let Some(new) = policy.new_items {
+            new.check()?;
+        }
+        match policy.name.as_str() {
+            "lin-ucb" | "lin-ts" if !linear => Err(wrong(
+                "name",
+                &policy.name,
+                "a learner that is linear for this policy",
+            )),
+            "beta-thompson" if linear => {
+                Err(wrong("name", &policy.name, "a learner of counts for this policy"))
+            }
+            "lin-ucb" => {
+                let Ucb { alpha } = settings(policy)?;
+                if !(0.0..=1e6).contains(&alpha) {
+                    return Err(wrong("alpha", alpha, "0 to 1000000"));
+                }
+                Ok(Plan::Bounds { alpha })
+            }
+            "lin-ts" => {
+                let Ts { deviation, draws } = settings(policy)?;
+                if !(0.0..=1e6).contains(&deviation) {
+                    return Err(wrong("deviation", deviation, "0 to 1000000"));
+                }
+                if !(1..=100_000).contains(&draws) {
+                    return Err(wrong("draws", draws, "1 to 100000"));
+                }
+                Ok(Plan::Draws { deviation, draws })
+            }
+            name => {
+                let Some(entry) = policies::policy(name) else {
+                    let known = policies::policies().iter().map(|entry| entry.name);
+                    let known: Vec<&str> = known.chain(NAMES).collect();
+                    return Err(wrong(
+                        "name",
+                        format!("{name:?}"),
+                        format!("one of {}", known.join(", ")),
+                    ));
+                };
+                Ok(Plan::Means((entry.build)(&Value::Object(
+                    policy.settings.clone(),
+                ))?))
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Plan::Means(policy) => policy.name(),
+            Plan::Bounds { .. } => "lin-ucb",
+            Plan::Draws { .. } => "lin-ts",
+        }
+    }
+}
+
+/// The policy of a placement that learns.
+pub(crate) fn chooser(
+    policy: &PolicyConfig,
+    bandit: &BanditConfig,
+    catalogue: &Arc<LiveCatalogue>,
+    belief: &Arc<Belief>,
+) -> Option<Arc<dyn Policy>> {
+    let plan = match Plan::of(policy, bandit).ok()? {
+        Plan::Means(base) => Plan::Means(floored(policy.new_items, base)),
+        other => other,
+    };
+    let text = serde_json::to_vec(&(policy, bandit)).unwrap_or_default();
+    let (sequence, trials) = (belief.sequence, belief.trials);
+    Some(Arc::new(BanditChooser {
+        version: format!("1-{:08x}-s{sequence}-t{trials}", crc32fast::hash(&text)),
+        plan,
+        pool: policy.pool,
+        new_items: policy.new_items,
+        catalogue: catalogue.clone(),
+        belief: belief.clone(),
+    }))
+}
+
+struct BanditChooser {
+    plan: Plan,
+    version: String,
+    pool: usize,
+    new_items: Option<NewItemsConfig>,
+    catalogue: Arc<LiveCatalogue>,
+    belief: Arc<Belief>,
+}
+
+impl BanditChooser {
+    /// How far up a candidate stands before the policy chooses: by what it may be worth at best.
+    fn rank_of(&self, arm: &Arm) -> f64 {
+        match &self.plan {
+            Plan::Bounds { alpha } => arm.score + alpha * arm.variance.sqrt(),
+            Plan::Draws { deviation, .. } => arm.score + 2.0 * deviation * arm.variance.sqrt(),
+            Plan::Means(_) => arm.score,
+        }
+    }
+}
+
+fn floored(new_items: Option<NewItemsConfig>, base: Box<dyn SlatePolicy>) -> Box<dyn SlatePolicy> {
+    match new_items {
+        None => base,
+        Some(NewItemsConfig { share, per_slate, .. }) => Box::new(NewItemFloor {
+            new_items: NewItems { share, per_slate },
+            base,
+        }),
+    }
+}
+
+impl Policy for BanditChooser {
+    fn name(&self) -> &str {
+        self.plan.name()
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn choose(&self, query: &Query, ordered: Vec<Candidate>) -> Choice {
+        let sight = Sight {
+            context: &query.context,
+            person: &query.user_attributes,
+        };
+        let entries = ordered.iter().map(|c| (self.catalogue.get(c.item), c.score));
+        let scene = self.belief.scene(
+            &sight,
+            entries.map(|(entry, score)| {
+                (
+                    entry.map(|e| &e.id),
+                    entry.and_then(|e| e.attributes.as_ref()),
+                    score,
+                )
+            }),
+        );
+        let arms = self.belief.arms(&scene);
+        let ranks: Vec<f64> = arms.iter().map(|arm| self.rank_of(arm)).collect();
+        let fresh = |at: usize| {
+            let days = self.new_items.map_or(0.0, |new| new.days);
+            is_new(&self.catalogue, ordered[at].item, query.now, days)
+        };
+        let mut order: Vec<usize> = (0..ordered.len()).collect();
+        order.sort_by(|a, b| ranks[*b].total_cmp(&ranks[*a]).then(a.cmp(b)));
+        let n = query.n.min(ordered.len());
+        // New items are owed their exposure wherever they stand.
+        let pool = self.pool.max(n).min(ordered.len());
+        let (first, rest) = order.split_at(pool);
+        let (owed, rest): (Vec<usize>, Vec<usize>) = rest.iter().partition(|at| fresh(**at));
+        let chosen_from: Vec<usize> = first.iter().copied().chain(owed).collect();
+        let scene = scene.ordered(&chosen_from);
+        let list = chosen_from.iter().map(|at| Arm {
+            score: if matches!(self.plan, Plan::Bounds { .. }) {
+                ranks[*at]
+            } else {
+                arms[*at].score
+            },
+            fresh: fresh(*at),
+            ..arms[*at]
+        });
+        let list =
+            Arms::new(list.collect()).expect("a posterior is finite, and its variances are not negative");
+        let mut left: Vec<Option<Candidate>> = ordered.into_iter().map(Some).collect();
+        let sorted = chosen_from.iter().chain(&rest).filter_map(|at| left[*at].take());
+        let sorted: Vec<Candidate> = sorted.collect();
+        let choose = |policy: &dyn SlatePolicy| draw(policy, &list, query, n, sorted.clone());
+        match &self.plan {
+            Plan::Bounds { .. } => choose(&*floored(self.new_items, Box::new(Greedy))),
+            Plan::Draws { deviation, draws } => {
+                let base: Box<dyn SlatePolicy> =
+                    match self.belief.samples(&scene, *deviation, *draws, query.seed) {
+                        Some(samples) => Box::new(EnsembleThompson::new(samples)),
+                        None => Box::new(GaussianThompson { scale: *deviation }),
+                    };
+                choose(&*floored(self.new_items, base))
+            }
+            Plan::Means(policy) => choose(&**policy),
+        }
+    }
+}
