@@ -17,6 +17,12 @@ use std::time::Instant;
 /// Scenarios that this program carries.
 const CARRIED: &[(&str, &str)] = &[
     ("narrowing", include_str!("../../../scenarios/narrowing.toml")),
+    ("news", include_str!("../../../scenarios/news.toml")),
+    ("newcomers", include_str!("../../../scenarios/newcomers.toml")),
+    (
+        "position-bias",
+        include_str!("../../../scenarios/position-bias.toml"),
+    ),
     ("throughput", include_str!("../../../scenarios/throughput.toml")),
 ];
 

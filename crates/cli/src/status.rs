@@ -42,6 +42,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     for (name, bytes) in &status.models {
         rows.push(row("model", format!("{name}, {} bytes", count(*bytes))));
     }
+    for bandit in &status.bandits {
+        let contexts = bandit.contexts.as_ref().map_or_else(String::new, |check| {
+            let verdict = if check.greedy_is_safe {
+                "greedy would be safe"
+            } else {
+                "exploration is needed"
+            };
+            format!("; {verdict}: {}", check.reason)
+        });
+        rows.push(row(
+            "learns by itself",
+            format!(
+                "{}: {} actions, {} decisions, {} rewards, events up to {}{contexts}",
+                bandit.placement,
+                count(bandit.actions),
+                count(bandit.decisions),
+                count(bandit.rewards),
+                bandit.sequence
+            ),
+        ));
+    }
     for (name, events) in &status.unknown_event_types {
         rows.push(row(
             "unknown event type",

@@ -170,3 +170,104 @@ impl Judge<'_> {
         acts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::Person;
+    use crate::setup::{CatalogueSetup, People};
+
+    /// What is expected of a slate is the mean of what comes of it, and no slate is expected to be worth more than the best.
+    #[test]
+    fn expectation_is_the_mean_of_what_happens() {
+        let setup = CatalogueSetup {
+            items: 12,
+            ..CatalogueSetup::default()
+        };
+        let mut catalogue = Catalogue::new(&setup, &[], 1, 3);
+        catalogue.turn(0.0, 0.0);
+        let rewards = Rewards {
+            click: 0.5,
+            purchase: 2.0,
+            returned: -3.0,
+        };
+        for clicks in [ClickModel::Position, ClickModel::Cascade] {
+            let behaviour = Behaviour {
+                clicks,
+                click_bias: -0.5,
+                purchase_bias: Some(0.0),
+                return_bias: Some(-1.0),
+                boredom: 0.4,
+                ..Behaviour::default()
+            };
+            let mut person = Person::new(&People::default(), &catalogue, 0, 0.0, 3);
+            person.remember(&[1, 4, 4], 0.0, &behaviour, &catalogue);
+            let judge = Judge {
+                catalogue: &catalogue,
+                behaviour: &behaviour,
+                fade_half_life_days: 300.0,
+                mood: person.mood(1.0, &People::default(), &behaviour),
+                day: 1.0,
+            };
+            let slate: Vec<Appeal> = [4, 1, 7, 0].map(|item| judge.appeal(item)).into();
+            let expected = judge.expected(&slate, &rewards);
+            let mut stream = SeededStream::new(7, 7);
+            let worth = |act: &Act| {
+                let of = |is: bool, worth: f64| if is { worth } else { 0.0 };
+                of(act.click, rewards.click)
+                    + of(act.purchase, rewards.purchase)
+                    + of(act.returned, rewards.returned)
+            };
+            let draws: Vec<f64> = (0..40_000)
+                .map(|_| judge.react(&slate, &mut stream).iter().map(worth).sum())
+                .collect();
+            let error = (numeric::variance(&draws) / draws.len() as f64).sqrt();
+            // Four standard errors.
+            assert!(
+                (numeric::mean(&draws) - expected).abs() < 4.0 * error,
+                "{clicks:?}"
+            );
+            // Sated of item 4 after two clicks: less likely than without them.
+            let fresh = Person::new(&People::default(), &catalogue, 0, 0.0, 3);
+            let mood = fresh.mood(1.0, &People::default(), &behaviour);
+            assert!(judge.appeal(4).click < Judge { mood, ..judge }.appeal(4).click);
+        }
+    }
+
+    #[test]
+    fn no_slate_is_better_than_the_best() {
+        let setup = CatalogueSetup {
+            items: 6,
+            ..CatalogueSetup::default()
+        };
+        let mut catalogue = Catalogue::new(&setup, &[], 1, 5);
+        catalogue.turn(0.0, 0.0);
+        for clicks in [ClickModel::Position, ClickModel::Cascade] {
+            let behaviour = Behaviour {
+                clicks,
+                ..Behaviour::default()
+            };
+            let rewards = Rewards::default();
+            let person = Person::new(&People::default(), &catalogue, 0, 0.0, 5);
+            let judge = Judge {
+                catalogue: &catalogue,
+                behaviour: &behaviour,
+                fade_half_life_days: 0.0,
+                mood: person.mood(0.0, &People::default(), &behaviour),
+                day: 0.0,
+            };
+            let best = judge.best(3, &rewards);
+            let mut highest = f64::NEG_INFINITY;
+            // Every slate of three, the slow way.
+            for a in 0..6 {
+                for b in (0..6).filter(|b| *b != a) {
+                    for c in (0..6).filter(|c| *c != a && *c != b) {
+                        let slate: Vec<Appeal> = [a, b, c].map(|item| judge.appeal(item)).into();
+                        highest = highest.max(judge.expected(&slate, &rewards));
+                    }
+                }
+            }
+            assert!((best - highest).abs() < 1e-12, "{clicks:?}: {best} {highest}");
+        }
+    }
+}
