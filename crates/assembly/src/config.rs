@@ -2,6 +2,7 @@
 
 use crate::bandit::{ActionsConfig, BanditConfig};
 use crate::choice::PolicyConfig;
+use crate::debias::InversePropensityConfig;
 use serde::{Deserialize, Serialize};
 use signals::EventTypes;
 use std::collections::BTreeMap;
@@ -83,6 +84,9 @@ pub struct TrainingConfig {
     pub new_events_min: u64,
     /// Published bundles to keep, at least 2, so that there is one to fall back to.
     pub keep: usize,
+    /// If given, outcomes that carry a decision are weighed by how improbable it was that they could happen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inverse_propensity: Option<InversePropensityConfig>,
     /// Source of all randomness.
     pub seed: u64,
     /// Threads; 0 for all.
@@ -98,6 +102,7 @@ impl Default for TrainingConfig {
             every_minutes: 60,
             new_events_min: 100,
             keep: 3,
+            inverse_propensity: None,
             seed: 1,
             threads: 0,
         }
@@ -206,6 +211,10 @@ impl Config {
             3_600_000,
         )?;
         within("training.keep", self.training.keep as u64, 2, 1000)?;
+        if let Some(weighed) = &self.training.inverse_propensity {
+            let weighed = weighed.check();
+            weighed.map_err(|e| format!("training.inverse_propensity.{e}"))?;
+        }
         let Some(entry) = models::trainer(&self.training.model) else {
             let names: Vec<_> = models::trainers().iter().map(|t| t.name).collect();
             return Err(format!(

@@ -292,6 +292,7 @@ impl Service {
                 features(&item.attributes, &schema),
             );
         })?;
+        let weights = self.outcome_weights(head)?;
         for batch in self.stores.log.scan(Sequence(1), head)? {
             for stored in batch? {
                 let event = stored.event;
@@ -300,7 +301,8 @@ impl Service {
                     .event_types
                     .strength(&event)
                     .filter(|weight| *weight != 0.0);
-                if let Some(weight) = strength {
+                if let Some(strength) = strength {
+                    let weight = strength * weights.of(&event);
                     builder.push(&event.user_id, &event.item_id, weight, event.timestamp.min(now));
                 }
             }

@@ -3,6 +3,7 @@
 mod bandits;
 mod care;
 mod choice;
+mod debias;
 mod freshness;
 mod learning;
 mod outcomes;
