@@ -14,9 +14,12 @@ pub(crate) struct Actions {
     set: HashSet<u32>,
 }
 
+/// Actions with the revision and size of the catalogue that they were found in.
+type Found = ((u64, usize), Arc<Actions>);
+
 /// Actions by placement, found anew only when the catalogue has changed.
 #[derive(Debug, Default)]
-pub(crate) struct ActionCache(Mutex<BTreeMap<String, ((u64, usize), Arc<Actions>)>>);
+pub(crate) struct ActionCache(Mutex<BTreeMap<String, Found>>);
 
 impl ActionCache {
     /// The actions of a placement within a catalogue. Looks at every item after a change of the catalogue.
