@@ -11,3 +11,4 @@ mod ope;
 mod run;
 mod serve;
 mod served;
+mod simulate;
