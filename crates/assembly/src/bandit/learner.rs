@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Contexts kept for the check of their diversity.
 const CONTEXTS_MAX: usize = 2000;
+/// Features up to which contexts are checked: the cost grows with their cube.
+const CHECKED_MAX: usize = 40;
 const HOUR_MS: f64 = 3_600_000.0;
 /// An action that nothing is known of.
 const UNKNOWN: usize = usize::MAX;
@@ -340,6 +342,13 @@ impl Learner {
             && self.decisions < at + at / 5 + 100
         {
             return Some(found.clone());
+        }
+        if width > CHECKED_MAX {
+            return Some(ContextCheck {
+                contexts: self.contexts.len(),
+                greedy_is_safe: false,
+                reason: format!("{width} features are too many to check, at most {CHECKED_MAX}: explore"),
+            });
         }
         let all: Vec<f64> = self
             .contexts
