@@ -16,6 +16,7 @@ use std::time::Instant;
 
 /// Scenarios that this program carries.
 const CARRIED: &[(&str, &str)] = &[
+    ("debiasing", include_str!("../../../scenarios/debiasing.toml")),
     ("films", include_str!("../../../scenarios/films.toml")),
     ("narrowing", include_str!("../../../scenarios/narrowing.toml")),
     ("news", include_str!("../../../scenarios/news.toml")),

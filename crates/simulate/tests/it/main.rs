@@ -51,6 +51,11 @@ fn weighing_by_looks_undoes_the_bias_of_positions() {
     short("position-bias");
 }
 
+#[test]
+fn training_with_inverse_propensities_finds_what_is_liked() {
+    short("debiasing");
+}
+
 const SMALL: &str = r#"
 name = "small"
 summary = "Everything at once, in little."
