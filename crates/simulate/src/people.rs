@@ -145,9 +145,6 @@ impl Person {
         people: &People,
         stream: &mut SeededStream,
     ) -> Attributes {
-        if !people.attributes {
-            return Attributes::new();
-        }
         let one = |(at, taste): (usize, &f32)| {
             let told = f64::from(*taste) + people.attribute_noise * stream.normal();
             (format!("taste-{at}"), RawAttribute::Number(told))

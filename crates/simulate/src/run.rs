@@ -271,13 +271,19 @@ impl World<'_> {
     fn visits(&self, users: &[usize], tick: usize, day: f64) -> Vec<Visit> {
         let one = |user: &usize| {
             let person = &self.people[*user];
-            let mood = person.mood(day, &self.setup.people, &self.setup.behaviour);
             let salt = salt(COMES ^ 1, *user, tick as i64);
             let mut stream = SeededStream::new(self.seed, salt);
+            let seed = stream.next_u64() >> 12;
+            let attributes = if self.setup.people.attributes {
+                let mood = person.mood(day, &self.setup.people, &self.setup.behaviour);
+                person.attributes(&mood, &self.setup.people, &mut stream)
+            } else {
+                domain::Attributes::new()
+            };
             Visit {
                 user_id: person.id.clone(),
-                attributes: person.attributes(&mood, &self.setup.people, &mut stream),
-                seed: stream.next_u64() >> 12,
+                attributes,
+                seed,
             }
         };
         users.iter().map(one).collect()
