@@ -157,7 +157,10 @@ fn offers_learn_who_wants_what_and_keep_it() {
         .find(|bandit| bandit.placement == "offer")
         .unwrap();
     // What never looks best need not be tried.
-    assert!((2..=3).contains(&offer.actions) && offer.sequence == status.sequence, "{offer:?}");
+    assert!(
+        (2..=3).contains(&offer.actions) && offer.sequence == status.sequence,
+        "{offer:?}"
+    );
     assert!(
         offer.decisions >= 120 && offer.rewards > 60 && offer.rewards <= 120,
         "{offer:?}"
