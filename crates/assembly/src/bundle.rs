@@ -6,7 +6,7 @@ use domain::{Sequence, Timestamp};
 use models::Model;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// First bytes of a bundle.
@@ -19,6 +19,9 @@ pub(crate) struct BundleInfo {
     pub(crate) absorbed: Sequence,
     pub(crate) trained_at: Timestamp,
     pub(crate) events: u64,
+    /// Revision of the catalogue that the models have taken in; absent in bundles of older versions.
+    #[serde(default)]
+    pub(crate) catalogue: Option<u64>,
     pub(crate) config: serde_json::Value,
 }
 
@@ -51,12 +54,13 @@ pub(crate) fn numbers(dir: &Path) -> Result<Vec<u64>, ServiceError> {
     Ok(found)
 }
 
-/// Writes a bundle; durable on return. Then removes the oldest beyond `keep`.
+/// Writes a bundle; durable on return. Then removes the oldest beyond the newest `keep` until all take at most `keep_bytes`.
 pub(crate) fn publish(
     dir: &Path,
     info: &BundleInfo,
     models: &[&dyn Model],
     keep: usize,
+    keep_bytes: u64,
 ) -> Result<u64, ServiceError> {
     fs::create_dir_all(dir).map_err(|e| ServiceError::io("creating", dir, e))?;
     let head = serde_json::to_vec(info).expect("the head has no maps with odd keys");
@@ -83,7 +87,13 @@ pub(crate) fn publish(
     };
     write().map_err(|e| ServiceError::io("writing", &path, e))?;
     let all = numbers(dir)?;
+    let bytes = |number: &u64| fs::metadata(dir.join(file_name(*number))).map_or(0, |found| found.len());
+    let mut total: u64 = all.iter().map(bytes).sum();
     for number in all.iter().take(all.len().saturating_sub(keep)) {
+        if total <= keep_bytes {
+            break;
+        }
+        total -= bytes(number);
         let old = dir.join(file_name(*number));
         fs::remove_file(&old).map_err(|e| ServiceError::io("removing", &old, e))?;
     }
@@ -125,6 +135,18 @@ pub(crate) fn read(path: &Path) -> Result<Loaded, String> {
         return Err("no models".into());
     }
     Ok((info, models))
+}
+
+/// What is known of a bundle, from its head alone.
+pub(crate) fn info(path: &Path) -> Result<BundleInfo, String> {
+    let fail = |e: std::io::Error| e.to_string();
+    let mut file = File::open(path).map_err(fail)?;
+    let mut head = [0; 24];
+    file.read_exact(&mut head).map_err(fail)?;
+    let len = u32::from_le_bytes([head[20], head[21], head[22], head[23]]);
+    let mut json = Vec::new();
+    file.take(u64::from(len)).read_to_end(&mut json).map_err(fail)?;
+    serde_json::from_slice(&json).map_err(|e| e.to_string())
 }
 
 /// Cuts `n` bytes off the front.

@@ -1,7 +1,8 @@
 //! Looking after a data folder: backups, and whether everything is whole.
 
 use crate::bandit::{self, BANDITS_DIR};
-use crate::service::{lock, models_dir};
+use crate::catalogue::POSITIONS_FILE;
+use crate::service::{CONFIGURATIONS_DIR, LINEAGE_DIR, lock, models_dir};
 use crate::stores::{CATALOGUE_FILE, EVENTS_DIR};
 use crate::{CONFIG_FILE, Config, OpenReport, Service, ServiceError, Stores, bundle};
 use domain::Catalogue;
@@ -260,7 +261,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), ServiceError> {
 
 impl Service {
     /// Copies everything into an empty folder while the service runs: configuration, models,
-    /// decisions, events, catalogue, and a list of them with checksums.
+    /// decisions, what they rest on, events, catalogue, and a list of them with checksums.
     ///
     /// # Errors
     /// A folder that is not empty, or a file that cannot be read or written; then the copy has no list and
@@ -274,7 +275,15 @@ impl Service {
         let swap = lock(&self.swap);
         self.flush_decisions()?;
         self.bandits.write()?;
-        for part in ["models", "decisions", BANDITS_DIR] {
+        self.live.positions.save(true);
+        self.lineage.sync();
+        for part in [
+            "models",
+            "decisions",
+            BANDITS_DIR,
+            LINEAGE_DIR,
+            CONFIGURATIONS_DIR,
+        ] {
             let from = self.dir.join(part);
             let mut found = Vec::new();
             if from.exists() {
@@ -287,9 +296,10 @@ impl Service {
                 copy(&from.join(path), &to.join(part).join(path))?;
             }
         }
-        let config = self.dir.join(CONFIG_FILE);
-        if config.exists() {
-            copy(&config, &to.join(CONFIG_FILE))?;
+        for file in [CONFIG_FILE, POSITIONS_FILE] {
+            if self.dir.join(file).exists() {
+                copy(&self.dir.join(file), &to.join(file))?;
+            }
         }
         disk.catalogue.backup_to(&to.join(CATALOGUE_FILE))?;
         drop(swap);

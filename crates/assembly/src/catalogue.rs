@@ -6,48 +6,148 @@ use engine::CatalogueView;
 use models::ItemFeatures;
 use rerank::{AttributeSource, AttributeValue};
 use signals::TypedValue;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// No position.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
-/// Positions of item ids: append-only, so that every snapshot can use the same ones.
+/// File of the positions in a data folder.
+pub(crate) const POSITIONS_FILE: &str = "positions.txt";
+
+/// Positions of item ids: append-only, so that every snapshot can use the same ones, and written down, one id a line, so that they
+/// are the same after a restart: sums and ties depend on them in the last bit.
 #[derive(Default)]
-pub(crate) struct Positions(RwLock<Vocabulary>);
+pub(crate) struct Positions(RwLock<Placed>);
+
+#[derive(Default)]
+struct Placed {
+    vocabulary: Vocabulary,
+    file: Option<File>,
+    /// Lines that are not in the file yet.
+    unwritten: Vec<u8>,
+    unsynced: bool,
+    error: Option<String>,
+}
+
+impl Placed {
+    fn insert(&mut self, id: &ItemId) -> u32 {
+        let known = self.vocabulary.len();
+        let position = self.vocabulary.insert(id);
+        if position as usize == known && self.file.is_some() {
+            self.unwritten.extend_from_slice(id.as_str().as_bytes());
+            self.unwritten.push(b'\n');
+        }
+        position
+    }
+}
 
 impl Positions {
+    /// Those of a folder. A torn last line is cut off: nothing was decided with it.
+    pub(crate) fn open(path: &Path) -> std::io::Result<Positions> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let whole = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64)?;
+        }
+        let mut placed = Placed::default();
+        for line in text[..whole]
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let id = std::str::from_utf8(line).ok().and_then(|id| ItemId::new(id).ok());
+            let id = id.ok_or_else(|| std::io::Error::other("a line is no id of an item"))?;
+            placed.vocabulary.insert(&id);
+        }
+        placed.file = Some(file);
+        Ok(Positions(RwLock::new(placed)))
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Placed> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Placed> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn get(&self, id: &str) -> Option<u32> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).position(id)
+        self.read().vocabulary.position(id)
     }
 
     pub(crate) fn insert(&self, id: &ItemId) -> u32 {
         if let Some(position) = self.get(id.as_str()) {
             return position;
         }
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id)
+        self.write().insert(id)
     }
 
     pub(crate) fn insert_all(&self, ids: &[ItemId]) -> Vec<u32> {
-        let mut vocabulary = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        ids.iter().map(|id| vocabulary.insert(id)).collect()
+        let mut placed = self.write();
+        ids.iter().map(|id| placed.insert(id)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.read().vocabulary.len()
     }
 
     /// Ids at positions.
     pub(crate) fn ids_of(&self, positions: &[u32]) -> Vec<ItemId> {
-        let vocabulary = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let placed = self.read();
         positions
             .iter()
-            .map(|position| vocabulary.id(*position).clone())
+            .map(|position| placed.vocabulary.id(*position).clone())
             .collect()
     }
 
-    /// Ids from `start` on.
-    pub(crate) fn since(&self, start: usize) -> Vec<ItemId> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).ids()[start..].to_vec()
+    /// Ids from `start` on, up to `end`.
+    fn between(&self, start: usize, end: usize) -> Vec<ItemId> {
+        let placed = self.read();
+        let ids = placed.vocabulary.ids();
+        ids[start..end.clamp(start, ids.len())].to_vec()
+    }
+
+    /// Hands what is new to the operating system, where it outlives this process; with `sync`, to the disk.
+    pub(crate) fn save(&self, sync: bool) {
+        {
+            let placed = self.read();
+            if placed.unwritten.is_empty() && !(sync && placed.unsynced) {
+                return;
+            }
+        }
+        let placed = &mut *self.write();
+        let Some(file) = &mut placed.file else {
+            return;
+        };
+        let mut written = file.write_all(&placed.unwritten);
+        placed.unsynced = true;
+        if written.is_ok() && sync {
+            written = file.sync_data();
+            placed.unsynced = false;
+        }
+        placed.unwritten.clear();
+        if let Err(error) = written {
+            // From here on the file would have a hole.
+            tracing::error!("positions of items could not be written: {error}");
+            placed.file = None;
+            placed.error = Some(error.to_string());
+        }
+    }
+
+    /// Why nothing is written any more, if so.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.read().error.clone()
     }
 }
 
@@ -110,6 +210,8 @@ pub(crate) struct LiveCatalogue {
     pub(crate) schema: Arc<Schema>,
     /// Revision of the stored catalogue.
     pub(crate) revision: u64,
+    /// Checksum of the ids in order of position.
+    pub(crate) digest: u32,
 }
 
 impl LiveCatalogue {
@@ -128,12 +230,25 @@ impl LiveCatalogue {
 
     /// A copy with entries appended for every position given out since, then `changes` put in.
     pub(crate) fn with(&self, positions: &Positions, changes: Vec<(u32, Entry, bool)>) -> LiveCatalogue {
+        self.with_up_to(positions, usize::MAX, changes)
+    }
+
+    /// The same with the positions below `end` alone.
+    pub(crate) fn with_up_to(
+        &self,
+        positions: &Positions,
+        end: usize,
+        changes: Vec<(u32, Entry, bool)>,
+    ) -> LiveCatalogue {
         let mut next = self.clone();
         let hidden = Arc::make_mut(&mut next.hidden);
-        let new_ids = positions.since(next.len);
+        let new_ids = positions.between(next.len, end);
         if !new_ids.is_empty() {
             let tie_keys = Arc::make_mut(&mut next.tie_keys);
+            let mut digest = crc32fast::Hasher::new_with_initial(next.digest);
             for id in new_ids {
+                digest.update(id.as_str().as_bytes());
+                digest.update(b"\n");
                 tie_keys.push(tie_key(&id));
                 hidden.push(false);
                 if next.len.is_multiple_of(CHUNK) {
@@ -146,6 +261,7 @@ impl LiveCatalogue {
                 Arc::make_mut(last).push(Entry::unknown(id));
                 next.len += 1;
             }
+            next.digest = digest.finalize();
         }
         let moved = !changes.is_empty();
         for (position, entry, is_hidden) in changes {

@@ -265,6 +265,21 @@ impl Policy for Chooser {
         let arms = arms.expect("the engine lets only finite scores through, and variances are made here");
         draw(&*self.policy, &arms, query, n, ordered)
     }
+
+    fn conditionals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
+        let n = query.n.min(ordered.len());
+        let pool = &ordered[..self.config.pool.max(n).min(ordered.len())];
+        let arms = self.arms(query, pool, n)?;
+        let arm_of = |item: &u32| pool.iter().position(|candidate| candidate.item == *item);
+        // From the first item on that it never shows, nothing is possible.
+        let known: Vec<usize> = slate.iter().map_while(arm_of).collect();
+        let mut chances = self.policy.chances(&arms).conditionals(&known);
+        chances
+            .iter_mut()
+            .for_each(|chance| *chance = chance.clamp(0.0, 1.0));
+        chances.resize(slate.len(), 0.0);
+        Some(chances)
+    }
 }
 
 /// True for an item added within so many days.

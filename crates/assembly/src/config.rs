@@ -31,6 +31,13 @@ pub struct Config {
     pub absorb_interval_ms: u64,
     /// Space for the decision log, MiB, at least 1.
     pub decisions_retention_mb: u64,
+    /// Days for which decisions are kept, as long as there is space; 0 for as long as there is space.
+    pub decisions_retention_days: u32,
+    /// Whether an answer waits until its decision is on the disk, together with others that wait. Otherwise it is in the hands of the operating system, which survives the
+    /// end of this process but not the end of the machine's power within the second that follows.
+    pub decisions_wait_for_disk: bool,
+    /// Which events count as what came of a decision.
+    pub outcomes: OutcomesConfig,
     /// Limits of the HTTP interface.
     pub server: ServerConfig,
     /// When and what to train.
@@ -39,6 +46,25 @@ pub struct Config {
     pub placements: BTreeMap<String, PlacementConfig>,
     /// What events are worth.
     pub event_types: EventTypes,
+}
+
+/// Which events count as what came of a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutcomesConfig {
+    /// Hours after a decision in which events that carry its id count, above 0, at most 8,784.
+    pub window_hours: f64,
+    /// Other hours by type of event.
+    pub windows: BTreeMap<String, f64>,
+}
+
+impl Default for OutcomesConfig {
+    fn default() -> Self {
+        OutcomesConfig {
+            window_hours: 24.0,
+            windows: BTreeMap::new(),
+        }
+    }
 }
 
 /// Limits of the HTTP interface.
@@ -82,11 +108,14 @@ pub struct TrainingConfig {
     pub every_minutes: u32,
     /// New events since the last training below which the schedule waits.
     pub new_events_min: u64,
-    /// Published bundles to keep, at least 2, so that there is one to fall back to.
+    /// Published bundles to keep in any case, at least 2, so that there is one to fall back to.
     pub keep: usize,
     /// If given, outcomes that carry a decision are weighed by how improbable it was that they could happen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inverse_propensity: Option<InversePropensityConfig>,
+    /// Space for all published bundles, MiB: as long as there is room, older ones than `keep` stay, so that decisions that were made with
+    /// them can be replayed.
+    pub keep_mb: u64,
     /// Source of all randomness.
     pub seed: u64,
     /// Threads; 0 for all.
@@ -103,6 +132,7 @@ impl Default for TrainingConfig {
             new_events_min: 100,
             keep: 3,
             inverse_propensity: None,
+            keep_mb: 1024,
             seed: 1,
             threads: 0,
         }
@@ -157,6 +187,9 @@ impl Default for Config {
             history_events_max: signals::HISTORY_EVENTS_MAX,
             absorb_interval_ms: 500,
             decisions_retention_mb: 256,
+            decisions_retention_days: 0,
+            decisions_wait_for_disk: false,
+            outcomes: OutcomesConfig::default(),
             server: ServerConfig::default(),
             training: TrainingConfig::default(),
             placements: BTreeMap::from([("home".to_owned(), PlacementConfig::default())]),
@@ -180,7 +213,7 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let within = |key: &str, value: u64, low: u64, high: u64| {
             if (low..=high).contains(&value) {
                 Ok(())
@@ -191,6 +224,20 @@ impl Config {
         within("history_events_max", self.history_events_max as u64, 1, 100_000)?;
         within("absorb_interval_ms", self.absorb_interval_ms, 10, 3_600_000)?;
         within("decisions_retention_mb", self.decisions_retention_mb, 1, 1 << 20)?;
+        within(
+            "decisions_retention_days",
+            u64::from(self.decisions_retention_days),
+            0,
+            36_600,
+        )?;
+        let windows = self.outcomes.windows.iter();
+        let windows = windows.map(|(name, hours)| (format!("outcomes.windows.{name}"), *hours));
+        for (key, hours) in windows.chain([("outcomes.window_hours".to_owned(), self.outcomes.window_hours)])
+        {
+            if !(hours > 0.0 && hours <= 24.0 * 366.0) {
+                return Err(format!("{key}: got {hours}, expected above 0 and at most 8784"));
+            }
+        }
         within(
             "server.max_body_bytes",
             self.server.max_body_bytes as u64,
@@ -215,6 +262,7 @@ impl Config {
             let weighed = weighed.check();
             weighed.map_err(|e| format!("training.inverse_propensity.{e}"))?;
         }
+        within("training.keep_mb", self.training.keep_mb, 0, 1 << 20)?;
         let Some(entry) = models::trainer(&self.training.model) else {
             let names: Vec<_> = models::trainers().iter().map(|t| t.name).collect();
             return Err(format!(

@@ -57,6 +57,14 @@ pub enum ServiceError {
         /// Its name.
         id: String,
     },
+    /// An input that a past decision rests on is not kept any more, or never was.
+    #[error("the {what} is gone: {detail}")]
+    Gone {
+        /// Which input: `request`, `lineage`, `configuration`, `bundle`, `catalogue`, `positions` or `events`.
+        what: &'static str,
+        /// What exactly, and why.
+        detail: String,
+    },
     /// Something is under way that excludes it.
     #[error("{0}")]
     Busy(String),
@@ -85,7 +93,10 @@ impl ServiceError {
     /// Who must act.
     pub fn actor(&self) -> Actor {
         match self {
-            ServiceError::Input(_) | ServiceError::NotFound { .. } | ServiceError::Busy(_) => Actor::Caller,
+            ServiceError::Input(_)
+            | ServiceError::NotFound { .. }
+            | ServiceError::Gone { .. }
+            | ServiceError::Busy(_) => Actor::Caller,
             ServiceError::Store(StoreError::Input { .. }) => Actor::Caller,
             ServiceError::Store(_)
             | ServiceError::Io { .. }
@@ -101,6 +112,14 @@ impl ServiceError {
         expected: impl Into<String>,
     ) -> ServiceError {
         ServiceError::Input(Problem::new(field, got, expected))
+    }
+
+    /// Shorthand for an input that is gone.
+    pub(crate) fn gone(what: &'static str, detail: impl Into<String>) -> ServiceError {
+        ServiceError::Gone {
+            what,
+            detail: detail.into(),
+        }
     }
 
     /// Shorthand for a file error.

@@ -123,6 +123,17 @@ impl Service {
                 "{skipped} events came faster than the models could take them in and wait for the next training"
             ));
         }
+        let unwritten = [
+            ("lineage of snapshots", self.lineage.error()),
+            ("positions of items", self.live.positions.error()),
+        ];
+        for (what, error) in unwritten {
+            if let Some(error) = error {
+                warnings.push(format!(
+                    "the {what} cannot be written, decisions from now on cannot be replayed: {error}"
+                ));
+            }
+        }
         if decisions.dropped > 0 {
             let reason = decisions.last_error.as_deref().unwrap_or("its queue was full");
             warnings.push(format!(
@@ -147,6 +158,8 @@ impl Service {
             last_training_error: training.last_error.clone(),
             unknown_event_types: self.live.unknown_types(),
             decisions: decisions.decisions,
+            decision_bytes: decisions.bytes,
+            outcomes: self.join_rate(),
             placements: self.config.placements.keys().cloned().collect(),
             bandits: self.bandits.status(),
             warnings,

@@ -1,8 +1,9 @@
 //! What callers write: events, items and users, checked row by row.
 
+use crate::absorb::described as described_models;
 use crate::catalogue::{Entry, LiveCatalogue};
+use crate::lineage::Step;
 use crate::service::{lock, whole_catalogue};
-use crate::snapshot::{Models, Snapshot};
 use crate::wire::{
     EventInput, EventReceipt, IngestReport, ItemInput, Moment, RowProblem, RowStatus, UserInput, WriteReport,
 };
@@ -338,17 +339,16 @@ impl Service {
         let models = before
             .models
             .as_ref()
-            .map(|models| self.described(models, &described));
+            .map(|models| described_models(models, &self.live.positions, &described));
         let version = before.version;
-        let next = Snapshot::new(
-            &self.config,
-            Arc::new(catalogue),
+        let from = before.catalogue.revision;
+        self.put_in_place(
+            Step::Items { from },
+            catalogue,
             models,
             version.models,
             version.absorbed,
-            &self.bandits.beliefs(),
         );
-        self.snapshot.store(Arc::new(next));
         Ok(())
     }
 
@@ -369,26 +369,19 @@ impl Service {
             let entry = Entry::of(item, &schema);
             let known = before.get(position).and_then(|known| known.attributes.as_ref());
             if known != Some(&item.attributes) {
-                described.push((item.item_id.clone(), entry.features.clone()));
+                described.push((position, item.item_id.clone(), entry.features.clone()));
             }
             (position, entry, item.hidden)
         });
         let changes = changes.collect();
+        described.sort_unstable_by_key(|(position, ..)| *position);
+        let described = described
+            .into_iter()
+            .map(|(_, id, features)| (id, features))
+            .collect();
         let mut catalogue = before.with(&self.live.positions, changes);
         catalogue.schema = Arc::new(schema);
         catalogue.revision = self.stores.catalogue.revision()?;
         Ok((catalogue, described))
-    }
-
-    /// The models with new or changed attributes taken in.
-    pub(crate) fn described(&self, models: &Models, items: &[(ItemId, ItemFeatures)]) -> Models {
-        if items.is_empty() {
-            return models.clone();
-        }
-        models.map(|bound| {
-            let mut model = bound.model.fork();
-            model.absorb_items(items);
-            Arc::new(bound.grown(Arc::from(model), &self.live.positions))
-        })
     }
 }

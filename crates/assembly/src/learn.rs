@@ -1,13 +1,15 @@
 //! Learning: new events taken into the models in service, and training anew.
 
+use crate::absorb::{Absorbable, FromLog, described, updated};
 use crate::bundle::{self, BundleInfo};
-use crate::catalogue::features;
-use crate::live::{Absorbable, Pending};
+use crate::catalogue::{LiveCatalogue, features};
+use crate::lineage::Step;
+use crate::live::{Pending, counting};
 use crate::service::{TrainingState, bind, lock, models_dir, sizes};
 use crate::snapshot::{Models, Snapshot};
 use crate::{Service, ServiceError};
-use dataset::{Interaction, InteractionsBuilder};
-use domain::{EntityKind, HistoryEvent, Sequence, Timestamp};
+use dataset::InteractionsBuilder;
+use domain::{EntityKind, Sequence, Timestamp};
 use hashbrown::HashMap;
 use models::{ItemFeatures, Model, Run, TrainerEntry, TrainingData};
 use serde::Serialize;
@@ -62,52 +64,6 @@ impl Drop for Under<'_> {
     }
 }
 
-/// One model with interactions taken in. Items that it has not met are given to it, in order of position.
-fn updated(service: &Service, models: &Models, absorbables: &[Absorbable]) -> Models {
-    models.map(|bound| {
-        let mut model = bound.model.fork();
-        let mut local: HashMap<u32, u32> = HashMap::new();
-        let mut fresh: Vec<u32> = Vec::new();
-        let touched = absorbables
-            .iter()
-            .flat_map(|a| a.before.iter().map(|h| h.item).chain([a.item]));
-        for item in touched {
-            local.entry(item).or_insert_with(|| {
-                let known = bound.local(item);
-                if known == crate::catalogue::NOWHERE {
-                    fresh.push(item);
-                }
-                known
-            });
-        }
-        fresh.sort_unstable();
-        let known = bound.model.vocabulary().len() as u32;
-        for (at, item) in fresh.iter().enumerate() {
-            local.insert(*item, known + at as u32);
-        }
-        let here = |h: &HistoryEvent| HistoryEvent {
-            item: local[&h.item],
-            ..*h
-        };
-        let interactions: Vec<Interaction> = absorbables
-            .iter()
-            .map(|a| Interaction {
-                user: 0,
-                item: local[&a.item],
-                weight: a.weight,
-                timestamp: a.timestamp,
-            })
-            .collect();
-        let histories: Vec<Vec<HistoryEvent>> = absorbables
-            .iter()
-            .map(|a| a.before.iter().map(here).collect())
-            .collect();
-        let new_items = service.live.positions.ids_of(&fresh);
-        model.update(&new_items, &interactions, &histories);
-        Arc::new(bound.grown(Arc::from(model), &service.live.positions))
-    })
-}
-
 impl Service {
     /// Works out what the models in service would otherwise work out when first asked. For the background, once after
     /// opening; models that are trained later come warm.
@@ -117,54 +73,98 @@ impl Service {
         }
     }
 
+    /// Writes down how a snapshot comes about, makes it and puts it in place. Call with `swap` held.
+    pub(crate) fn put_in_place(
+        &self,
+        did: Step,
+        catalogue: LiveCatalogue,
+        models: Option<Models>,
+        bundle: u64,
+        absorbed: Sequence,
+    ) {
+        self.live.positions.save(false);
+        let step = self.lineage.note(did, &catalogue, absorbed);
+        let (config, catalogue) = (&self.config, Arc::new(catalogue));
+        let beliefs = self.bandits.beliefs();
+        let next = Snapshot::new(config, catalogue, models, bundle, absorbed, step, &beliefs);
+        self.snapshot.store(Arc::new(next));
+    }
+
+    /// What there is to absorb of events that were handed out, in order. Call with `swap` held.
+    fn absorbables(&self, pending: &[Pending]) -> Result<Vec<Absorbable>, ServiceError> {
+        let types = &self.config.event_types;
+        let (mut found, unclear) = self.live.absorbables(pending, types);
+        let counts: Vec<Sequence> = pending
+            .iter()
+            .filter(|p| p.weight != 0.0)
+            .map(|p| p.sequence)
+            .collect();
+        if let (false, Some(first), Some(last)) = (unclear.is_empty(), counts.first(), counts.last()) {
+            let (log, positions, max) = (
+                &*self.stores.log,
+                &self.live.positions,
+                self.config.history_events_max,
+            );
+            let mut read = FromLog::new(log, positions, types, max, (*first, *last), Some(unclear))?;
+            found.extend(read.range(*first, *last)?);
+            // Of what was left out of the queue nothing is asked.
+            found.retain(|absorbable| counts.binary_search(&absorbable.sequence).is_ok());
+            found.sort_unstable_by_key(|absorbable| absorbable.sequence);
+        }
+        Ok(found)
+    }
+
     /// Takes events that are waiting into the models in service and puts the result in place; the
-    /// number taken. Call it every `absorb_interval_ms`; cheap if nothing is waiting.
+    /// number taken that count. Call it every `absorb_interval_ms`; cheap if nothing is waiting.
     ///
     /// # Errors
-    /// None today; stores may have to be asked one day.
+    /// The log's, which is asked about people with more waiting than is kept of them.
     pub fn absorb(&self) -> Result<usize, ServiceError> {
         let _swap = lock(&self.swap);
         let learnt = self.learn();
-        let mut total = 0;
+        let (mut total, mut drained) = (0, 0);
         loop {
             let pending = self.live.drain(ABSORB_MAX);
             if pending.is_empty() {
                 break;
             }
-            total += pending.len();
-            self.take_in(&pending);
+            drained += pending.len();
+            total += counting(&pending);
+            if let Err(error) = self.take_in(&pending) {
+                self.live.skip(counting(&pending));
+                return Err(error);
+            }
             if self.is_training.load(Ordering::SeqCst) {
                 lock(&self.training).replay.extend(pending);
             }
-            if total >= ABSORB_MAX * 10 {
+            if drained >= ABSORB_MAX * 10 {
                 break;
             }
         }
         self.see_new_items(learnt);
+        self.live.positions.save(true);
+        self.lineage.sync();
+        self.retire_decisions();
         Ok(total)
     }
 
     /// Call with `swap` held.
-    fn take_in(&self, pending: &[Pending]) {
+    fn take_in(&self, pending: &[Pending]) -> Result<(), ServiceError> {
         let before = self.snapshot.load_full();
         let Some(models) = &before.models else {
-            return;
+            return Ok(());
         };
-        let absorbables = self.live.histories(pending, &self.config.event_types);
-        let models = updated(self, models, &absorbables);
-        let catalogue = Arc::new(before.catalogue.with(&self.live.positions, Vec::new()));
-        let absorbed = pending
+        let absorbables = self.absorbables(pending)?;
+        let Some(did) = absorbing(&absorbables) else {
+            return Ok(());
+        };
+        let models = updated(models, &self.live.positions, &absorbables);
+        let catalogue = before.catalogue.with(&self.live.positions, Vec::new());
+        let absorbed = absorbables
             .last()
             .map_or(before.version.absorbed, |last| last.sequence);
-        let next = Snapshot::new(
-            &self.config,
-            catalogue,
-            Some(models),
-            before.version.models,
-            absorbed,
-            &self.bandits.beliefs(),
-        );
-        self.snapshot.store(Arc::new(next));
+        self.put_in_place(did, catalogue, Some(models), before.version.models, absorbed);
+        Ok(())
     }
 
     /// Items known from events alone enter the catalogue of the next snapshot, and what placements have learnt is believed by it. Call with `swap` held.
@@ -173,17 +173,15 @@ impl Service {
         if !learnt && before.catalogue.len() == self.live.positions.len() {
             return;
         }
-        let catalogue = Arc::new(before.catalogue.with(&self.live.positions, Vec::new()));
+        let catalogue = before.catalogue.with(&self.live.positions, Vec::new());
         let version = before.version;
-        let next = Snapshot::new(
-            &self.config,
+        self.put_in_place(
+            Step::See,
             catalogue,
             before.models.clone(),
             version.models,
             version.absorbed,
-            &self.bandits.beliefs(),
         );
-        self.snapshot.store(Arc::new(next));
     }
 
     /// Events that wait to be taken into the models.
@@ -218,13 +216,17 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Busy`] if a training is under way; otherwise what failed, and the previous models stay.
     pub fn train(&self, progress: &dyn Fn(&str)) -> Result<TrainReport, ServiceError> {
+        // What is put into the catalogue from here on is given to the new models afterwards.
+        let swap = lock(&self.swap);
         if self.is_training.swap(true, Ordering::SeqCst) {
             return Err(ServiceError::Busy("a training is under way".into()));
         }
         let _under = Under(self);
+        let revision = self.snapshot.load().catalogue.revision;
+        drop(swap);
         let cancel = Arc::new(AtomicBool::new(false));
         lock(&self.training).cancel = cancel.clone();
-        let result = self.train_now(progress, cancel);
+        let result = self.train_now(progress, cancel, revision);
         let mut training = lock(&self.training);
         training.last_error = result.as_ref().err().map(ToString::to_string);
         training.failed_at = result.as_ref().err().map(|_| self.clock.now());
@@ -235,6 +237,7 @@ impl Service {
         &self,
         progress: &dyn Fn(&str),
         cancel: Arc<AtomicBool>,
+        revision: u64,
     ) -> Result<TrainReport, ServiceError> {
         let start = self.clock.micros();
         let now = self.clock.now();
@@ -268,14 +271,21 @@ impl Service {
             absorbed: head,
             trained_at: now,
             events,
+            catalogue: Some(revision),
             config: serde_json::to_value(&self.config.training).unwrap_or_default(),
         };
         let saved: Vec<&dyn Model> = trained.iter().map(|(model, _)| &**model).collect();
-        bundle::publish(&dir, &info, &saved, self.config.training.keep)?;
+        let keep_bytes = self.config.training.keep_mb << 20;
+        bundle::publish(&dir, &info, &saved, self.config.training.keep, keep_bytes)?;
         report.bundle = info.number;
-        trained.iter().for_each(|(model, _)| model.warm());
-        let models = trained.drain(..).map(|(model, _)| model).collect();
-        self.put_in_service(models, &info);
+        drop(saved);
+        trained.clear();
+        // What serves is what was published: a decision replayed from the bundle starts from the same bytes.
+        let path = bundle::path(&dir, info.number);
+        let (_, models) = bundle::read(&path).map_err(|e| ServiceError::io("reading", &path, e))?;
+        models.iter().for_each(|model| model.warm());
+        self.put_in_service(models, &info, revision)?;
+        self.prune_lineage()?;
         report.seconds = seconds(start);
         Ok(report)
     }
@@ -358,44 +368,61 @@ impl Service {
     }
 
     /// Binds new models, takes in what has come since they were begun, and swaps.
-    fn put_in_service(&self, loaded: Vec<Box<dyn Model>>, info: &BundleInfo) {
+    fn put_in_service(
+        &self,
+        loaded: Vec<Box<dyn Model>>,
+        info: &BundleInfo,
+        revision: u64,
+    ) -> Result<(), ServiceError> {
         let _swap = lock(&self.swap);
         let Some(mut models) = bind(loaded, &self.live) else {
-            return;
+            return Ok(());
         };
+        let mut steps = vec![(self.opening(Some(info.number)), info.absorbed)];
         let put = std::mem::take(&mut lock(&self.training).items);
-        models = self.described(&models, &put);
+        if !put.is_empty() {
+            models = described(&models, &self.live.positions, &put);
+            steps.push((Step::Items { from: revision }, info.absorbed));
+        }
         let mut missed = std::mem::take(&mut lock(&self.training).replay);
-        missed.retain(|pending| pending.sequence > info.absorbed);
-        // What still waits goes in too: it is taken out of the states together with the rest.
+        // What still waits goes in too.
         loop {
             let waiting = self.live.drain(ABSORB_MAX);
             if waiting.is_empty() {
                 break;
             }
-            missed.extend(
-                waiting
-                    .into_iter()
-                    .filter(|pending| pending.sequence > info.absorbed),
-            );
+            missed.extend(waiting);
         }
+        missed.retain(|pending| pending.sequence > info.absorbed);
         missed.sort_by_key(|pending| pending.sequence);
-        let absorbed = missed.last().map_or(info.absorbed, |last| last.sequence);
-        let absorbables = self.live.histories(&missed, &self.config.event_types);
+        let absorbables = self.absorbables(&missed)?;
+        let absorbed = absorbables.last().map_or(info.absorbed, |last| last.sequence);
         for part in absorbables.chunks(ABSORB_MAX) {
-            models = updated(self, &models, part);
+            models = updated(&models, &self.live.positions, part);
+            if let Some(did) = absorbing(part) {
+                steps.push((did, part.last().map_or(absorbed, |last| last.sequence)));
+            }
         }
         self.live.skipped(true);
-        let before = self.snapshot.load_full();
-        let catalogue = Arc::new(before.catalogue.with(&self.live.positions, Vec::new()));
         let sizes = sizes(&models);
+        let catalogue = self
+            .snapshot
+            .load()
+            .catalogue
+            .with(&self.live.positions, Vec::new());
+        self.live.positions.save(false);
+        let mut step = 0;
+        for (did, absorbed) in steps {
+            step = self.lineage.note(did, &catalogue, absorbed);
+        }
         let beliefs = self.bandits.beliefs();
         let next = Snapshot::new(
             &self.config,
-            catalogue,
+            Arc::new(catalogue),
             Some(models),
             info.number,
             absorbed,
+            step,
             &beliefs,
         );
         self.snapshot.store(Arc::new(next));
@@ -404,5 +431,15 @@ impl Service {
         training.trained_at = Some(info.trained_at);
         training.trained_events = info.events;
         training.models = sizes;
+        Ok(())
     }
+}
+
+/// The step of absorbing these, if there are any.
+fn absorbing(absorbables: &[Absorbable]) -> Option<Step> {
+    Some(Step::Absorb {
+        first: absorbables.first()?.sequence.0,
+        last: absorbables.last()?.sequence.0,
+        count: absorbables.len() as u64,
+    })
 }

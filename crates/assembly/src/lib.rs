@@ -5,6 +5,7 @@
 //!
 //! Entry points: [`Service::open`], [`Service::ingest`], [`Service::recommend`], [`Service::train`].
 
+mod absorb;
 mod bandit;
 mod bound;
 mod bundle;
@@ -14,13 +15,17 @@ mod choice;
 mod clock;
 mod config;
 mod debias;
+mod decisions;
 mod error;
 mod inspect;
 mod intake;
 mod learn;
+mod lineage;
 mod live;
 mod outcomes;
+mod past;
 mod reasons;
+mod replay;
 mod serve;
 mod service;
 mod snapshot;
@@ -31,12 +36,19 @@ pub use bandit::{ActionsConfig, BanditConfig, BanditStatus, Feature, FeatureOf, 
 pub use care::{Check, DoctorReport, doctor, restore};
 pub use choice::{NewItemsConfig, Over, PolicyConfig};
 pub use clock::{Clock, FixedClock, SystemClock};
-pub use config::{CONFIG_FILE, Config, ConfigError, PlacementConfig, ServerConfig, TrainingConfig};
+pub use config::{
+    CONFIG_FILE, Config, ConfigError, OutcomesConfig, PlacementConfig, ServerConfig, TrainingConfig,
+};
 pub use debias::InversePropensityConfig;
+pub use decisions::{DecisionPage, DecisionQuery, DecisionSummary, JoinRate, WithOutcomes};
 pub use error::{Actor, Problem, ServiceError};
 pub use inspect::learners;
 pub use learn::{TrainReport, TrainedModel};
-pub use outcomes::{JoinReport, JoinRequest, JoinedSlate};
+pub use outcomes::{JoinReport, JoinRequest, JoinedSlate, JoinedUnder, SlateUnder};
+pub use replay::{
+    Difference, Part as ReplayedPart, ReplayReport, ReplayRequest, SampleReport, SlateChange, Unlike,
+    WhatIfReport,
+};
 pub use service::{ErasureReport, OpenReport, Service};
 pub use stores::Stores;
 pub use wire::{

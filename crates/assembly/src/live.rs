@@ -1,8 +1,11 @@
 //! What changes while the service runs: user states, and events that the models have yet to take in.
 
+use crate::absorb::{Absorbable, history_of};
 use crate::catalogue::Positions;
-use domain::{Event, HistoryEvent, Sequence, Timestamp, UserId};
-use signals::{EventTypes, ShardedUserStates};
+use domain::{Event, Sequence, UserId};
+use hashbrown::{HashMap, HashSet};
+use signals::{EventTypes, KeptEvents, RecentEvent, ShardedUserStates};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,23 +15,30 @@ const PENDING_MAX: usize = 1_000_000;
 /// How long a batch waits for the batches before it. They are on their way: this is for a caller that died.
 const TURN_WAIT: Duration = Duration::from_secs(10);
 
-/// An event that the models have yet to take in.
+/// An event that the models have yet to take in. Those that count for nothing wait with the others, since states have them.
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
     pub(crate) sequence: Sequence,
     pub(crate) event: Event,
     pub(crate) item: u32,
-    /// Strength when it happened.
+    /// Strength when it happened; zero if it counts for nothing.
     pub(crate) weight: f32,
 }
 
-/// One interaction with what its user had done before, by catalogue position.
-#[derive(Debug, Clone)]
-pub(crate) struct Absorbable {
-    pub(crate) item: u32,
-    pub(crate) weight: f32,
-    pub(crate) timestamp: Timestamp,
-    pub(crate) before: Vec<HistoryEvent>,
+impl Pending {
+    fn kept(&self) -> RecentEvent {
+        RecentEvent {
+            item: self.item,
+            event_type: self.event.event_type.clone(),
+            timestamp: self.event.timestamp,
+            value: self.event.value,
+        }
+    }
+}
+
+/// Events that count.
+pub(crate) fn counting(pending: &[Pending]) -> usize {
+    pending.iter().filter(|p| p.weight != 0.0).count()
 }
 
 #[derive(Default)]
@@ -36,6 +46,8 @@ struct Queue {
     pending: VecDeque<Pending>,
     /// Events left to the next training.
     skipped: u64,
+    /// Whether some were left out since the queue was last empty.
+    has_hole: bool,
     /// Events of types that are not configured, by type.
     unknown: BTreeMap<String, u64>,
 }
@@ -51,9 +63,9 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(history_events_max: usize) -> Live {
+    pub(crate) fn new(positions: Positions, history_events_max: usize) -> Live {
         Live {
-            positions: Positions::default(),
+            positions,
             states: ShardedUserStates::new(history_events_max),
             queue: Mutex::default(),
             applied: Mutex::default(),
@@ -100,37 +112,35 @@ impl Live {
         }
         *applied = (*applied).max(last);
         drop(applied);
+        self.positions.save(false);
         self.turn.notify_all();
     }
 
     /// Takes in one accepted event. `queue` says whether there are models to take it in later.
     pub(crate) fn apply(&self, sequence: Sequence, event: Event, types: &EventTypes, queue: bool) {
         let item = self.positions.insert(&event.item_id);
-        self.states.apply(sequence, &event, item);
-        match types.strength(&event) {
-            Some(weight) if queue && weight != 0.0 => {
-                let pending = Pending {
-                    sequence,
-                    event,
-                    item,
-                    weight,
-                };
-                let mut queue = self.queue();
-                queue.pending.push_back(pending);
-                if queue.pending.len() > PENDING_MAX {
-                    queue.pending.pop_front();
-                    queue.skipped += 1;
-                }
+        let strength = types.strength(&event);
+        if queue {
+            let pending = Pending {
+                sequence,
+                event: event.clone(),
+                item,
+                weight: strength.unwrap_or(0.0),
+            };
+            let mut queue = self.queue();
+            queue.pending.push_back(pending);
+            if queue.pending.len() > PENDING_MAX {
+                let gone = queue.pending.pop_front();
+                queue.skipped += u64::from(gone.is_some_and(|gone| gone.weight != 0.0));
+                queue.has_hole = true;
             }
-            None if types.get(event.event_type.as_str()).is_none() => {
-                *self
-                    .queue()
-                    .unknown
-                    .entry(event.event_type.as_str().to_owned())
-                    .or_default() += 1;
-            }
-            _ => {}
         }
+        if strength.is_none() && types.get(event.event_type.as_str()).is_none() {
+            let name = event.event_type.as_str().to_owned();
+            *self.queue().unknown.entry(name).or_default() += 1;
+        }
+        // After it waits: what a state has, and no model yet, is then always among what waits.
+        self.states.apply(sequence, &event, item);
     }
 
     pub(crate) fn unknown_types(&self) -> BTreeMap<String, u64> {
@@ -159,61 +169,115 @@ impl Live {
         }
     }
 
+    /// Leaves events that were handed out to the next training.
+    pub(crate) fn skip(&self, n: usize) {
+        self.queue().skipped += n as u64;
+    }
+
     /// Forgets what a user still has waiting.
     pub(crate) fn forget(&self, user: &UserId) {
         self.queue().pending.retain(|p| p.event.user_id != *user);
     }
 
-    /// Gives each pending event, in order, the history that its user had before it. What is
-    /// waiting is already in the states, so it is taken out and put back one by one.
-    pub(crate) fn histories(&self, pending: &[Pending], types: &EventTypes) -> Vec<Absorbable> {
-        let mut waiting: BTreeMap<&UserId, Vec<usize>> = BTreeMap::new();
-        for (at, p) in pending.iter().enumerate() {
-            waiting.entry(&p.event.user_id).or_default().push(at);
+    /// What there is to absorb of events handed out, in order, and users of whom that cannot be told from the states, since too much has come
+    /// after: theirs must be read from the log. Call while nothing else hands out.
+    pub(crate) fn absorbables(
+        &self,
+        pending: &[Pending],
+        types: &EventTypes,
+    ) -> (Vec<Absorbable>, HashSet<UserId>) {
+        let mut later: HashMap<&UserId, Vec<(Sequence, RecentEvent, f32)>> = HashMap::new();
+        for p in pending.iter().filter(|p| p.weight != 0.0) {
+            later.entry(&p.event.user_id).or_default();
         }
-        let mut out: Vec<Option<Absorbable>> = vec![None; pending.len()];
-        for (user, mine) in waiting {
-            let mut taken: BTreeMap<(i64, u32, domain::EventType), usize> = BTreeMap::new();
-            for at in &mine {
-                let p = &pending[*at];
-                *taken
-                    .entry((p.event.timestamp.0, p.item, p.event.event_type.clone()))
-                    .or_default() += 1;
-            }
-            let mut before: Vec<HistoryEvent> = Vec::new();
-            for recent in self.states.recent(user, usize::MAX).into_iter().rev() {
-                let key = (recent.timestamp.0, recent.item, recent.event_type.clone());
-                if let Some(count) = taken.get_mut(&key).filter(|count| **count > 0) {
-                    *count -= 1;
-                    continue;
-                }
-                let config = types.get(recent.event_type.as_str());
-                if let Some(weight) = config.and_then(|config| config.strength(recent.value)) {
-                    add(&mut before, recent.item, weight);
-                }
-            }
-            for at in mine {
-                let p = &pending[at];
-                out[at] = Some(Absorbable {
-                    item: p.item,
-                    weight: p.weight,
-                    timestamp: p.event.timestamp,
-                    before: before.clone(),
-                });
-                add(&mut before, p.item, p.weight);
+        for p in pending {
+            if let Some(mine) = later.get_mut(&p.event.user_id) {
+                mine.push((p.sequence, p.kept(), p.weight));
             }
         }
-        out.into_iter().flatten().collect()
+        let n_mine: HashMap<&UserId, usize> = later.iter().map(|(user, mine)| (*user, mine.len())).collect();
+        let has_hole = {
+            let mut queue = self.queue();
+            for p in &queue.pending {
+                if let Some(mine) = later.get_mut(&p.event.user_id) {
+                    mine.push((p.sequence, p.kept(), 0.0));
+                }
+            }
+            let has_hole = queue.has_hole;
+            queue.has_hole &= !queue.pending.is_empty();
+            has_hole
+        };
+        let (mut found, mut unclear) = (Vec::with_capacity(pending.len()), HashSet::new());
+        for (user, mut mine) in later {
+            let mut kept = self.states.kept(user);
+            // Events that came in since the queue was looked at.
+            while mine.last().is_some_and(|(last, ..)| kept.sequence > *last) {
+                let last = mine.last().map_or(Sequence::ZERO, |(last, ..)| *last);
+                let queue = self.queue();
+                let newer = queue
+                    .pending
+                    .iter()
+                    .filter(|p| p.sequence > last && p.event.user_id == *user);
+                let known = mine.len();
+                mine.extend(newer.map(|p| (p.sequence, p.kept(), 0.0)));
+                if mine.len() == known {
+                    break;
+                }
+                drop(queue);
+                kept = self.states.kept(user);
+            }
+            let to_absorb = n_mine[user];
+            match before_each(kept, &mine, to_absorb, self.states.history_events_max(), types) {
+                Some(told) if !has_hole => found.extend(told),
+                _ => {
+                    unclear.insert(user.clone());
+                }
+            }
+        }
+        found.sort_unstable_by_key(|absorbable| absorbable.sequence);
+        (found, unclear)
     }
 }
 
-/// Adds a strength to the entry of an item, which moves to the end.
-fn add(history: &mut Vec<HistoryEvent>, item: u32, weight: f32) {
-    let earlier = history.iter().position(|h| h.item == item);
-    let weight = earlier.map_or(weight, |at| history.remove(at).weight + weight);
-    history.push(HistoryEvent {
-        item,
-        weight,
-        age_days: 0.0,
+/// Absorbables of the first `to_absorb` of one user's `later` events: the state, led back to before all of them, takes them in one by one. `None` if it cannot be led back so far.
+fn before_each(
+    kept: KeptEvents,
+    later: &[(Sequence, RecentEvent, f32)],
+    to_absorb: usize,
+    history_events_max: usize,
+    types: &EventTypes,
+) -> Option<Vec<Absorbable>> {
+    let mut gone: Vec<&RecentEvent> = later
+        .iter()
+        .filter(|(at, ..)| *at <= kept.sequence)
+        .map(|(_, e, _)| e)
+        .collect();
+    gone.sort_by(|a, b| a.order(b));
+    let mut events = kept.events;
+    let mut next = gone.into_iter().peekable();
+    // Both are in order, so that one pass takes out what came later.
+    events.retain(|event| {
+        while next.next_if(|gone| gone.order(event) == Ordering::Less).is_some() {}
+        next.next_if(|gone| gone.order(event) == Ordering::Equal)
+            .is_none()
     });
+    if !kept.is_whole && events.len() < history_events_max {
+        return None;
+    }
+    let mut found = Vec::with_capacity(to_absorb);
+    for (sequence, event, weight) in &later[..to_absorb] {
+        if *weight != 0.0 {
+            let visible = events.len().saturating_sub(history_events_max);
+            found.push(Absorbable {
+                sequence: *sequence,
+                item: event.item,
+                weight: *weight,
+                timestamp: event.timestamp,
+                before: history_of(events[visible..].iter(), types),
+            });
+        }
+        let place = events.partition_point(|known| known.order(event) != Ordering::Greater);
+        events.insert(place, event.clone());
+    }
+    Some(found)
 }

@@ -5,7 +5,7 @@
 //! left out is counted. One pass over the decision log and one over the event log; memory grows with the decisions joined.
 
 use crate::{Problem, Service, ServiceError};
-use domain::{Decision, EventType, ItemId, Sequence};
+use domain::{Decision, DecisionId, EventType, ItemId, Sequence};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,8 +17,9 @@ pub struct JoinRequest {
     pub placement: String,
     /// Worth by type of event; other types do not count.
     pub rewards: BTreeMap<String, f64>,
-    /// Hours after a decision in which events count.
-    pub window_hours: f64,
+    /// Hours after a decision in which events count; if absent, those that the configuration says, by type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_hours: Option<f64>,
 }
 
 /// What was joined, and what was left out.
@@ -55,7 +56,18 @@ pub struct JoinedSlate {
     pub propensities: Vec<f64>,
     /// Worth of what came of each.
     pub rewards: Vec<f64>,
+    /// Which decision; absent only in what no decision stands behind.
+    pub decision_id: Option<DecisionId>,
 }
+
+/// A slate with the probability that another configuration gives each of its items, given those before it.
+pub type SlateUnder = (JoinedSlate, Vec<f64>);
+
+/// Slates under another configuration, the account of the join, and how many could not be made again, by the input that is gone.
+pub type JoinedUnder = (Vec<SlateUnder>, JoinReport, BTreeMap<String, u64>);
+
+/// Decisions whose probabilities are worked out together.
+const CHUNK: usize = 5_000;
 
 /// A decision while events are looked for.
 struct Waiting {
@@ -87,11 +99,12 @@ fn slate_of(decision: &Decision) -> Option<JoinedSlate> {
         shown: shown?,
         propensities: decision.shown.iter().map(|shown| shown.propensity).collect(),
         rewards: vec![0.0; decision.shown.len()],
+        decision_id: Some(decision.decision_id.clone()),
     })
 }
 
 impl JoinRequest {
-    fn check(&self, placements: &[&String]) -> Result<i64, Problem> {
+    fn check(&self, placements: &[&String]) -> Result<(), Problem> {
         if !placements.contains(&&self.placement) {
             let known: Vec<&str> = placements.iter().map(|name| name.as_str()).collect();
             return Err(Problem::new(
@@ -114,14 +127,14 @@ impl JoinRequest {
                 "a finite number",
             ));
         }
-        if !(self.window_hours > 0.0 && self.window_hours <= 24.0 * 366.0) {
-            return Err(Problem::new(
+        match self.window_hours {
+            Some(hours) if !(hours > 0.0 && hours <= 24.0 * 366.0) => Err(Problem::new(
                 "window_hours",
-                self.window_hours.to_string(),
+                hours.to_string(),
                 "above 0 and at most 8784",
-            ));
+            )),
+            _ => Ok(()),
         }
-        Ok((self.window_hours * 3_600_000.0).ceil() as i64)
     }
 }
 
@@ -132,9 +145,16 @@ impl Service {
     /// A request that cannot be; a log that cannot be read.
     pub fn joined(&self, request: &JoinRequest) -> Result<(Vec<JoinedSlate>, JoinReport), ServiceError> {
         let placements: Vec<&String> = self.config().placements.keys().collect();
-        let window = request.check(&placements).map_err(ServiceError::Input)?;
+        request.check(&placements).map_err(ServiceError::Input)?;
         let rewards = typed(&request.rewards)?;
-        let closed = self.now().0.saturating_sub(window);
+        let window_of = |name: &EventType| match request.window_hours {
+            Some(hours) => (hours * 3_600_000.0).ceil() as i64,
+            None => self.window_ms(name.as_str()),
+        };
+        let windows: HashMap<&EventType, i64> = rewards.keys().map(|name| (name, window_of(name))).collect();
+        // A decision is closed once the longest window is.
+        let longest = windows.values().copied().max().unwrap_or(0);
+        let closed = self.now().0.saturating_sub(longest);
         let mut report = JoinReport::default();
         let (mut places, mut waiting) = (HashMap::new(), Vec::new());
         let read = self.decisions.each(|stored| {
@@ -169,6 +189,7 @@ impl Service {
                     report.of_others += 1;
                     continue;
                 };
+                let window = windows.get(&event.event_type).copied().unwrap_or(longest);
                 if !(of.now..=of.now.saturating_add(window)).contains(&event.timestamp.0) {
                     report.outside_window += 1;
                     continue;
@@ -187,6 +208,44 @@ impl Service {
         let with: HashSet<usize> = counted.iter().map(|(at, _, _)| *at).collect();
         report.with_outcome = with.len() as u64;
         Ok((waiting.into_iter().map(|waiting| waiting.slate).collect(), report))
+    }
+}
+
+impl Service {
+    /// Decisions of a placement with what came of them and the probability that another configuration gives what was shown: each is made again up to the
+    /// choice. Decisions that cannot be are left out and counted by the input that is gone; `policy` is that of a configuration whose policy cannot tell.
+    ///
+    /// # Errors
+    /// A request or a configuration that cannot be; a log that cannot be read.
+    pub fn joined_under(
+        &self,
+        request: &JoinRequest,
+        under: &crate::ReplayRequest,
+    ) -> Result<JoinedUnder, ServiceError> {
+        let (joined, report) = self.joined(request)?;
+        let (mut found, mut gone) = (Vec::with_capacity(joined.len()), BTreeMap::new());
+        let mut joined = joined.into_iter().peekable();
+        while joined.peek().is_some() {
+            let (mut slates, mut decisions) = (Vec::new(), Vec::new());
+            for slate in joined.by_ref().take(CHUNK) {
+                let stored = slate.decision_id.as_ref().map(|id| self.stored(id)).transpose()?;
+                match stored.flatten() {
+                    Some(stored) => {
+                        slates.push(slate);
+                        decisions.push(stored);
+                    }
+                    // Retired since it was joined.
+                    None => *gone.entry("decision".to_owned()).or_default() += 1,
+                }
+            }
+            for (slate, told) in slates.into_iter().zip(self.conditionals_under(decisions, under)?) {
+                match told {
+                    Ok(chances) => found.push((slate, chances)),
+                    Err(what) => *gone.entry(what.to_owned()).or_default() += 1,
+                }
+            }
+        }
+        Ok((found, report, gone))
     }
 }
 

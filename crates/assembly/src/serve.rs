@@ -1,22 +1,24 @@
 //! Answers: slates, similar items, given items in order, and past decisions.
 
-use crate::catalogue::LiveCatalogue;
+use crate::catalogue::{LiveCatalogue, Positions};
 use crate::intake::{attributes, id, moment};
 use crate::reasons::title_of;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Placement, Snapshot};
 use crate::wire::{
     KeptDecision, Part, RankRequest, RecommendRequest, RecommendResponse, Recommended, SessionEvent,
     SimilarRequest, SimilarResponse,
 };
 use crate::{Clock, Problem, Service, ServiceError};
 use domain::{
-    Contribution, ContributionSource, DecisionId, Event, EventType, ItemId, Query, RawAttribute, Retriever,
-    Rule, Sequence, Shown, StageError, Timestamp, UserId,
+    Attributes, Contribution, ContributionSource, DecisionId, Event, EventType, ItemId, Query, RawAttribute,
+    Retriever, Rule, Sequence, Shown, StageError, Timestamp, UserId,
 };
 use engine::{DecideRequest, Decided, GreedyPolicy, Pipeline, Source};
 use feedback::StoredDecision;
 use rerank::{Filter, FilterForm, FilterRule};
-use signals::UserView;
+use serde::{Deserialize, Serialize};
+use signals::{EventTypes, UserView};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,13 +93,37 @@ pub(crate) fn filter_rule(
     Ok(Some(FilterRule::new(filter, catalogue.clone())))
 }
 
-impl Service {
-    fn known(&self, snapshot: &Snapshot, item: &str) -> Option<u32> {
-        let position = self.live.positions.get(item)?;
-        ((position as usize) < snapshot.catalogue.len()).then_some(position)
+/// What an answer depends on besides the request and the person: all of it can be had again later.
+pub(crate) struct Setting<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) positions: &'a Positions,
+    pub(crate) types: &'a EventTypes,
+    pub(crate) now: Timestamp,
+}
+
+/// The person that an answer is for.
+pub(crate) struct Person {
+    pub(crate) view: UserView,
+    /// Last event that the view includes.
+    pub(crate) sequence: Sequence,
+    /// Stored attributes and those of the request.
+    pub(crate) attributes: Attributes,
+}
+
+/// A decision about to be made.
+pub(crate) struct Plan<'a> {
+    pub(crate) pipeline: Cow<'a, Pipeline>,
+    pub(crate) request: DecideRequest,
+}
+
+impl<'a> Setting<'a> {
+    fn known(&self, item: &str) -> Option<u32> {
+        let position = self.positions.get(item)?;
+        ((position as usize) < self.snapshot.catalogue.len()).then_some(position)
     }
 
-    fn session(&self, sent: &[SessionEvent], now: Timestamp) -> Result<Vec<(Event, u32)>, Problem> {
+    pub(crate) fn session(&self, sent: &[SessionEvent]) -> Result<Vec<(Event, u32)>, Problem> {
+        let now = self.now;
         within("session.length", sent.len(), 0, SESSION_MAX)?;
         let mut events = Vec::with_capacity(sent.len());
         for (at, sent) in sent.iter().enumerate() {
@@ -106,8 +132,8 @@ impl Service {
                 ..problem
             };
             let event_type = sent.event_type.as_deref().unwrap_or(SESSION_TYPE);
-            if self.config.event_types.get(event_type).is_none() {
-                let known: Vec<_> = self.config.event_types.0.keys().map(String::as_str).collect();
+            if self.types.get(event_type).is_none() {
+                let known: Vec<_> = self.types.0.keys().map(String::as_str).collect();
                 return Err(inside(Problem::new(
                     "event_type",
                     event_type,
@@ -128,7 +154,7 @@ impl Service {
                 .transpose();
             let item_id = id(ItemId::new, &sent.item_id).map_err(inside)?;
             // Something never heard of says nothing yet.
-            let Some(position) = self.live.positions.get(item_id.as_str()) else {
+            let Some(position) = self.known(item_id.as_str()) else {
                 continue;
             };
             let event = Event {
@@ -145,6 +171,202 @@ impl Service {
             events.push((event, position));
         }
         Ok(events)
+    }
+
+    fn positions_of(&self, ids: &[String]) -> Vec<u32> {
+        let mut positions: Vec<u32> = ids.iter().filter_map(|id| self.known(id)).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions
+    }
+
+    fn given(&self, ids: &[String]) -> Result<Vec<u32>, Problem> {
+        within("candidates.length", ids.len(), 1, LIST_MAX)?;
+        for (at, id) in ids.iter().enumerate() {
+            if self.known(id).is_none() {
+                let field = format!("candidates[{at}]");
+                return Err(Problem::new(
+                    field,
+                    id.as_str(),
+                    "the id of an item in the catalogue",
+                ));
+            }
+        }
+        Ok(self.positions_of(ids))
+    }
+
+    fn placement(&self, name: &str) -> Result<&'a Placement, Problem> {
+        let placements = &self.snapshot.placements;
+        placements.get(name).ok_or_else(|| {
+            let known: Vec<_> = placements.keys().map(String::as_str).collect();
+            Problem::new("placement", name, format!("one of {}", known.join(", ")))
+        })
+    }
+
+    /// A slate for a placement.
+    ///
+    /// # Errors
+    /// As [`Service::recommend`].
+    pub(crate) fn recommending(
+        &self,
+        request: &RecommendRequest,
+        person: Person,
+        decision_id: DecisionId,
+        seed: Option<u64>,
+    ) -> Result<Plan<'a>, ServiceError> {
+        let placement = self.placement(&request.placement).map_err(ServiceError::Input)?;
+        let n =
+            within("n", request.n.unwrap_or(placement.config.n), 1, N_MAX).map_err(ServiceError::Input)?;
+        let mut query = self.query(request, person.view, n).map_err(ServiceError::Input)?;
+        if let Some(item) = &request.item_id {
+            query.anchor = Some(self.known(item).ok_or_else(|| ServiceError::NotFound {
+                what: "item",
+                id: item.clone(),
+            })?);
+        }
+        let filter =
+            filter_rule(request.filter.as_ref(), &self.snapshot.catalogue).map_err(ServiceError::Input)?;
+        query.seed = seed.unwrap_or_else(|| numeric::hash_bytes(decision_id.as_str().as_bytes()));
+        query.user_attributes = person.attributes;
+        let pipeline = match query.only.as_ref().map(Vec::len) {
+            // Sources propose more than is shown, however much that is.
+            None if 2 * n > placement.config.source_quota => {
+                Cow::Owned(with_quota(&placement.pipeline, 2 * n))
+            }
+            None => Cow::Borrowed(&placement.pipeline),
+            Some(len) => Cow::Owned(of_given(&placement.pipeline, len)),
+        };
+        let request = DecideRequest {
+            decision_id,
+            user_id: known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?,
+            snapshot: self.snapshot.version,
+            sequence: person.sequence,
+            config_hash: placement.config_hash.clone(),
+            arms: Vec::new(),
+            explain: request.explain,
+            rules: filter
+                .into_iter()
+                .map(|rule| Arc::new(rule) as Arc<dyn Rule>)
+                .collect(),
+            query,
+        };
+        Ok(Plan { pipeline, request })
+    }
+
+    /// Given items in order.
+    ///
+    /// # Errors
+    /// As [`Service::rank`].
+    pub(crate) fn ranking(
+        &self,
+        request: &RankRequest,
+        person: Person,
+        decision_id: DecisionId,
+    ) -> Result<Plan<'a>, ServiceError> {
+        let as_recommend = as_recommend(request);
+        let placement = self
+            .placement(&as_recommend.placement)
+            .map_err(ServiceError::Input)?;
+        let query = self.query(&as_recommend, person.view, 1);
+        let mut query = query.map_err(ServiceError::Input)?;
+        let len = query.only.as_ref().map_or(0, Vec::len);
+        query.n = len;
+        query.seen.clear();
+        query.seed = numeric::hash_bytes(decision_id.as_str().as_bytes());
+        let request = DecideRequest {
+            decision_id,
+            user_id: known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?,
+            snapshot: self.snapshot.version,
+            sequence: person.sequence,
+            config_hash: placement.config_hash.clone(),
+            arms: Vec::new(),
+            explain: request.explain,
+            rules: Vec::new(),
+            query,
+        };
+        // An order that was asked for leaves nothing to chance.
+        let pipeline = Pipeline {
+            policy: Arc::new(GreedyPolicy),
+            ..of_given(&placement.pipeline, len)
+        };
+        let pipeline = Cow::Owned(pipeline);
+        Ok(Plan { pipeline, request })
+    }
+
+    /// The parts of a request that are about the person and the choice.
+    fn query(&self, request: &RecommendRequest, view: UserView, n: usize) -> Result<Query, Problem> {
+        attributes("attributes", &request.attributes)?;
+        attributes("context", &request.context)?;
+        within("exclude.length", request.exclude.len(), 0, LIST_MAX)?;
+        let only = request
+            .candidates
+            .as_ref()
+            .map(|ids| self.given(ids))
+            .transpose()?;
+        Ok(Query {
+            now: self.now,
+            history: view.history,
+            seen: view.seen,
+            user_attributes: request.attributes.clone(),
+            context: request.context.clone(),
+            anchor: None,
+            excluded: self.positions_of(&request.exclude),
+            only,
+            n,
+            seed: 0,
+        })
+    }
+}
+
+fn known_user(sent: Option<&str>) -> Result<Option<UserId>, Problem> {
+    sent.map(|text| id(UserId::new, text)).transpose()
+}
+
+/// The request for a slate that a request for an order amounts to.
+pub(crate) fn as_recommend(request: &RankRequest) -> RecommendRequest {
+    RecommendRequest {
+        placement: request.placement.clone().unwrap_or_else(|| "home".to_owned()),
+        user_id: request.user_id.clone(),
+        session: request.session.clone(),
+        candidates: Some(request.candidates.clone()),
+        ..RecommendRequest::default()
+    }
+}
+
+/// A request as recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AskedFor {
+    /// A slate.
+    Recommend(RecommendRequest),
+    /// An order.
+    Rank(RankRequest),
+}
+
+impl Service {
+    fn known(&self, snapshot: &Snapshot, item: &str) -> Option<u32> {
+        self.setting(snapshot, Timestamp(0)).known(item)
+    }
+
+    fn setting<'a>(&'a self, snapshot: &'a Snapshot, now: Timestamp) -> Setting<'a> {
+        Setting {
+            snapshot,
+            positions: &self.live.positions,
+            types: &self.config.event_types,
+            now,
+        }
+    }
+
+    /// The person of a request, as known now.
+    fn person(&self, setting: &Setting<'_>, request: &RecommendRequest) -> Result<Person, ServiceError> {
+        let user = known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?;
+        let session = setting.session(&request.session).map_err(ServiceError::Input)?;
+        let (view, sequence) = self.view(user.as_ref(), &session, setting.now);
+        Ok(Person {
+            view,
+            sequence,
+            attributes: request.attributes.clone(),
+        })
     }
 
     /// What is known of a person now, and the number up to which: all of the person's events up to it
@@ -168,159 +390,46 @@ impl Service {
         DecisionId::new(text).expect("hexadecimal is a valid id")
     }
 
-    fn positions_of(&self, snapshot: &Snapshot, ids: &[String]) -> Vec<u32> {
-        let mut positions: Vec<u32> = ids.iter().filter_map(|id| self.known(snapshot, id)).collect();
-        positions.sort_unstable();
-        positions.dedup();
-        positions
-    }
-
-    fn given(&self, snapshot: &Snapshot, ids: &[String]) -> Result<Vec<u32>, Problem> {
-        within("candidates.length", ids.len(), 1, LIST_MAX)?;
-        for (at, id) in ids.iter().enumerate() {
-            if self.known(snapshot, id).is_none() {
-                let field = format!("candidates[{at}]");
-                return Err(Problem::new(
-                    field,
-                    id.as_str(),
-                    "the id of an item in the catalogue",
-                ));
-            }
-        }
-        Ok(self.positions_of(snapshot, ids))
-    }
-
     /// Answers with a slate for a placement, and records the decision.
     ///
     /// # Errors
     /// [`ServiceError::Input`] names the field at fault; [`ServiceError::NotFound`] an item that the
     /// placement should be about but nobody knows.
     pub fn recommend(&self, request: &RecommendRequest) -> Result<RecommendResponse, ServiceError> {
+        let (snapshot, decided) = self.decided(request)?;
+        Ok(self.answer(&snapshot, decided, AskedFor::Recommend(request.clone())))
+    }
+
+    /// The same without a record: a look at what would be shown, not to be shown to anyone, since nothing could be learnt from it.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend).
+    pub fn preview(&self, request: &RecommendRequest) -> Result<RecommendResponse, ServiceError> {
+        let (snapshot, decided) = self.decided(request)?;
+        Ok(self.response(&snapshot, &decided))
+    }
+
+    fn decided(&self, request: &RecommendRequest) -> Result<(Arc<Snapshot>, Decided), ServiceError> {
         let snapshot = self.snapshot.load_full();
-        let Some(placement) = snapshot.placements.get(&request.placement) else {
-            let known: Vec<_> = snapshot.placements.keys().map(String::as_str).collect();
-            let expected = format!("one of {}", known.join(", "));
-            return Err(ServiceError::input(
-                "placement",
-                request.placement.as_str(),
-                expected,
-            ));
-        };
-        let now = self.clock.now();
-        let n =
-            within("n", request.n.unwrap_or(placement.config.n), 1, N_MAX).map_err(ServiceError::Input)?;
-        let query = self
-            .query(&snapshot, request, n, now)
+        let setting = self.setting(&snapshot, self.clock.now());
+        setting
+            .placement(&request.placement)
             .map_err(ServiceError::Input)?;
-        let (query, sequence) = query;
-        let query = match &request.item_id {
-            None => query,
-            Some(item) => Query {
-                anchor: Some(
-                    self.known(&snapshot, item)
-                        .ok_or_else(|| ServiceError::NotFound {
-                            what: "item",
-                            id: item.clone(),
-                        })?,
-                ),
-                ..query
-            },
-        };
-        let filter =
-            filter_rule(request.filter.as_ref(), &snapshot.catalogue).map_err(ServiceError::Input)?;
-        let user_id = request
-            .user_id
-            .as_deref()
-            .map(|text| id(UserId::new, text))
-            .transpose();
-        let user_id = user_id.map_err(ServiceError::Input)?;
-        let decision_id = self.new_decision_id(now);
-        let seed = request
-            .seed
-            .unwrap_or_else(|| numeric::hash_bytes(decision_id.as_str().as_bytes()));
-        let mut query = Query { seed, ..query };
-        if let Some(user) = &user_id
-            && let Some(stored) = self.stores.catalogue.user(user)?
+        let mut person = self.person(&setting, request)?;
+        if let Some(user) = known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?
+            && let Some(stored) = self.stores.catalogue.user(&user)?
         {
-            query.user_attributes = stored
-                .attributes
-                .into_iter()
-                .chain(query.user_attributes)
-                .collect();
+            person.attributes = stored.attributes.into_iter().chain(person.attributes).collect();
         }
-        let only = query.only.as_ref().map(Vec::len);
-        let decide = DecideRequest {
-            decision_id,
-            user_id,
-            snapshot: snapshot.version,
-            sequence,
-            config_hash: placement.config_hash.clone(),
-            arms: Vec::new(),
-            explain: request.explain,
-            rules: filter
-                .into_iter()
-                .map(|rule| Arc::new(rule) as Arc<dyn Rule>)
-                .collect(),
-            query,
-        };
+        let decision_id = self.new_decision_id(setting.now);
+        let plan = setting.recommending(request, person, decision_id, request.seed)?;
         let clock = Elapsed(&*self.clock);
-        let decided = match only {
-            // Sources propose more than is shown, however much that is.
-            None if 2 * n > placement.config.source_quota => {
-                let wider = with_quota(&placement.pipeline, 2 * n);
-                engine::decide(&wider, &*snapshot.catalogue, &decide, &clock)
-            }
-            None => engine::decide(&placement.pipeline, &*snapshot.catalogue, &decide, &clock),
-            Some(len) => engine::decide(
-                &of_given(&placement.pipeline, len),
-                &*snapshot.catalogue,
-                &decide,
-                &clock,
-            ),
-        };
-        Ok(self.answer(&snapshot, decided))
+        let decided = engine::decide(&plan.pipeline, &*snapshot.catalogue, &plan.request, &clock);
+        Ok((snapshot, decided))
     }
 
-    /// The parts of a request that are about the person and the choice.
-    fn query(
-        &self,
-        snapshot: &Snapshot,
-        request: &RecommendRequest,
-        n: usize,
-        now: Timestamp,
-    ) -> Result<(Query, Sequence), Problem> {
-        attributes("attributes", &request.attributes)?;
-        attributes("context", &request.context)?;
-        within("exclude.length", request.exclude.len(), 0, LIST_MAX)?;
-        let session = self.session(&request.session, now)?;
-        let user = request
-            .user_id
-            .as_deref()
-            .map(|text| id(UserId::new, text))
-            .transpose()?;
-        let (view, sequence) = self.view(user.as_ref(), &session, now);
-        let only = request
-            .candidates
-            .as_ref()
-            .map(|ids| self.given(snapshot, ids))
-            .transpose()?;
-        let query = Query {
-            now,
-            history: view.history,
-            seen: view.seen,
-            user_attributes: request.attributes.clone(),
-            context: request.context.clone(),
-            anchor: None,
-            excluded: self.positions_of(snapshot, &request.exclude),
-            only,
-            n,
-            seed: 0,
-        };
-        Ok((query, sequence))
-    }
-
-    /// Records a decision and says it in the caller's words.
-    fn answer(&self, snapshot: &Snapshot, decided: Decided) -> RecommendResponse {
+    /// A decision in the caller's words.
+    fn response(&self, snapshot: &Snapshot, decided: &Decided) -> RecommendResponse {
         let decision = &decided.decision;
         self.bandits.made(decision, &mut |item| {
             let entry = self
@@ -329,7 +438,7 @@ impl Service {
             entry.and_then(|entry| entry.attributes.clone()).map(Arc::new)
         });
         let items = decision.shown.iter().map(|shown| self.shown(snapshot, shown));
-        let response = RecommendResponse {
+        RecommendResponse {
             decision_id: decision.decision_id.as_str().to_owned(),
             items: items.collect(),
             snapshot: decision.snapshot.to_string(),
@@ -339,10 +448,25 @@ impl Service {
             seed: decision.seed,
             degraded: decision.degraded.clone(),
             timings_us: decided.timings_us.iter().cloned().collect(),
-        };
+        }
+    }
+
+    /// Records a decision and says it in the caller's words.
+    fn answer(&self, snapshot: &Snapshot, decided: Decided, asked: AskedFor) -> RecommendResponse {
+        let response = self.response(snapshot, &decided);
         let Decided { decision, timings_us } = decided;
-        if !self.decisions.record(StoredDecision { decision, timings_us }) {
+        let request = serde_json::to_value(&asked).ok();
+        let stored = StoredDecision {
+            decision,
+            timings_us,
+            request,
+        };
+        if !self.decisions.record(stored) {
             tracing::warn!("a decision could not be recorded: the decision log is full or failing");
+        } else if self.config.decisions_wait_for_disk
+            && let Err(error) = self.decisions.flush()
+        {
+            tracing::warn!("a decision could not be brought to the disk: {error}");
         }
         response
     }
@@ -382,54 +506,16 @@ impl Service {
     /// [`ServiceError::Input`] names the field at fault.
     pub fn rank(&self, request: &RankRequest) -> Result<RecommendResponse, ServiceError> {
         let snapshot = self.snapshot.load_full();
-        let name = request.placement.as_deref().unwrap_or("home");
-        let Some(placement) = snapshot.placements.get(name) else {
-            let known: Vec<_> = snapshot.placements.keys().map(String::as_str).collect();
-            return Err(ServiceError::input(
-                "placement",
-                name,
-                format!("one of {}", known.join(", ")),
-            ));
-        };
-        let now = self.clock.now();
-        let as_recommend = RecommendRequest {
-            placement: name.to_owned(),
-            user_id: request.user_id.clone(),
-            session: request.session.clone(),
-            candidates: Some(request.candidates.clone()),
-            ..RecommendRequest::default()
-        };
-        let (mut query, sequence) = self
-            .query(&snapshot, &as_recommend, 1, now)
+        let setting = self.setting(&snapshot, self.clock.now());
+        let as_recommend = as_recommend(request);
+        setting
+            .placement(&as_recommend.placement)
             .map_err(ServiceError::Input)?;
-        let len = query.only.as_ref().map_or(0, Vec::len);
-        let user_id = request
-            .user_id
-            .as_deref()
-            .map(|text| id(UserId::new, text))
-            .transpose();
-        let decision_id = self.new_decision_id(now);
-        query.n = len;
-        query.seen.clear();
-        query.seed = numeric::hash_bytes(decision_id.as_str().as_bytes());
-        let decide = DecideRequest {
-            decision_id,
-            user_id: user_id.map_err(ServiceError::Input)?,
-            snapshot: snapshot.version,
-            sequence,
-            config_hash: placement.config_hash.clone(),
-            arms: Vec::new(),
-            explain: request.explain,
-            rules: Vec::new(),
-            query,
-        };
-        // An order that was asked for leaves nothing to chance.
-        let pipeline = Pipeline {
-            policy: Arc::new(GreedyPolicy),
-            ..of_given(&placement.pipeline, len)
-        };
-        let decided = engine::decide(&pipeline, &*snapshot.catalogue, &decide, &Elapsed(&*self.clock));
-        Ok(self.answer(&snapshot, decided))
+        let person = self.person(&setting, &as_recommend)?;
+        let plan = setting.ranking(request, person, self.new_decision_id(setting.now))?;
+        let clock = Elapsed(&*self.clock);
+        let decided = engine::decide(&plan.pipeline, &*snapshot.catalogue, &plan.request, &clock);
+        Ok(self.answer(&snapshot, decided, AskedFor::Rank(request.clone())))
     }
 
     /// Items like one item, hidden ones left out.
@@ -503,10 +589,15 @@ impl Service {
             .decisions
             .get(&id)
             .map_err(|e| ServiceError::io("reading", &path, e))?;
-        let StoredDecision { decision, timings_us } = kept.ok_or_else(not_found)?;
+        let StoredDecision {
+            decision,
+            timings_us,
+            request,
+        } = kept.ok_or_else(not_found)?;
         Ok(KeptDecision {
             decision,
             timings_us: timings_us.into_iter().collect::<BTreeMap<_, _>>(),
+            request,
         })
     }
 }

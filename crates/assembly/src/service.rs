@@ -1,10 +1,14 @@
 //! The running service: log, catalogue, live state, models and engine tied together.
 
+use crate::absorb::described;
 use crate::bandit::Bandits;
 use crate::bound::Bound;
 use crate::bundle;
-use crate::catalogue::{Entry, LiveCatalogue};
+use crate::catalogue::{Entry, LiveCatalogue, POSITIONS_FILE, Positions};
+use crate::decisions::Joining;
+use crate::lineage::{Lineage, Step};
 use crate::live::Live;
+use crate::past::PastCatalogue;
 use crate::snapshot::{Models, Snapshot};
 use crate::stores::{Stores, settled};
 use crate::{CONFIG_FILE, Clock, Config, ConfigError, ServiceError};
@@ -63,6 +67,10 @@ pub struct Service {
     pub(crate) decisions: DecisionLog,
     /// Placements that learn by themselves.
     pub(crate) bandits: Bandits,
+    pub(crate) joining: Mutex<Joining>,
+    pub(crate) lineage: Lineage,
+    /// Name under which the configuration is kept.
+    pub(crate) config_name: String,
     /// Held while a new snapshot is made.
     pub(crate) swap: Mutex<()>,
     pub(crate) is_training: AtomicBool,
@@ -79,6 +87,33 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Folder of published models.
 pub(crate) fn models_dir(dir: &Path) -> PathBuf {
     dir.join("models")
+}
+
+/// Folder of every configuration that was in force, by name.
+pub(crate) const CONFIGURATIONS_DIR: &str = "configurations";
+/// Folder of the lineage of snapshots.
+pub(crate) const LINEAGE_DIR: &str = "lineage";
+
+/// Keeps a configuration under a name made from it.
+fn keep_config(dir: &Path, config: &Config) -> Result<String, ServiceError> {
+    let dir = dir.join(CONFIGURATIONS_DIR);
+    std::fs::create_dir_all(&dir).map_err(|e| ServiceError::io("creating", &dir, e))?;
+    let text = config.to_toml();
+    let name = format!("{:016x}", numeric::hash_bytes(text.as_bytes()));
+    let path = dir.join(format!("{name}.toml"));
+    if std::fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+        std::fs::write(&path, text).map_err(|e| ServiceError::io("writing", &path, e))?;
+    }
+    Ok(name)
+}
+
+/// The first step of a segment.
+fn opening(bundle: Option<u64>, config: &str) -> Step {
+    Step::Open {
+        bundle,
+        config: config.to_owned(),
+        code: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 /// Reads the configuration of a folder, writing the default one if there is none.
@@ -141,7 +176,11 @@ impl Service {
         let decisions = DecisionLog::open(&decisions_dir, options)
             .map_err(|e| ServiceError::io("opening", &decisions_dir, e))?;
         let (loaded, mut warnings) = bundle::newest(&models_dir(dir))?;
-        let live = Live::new(config.history_events_max);
+        let config_name = keep_config(dir, &config)?;
+        let positions_path = dir.join(POSITIONS_FILE);
+        let positions =
+            Positions::open(&positions_path).map_err(|e| ServiceError::io("reading", &positions_path, e))?;
+        let live = Live::new(positions, config.history_events_max);
         let absorbed = loaded.as_ref().map(|(info, _)| info.absorbed);
         stores.log.for_each(&mut |sequence, event| {
             let queue = absorbed.is_some_and(|absorbed| sequence > absorbed);
@@ -149,19 +188,38 @@ impl Service {
         })?;
         let mut training = TrainingState::default();
         live.applied_to(stores.log.head());
-        let mut models = None;
+        let (mut models, mut taken_in) = (None, None);
         if let Some((info, loaded)) = loaded {
             training.bundle = info.number;
             training.trained_at = Some(info.trained_at);
             training.trained_events = info.events;
+            taken_in = info.catalogue;
             models = bind(loaded, &live);
         }
-        training.models = models.as_ref().map(sizes).unwrap_or_default();
-        let catalogue = Arc::new(whole_catalogue(&stores, &live)?);
+        let catalogue = whole_catalogue(&stores, &live)?;
         let absorbed = absorbed.unwrap_or(Sequence::ZERO);
         let bandits = Bandits::open(dir, &config, &stores, &decisions, &mut warnings)?;
         let beliefs = bandits.beliefs();
-        let snapshot = Snapshot::new(&config, catalogue, models, training.bundle, absorbed, &beliefs);
+        live.positions.save(false);
+        let lineage = Lineage::open(&dir.join(LINEAGE_DIR))?;
+        let number = models.as_ref().map(|_| training.bundle);
+        let mut step = lineage.note(opening(number, &config_name), &catalogue, absorbed);
+        // What was put into the catalogue since the models were published is theirs too.
+        if let (Some(bound), Some(from)) = (&models, taken_in.filter(|from| *from < catalogue.revision)) {
+            match PastCatalogue::at(&*stores.catalogue, from) {
+                Ok(mut past) => {
+                    let put = past.advance(catalogue.revision, &live.positions);
+                    models = Some(described(bound, &live.positions, &put));
+                    step = lineage.note(Step::Items { from }, &catalogue, absorbed);
+                }
+                Err(error) => warnings.push(format!(
+                    "items put since the models were trained wait for the next training: {error}"
+                )),
+            }
+        }
+        training.models = models.as_ref().map(sizes).unwrap_or_default();
+        let (catalogue, bundle) = (Arc::new(catalogue), training.bundle);
+        let snapshot = Snapshot::new(&config, catalogue, models, bundle, absorbed, step, &beliefs);
         check(&snapshot, dir)?;
         let report = OpenReport {
             events: stores.log.len(),
@@ -177,6 +235,9 @@ impl Service {
             snapshot: ArcSwap::from_pointee(snapshot),
             decisions,
             bandits,
+            joining: Mutex::default(),
+            lineage,
+            config_name,
             swap: Mutex::default(),
             is_training: AtomicBool::new(false),
             training: Mutex::new(training),
@@ -188,6 +249,29 @@ impl Service {
         let mut report = report;
         report.seconds = service.clock.micros().saturating_sub(start) as f64 / 1e6;
         Ok((Arc::new(service), report))
+    }
+
+    /// The first step of a segment of the lineage.
+    pub(crate) fn opening(&self, bundle: Option<u64>) -> Step {
+        opening(bundle, &self.config_name)
+    }
+
+    /// Forgets how snapshots came about whose models are not kept any more, and the changes of the catalogue before the others.
+    pub(crate) fn prune_lineage(&self) -> Result<(), ServiceError> {
+        let dir = models_dir(&self.dir);
+        let kept = bundle::numbers(&dir)?;
+        let mut oldest = self.lineage.prune(&|number| kept.contains(&number))?;
+        // Models that are published lately may still have to be told of changes.
+        for number in kept {
+            let info = bundle::info(&bundle::path(&dir, number))
+                .ok()
+                .and_then(|info| info.catalogue);
+            oldest = oldest.into_iter().chain(info).min();
+        }
+        match oldest {
+            Some(oldest) => Ok(self.stores.catalogue.forget_history(oldest)?),
+            None => Ok(()),
+        }
     }
 
     /// The configuration in force.
@@ -204,6 +288,7 @@ impl Service {
         let batch = settled(batch, self.clock.now());
         let events: Vec<_> = batch.iter().map(|new| new.event.clone()).collect();
         let outcome = self.stores.log.append(batch)?;
+        self.count_outcomes(&events, &outcome.receipts);
         let queue = self.snapshot.load().models.is_some() || self.is_training.load(Ordering::SeqCst);
         let accepted = events.into_iter().zip(&outcome.receipts);
         let accepted = accepted.filter_map(|(event, receipt)| match receipt {
@@ -252,6 +337,16 @@ impl Service {
         lock(&self.training).cancel.store(true, Ordering::SeqCst);
         self.learn();
         self.bandits.write()?;
+        self.live.positions.save(true);
+        self.lineage.sync();
+        self.flush_decisions()
+    }
+
+    /// Returns once every decision recorded before is on the disk.
+    ///
+    /// # Errors
+    /// The decision log's.
+    pub fn flush(&self) -> Result<(), ServiceError> {
         self.flush_decisions()
     }
 

@@ -79,12 +79,14 @@ impl Snapshot {
         models: Option<Models>,
         bundle: u64,
         absorbed: Sequence,
+        step: u64,
         beliefs: &Beliefs,
     ) -> Snapshot {
         let version = SnapshotVersion {
             models: bundle,
             absorbed,
             catalogue: catalogue.revision,
+            step,
         };
         let placements = config.placements.iter().map(|(name, placement)| {
             let pipeline = pipeline(config, name, placement, &catalogue, models.as_ref(), beliefs);

@@ -334,6 +334,10 @@ pub struct Status {
     pub unknown_event_types: BTreeMap<String, u64>,
     /// Decisions in the decision log.
     pub decisions: u64,
+    /// Bytes of the decision log.
+    pub decision_bytes: u64,
+    /// How many decisions something came of since the start.
+    pub outcomes: crate::JoinRate,
     /// Placements by name.
     pub placements: Vec<String>,
     /// Placements that learn by themselves, and what they have learnt from.
@@ -351,4 +355,7 @@ pub struct KeptDecision {
     pub decision: Decision,
     /// Microseconds by stage.
     pub timings_us: BTreeMap<String, u64>,
+    /// What was asked, under `recommend` or `rank`; absent in records of older versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<serde_json::Value>,
 }

@@ -21,6 +21,18 @@ const KEYS: &[(&str, &str)] = &[
         "decisions_retention_mb",
         "Space for the decision log, MiB; the oldest go.",
     ),
+    (
+        "decisions_retention_days",
+        "Days for which decisions are kept if there is space; 0 for as long as there is space.",
+    ),
+    (
+        "decisions_wait_for_disk",
+        "Whether answers wait until their decision is on the disk, so that even a loss of power loses none.",
+    ),
+    (
+        "outcomes.window_hours",
+        "Hours after a decision in which events that carry its id count as what came of it; by type under windows.",
+    ),
     ("server.max_body_bytes", "Largest request body."),
     ("server.max_batch_rows", "Most rows of one batch."),
     ("server.max_json_depth", "Deepest nesting of JSON, 4 to 100."),
@@ -47,6 +59,10 @@ const KEYS: &[(&str, &str)] = &[
     (
         "training.keep",
         "Published bundles of models to keep, at least 2.",
+    ),
+    (
+        "training.keep_mb",
+        "Space for all bundles, MiB; older ones than keep stay while there is room, so that their decisions can be replayed.",
     ),
     ("training.seed", "Source of all randomness."),
     (

@@ -8,6 +8,7 @@ mod backup;
 mod bench;
 mod bulk;
 mod config_file;
+mod decisions;
 mod demo;
 mod doctor;
 mod erase;
@@ -33,6 +34,7 @@ mod plot;
 mod progress;
 mod ratings;
 mod recommend;
+mod replay;
 mod schema;
 mod serve;
 mod similar;
@@ -75,6 +77,8 @@ enum Command {
     Train(train::Args),
     Serve(serve::Args),
     Recommend(recommend::Args),
+    Replay(replay::Args),
+    Decisions(decisions::Args),
     Similar(similar::Args),
     Evaluate(Box<evaluate::Args>),
     Tune(tune::Args),
@@ -112,6 +116,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Recommend(args) => recommend::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Decisions(args) => decisions::run(&args),
         Command::Similar(args) => similar::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Tune(args) => tune::run(&args),

@@ -2,7 +2,7 @@
 
 use crate::failure::InputError;
 use crate::ope_files::{self, LogColumns, Names};
-use crate::{folder, output};
+use crate::{folder, output, replay};
 use ::ope::{
     Assumption, IntervalKind, Options, Range, Report, RewardKind, RewardModelConfig, Tuning, judge,
     judge_slates,
@@ -25,7 +25,8 @@ use std::path::PathBuf;
     after_help = "Examples:\n  concierge ope --log log.parquet --estimators ips,snips,dm,dr,switch_dr:5,dros --json\n  \
     concierge ope --log random.csv --target bandit.csv --reward-range 0,1\n  \
     concierge ope --slates slates.parquet --estimators standard_ips,sn_independent_ips --json\n  \
-    concierge ope --data shop --policy greedy --rewards click=1,purchase=10",
+    concierge ope --data shop --policy greedy --rewards click=1,purchase=10\n  \
+    concierge ope --data shop --set policy.name=softmax --set policy.temperature=0.3 --rewards click=1",
     group = clap::ArgGroup::new("source").required(true)
 )]
 pub(crate) struct Args {
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", group = "source")]
     slates: Option<PathBuf>,
     /// A data folder, whose recorded decisions are the log.
-    #[arg(long, value_name = "DIR", group = "source", requires_all = ["policy", "rewards"])]
+    #[arg(long, value_name = "DIR", group = "source", requires = "rewards")]
     data: Option<PathBuf>,
     #[command(flatten)]
     decisions: Decisions,
@@ -106,17 +107,23 @@ enum Assume {
 #[command(next_help_heading = "With --data")]
 struct Decisions {
     /// The policy to judge, over the recorded candidates and scores: greedy, uniform, epsilon:SHARE or softmax:TEMPERATURE.
-    #[arg(long, value_name = "POLICY", requires = "data")]
+    #[arg(long, value_name = "POLICY", requires = "data", conflicts_with_all = ["set", "today"])]
     policy: Option<String>,
+    /// Or a configuration of the placement to judge: another value of one of its keys, such as policy.name=softmax; may be repeated. Every decision is made again up to the choice.
+    #[arg(long, value_name = "KEY=VALUE", requires = "data")]
+    set: Vec<String>,
+    /// Judge today's models, catalogue and configuration.
+    #[arg(long, requires = "data")]
+    today: bool,
     /// Worth of events, per type and once for each item shown: click=1,purchase=10.
     #[arg(long, value_name = "TYPE=WORTH", value_delimiter = ',', value_parser = worth, requires = "data")]
     rewards: Vec<(String, f64)>,
     /// Decisions of which placement.
     #[arg(long, value_name = "NAME", default_value = "home")]
     placement: String,
-    /// Hours after a decision in which events count; younger decisions are left out.
-    #[arg(long, value_name = "HOURS", default_value_t = 24.0)]
-    window_hours: f64,
+    /// Hours after a decision in which events count, instead of those that the configuration says by type; younger decisions are left out.
+    #[arg(long, value_name = "HOURS")]
+    window_hours: Option<f64>,
     /// Places of each slate that are judged, from the top.
     #[arg(long, value_name = "N", default_value_t = 1)]
     positions: usize,
@@ -192,6 +199,8 @@ impl Args {
 fn from_decisions(args: &Args, dir: &std::path::Path) -> anyhow::Result<()> {
     let Decisions {
         policy,
+        set,
+        today,
         rewards,
         placement,
         window_hours,
@@ -204,7 +213,15 @@ fn from_decisions(args: &Args, dir: &std::path::Path) -> anyhow::Result<()> {
             rewards: rewards.iter().cloned().collect(),
             window_hours: *window_hours,
         },
-        policy: policy.clone().unwrap_or_default(),
+        policy: policy.clone(),
+        under: match (replay::settings(set)?, today) {
+            (None, false) => None,
+            (placement, today) => Some(assembly::ReplayRequest {
+                placement,
+                today: *today,
+                seed: None,
+            }),
+        },
         positions: *positions,
     };
     let found = server::judge_decisions(&service, &request, &args.estimators, &args.options())?;
@@ -221,6 +238,9 @@ fn from_decisions(args: &Args, dir: &std::path::Path) -> anyhow::Result<()> {
             found.cut,
             found.short
         ))?;
+        for (what, count) in &found.gone {
+            output::line(format!("{count} cannot be made again: the {what} is gone"))?;
+        }
         shown(&found.report)?;
     }
     service.close()?;

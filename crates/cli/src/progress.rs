@@ -13,6 +13,13 @@ pub(crate) fn spinner(message: impl Into<String>) -> ProgressBar {
     spinner
 }
 
+/// A bar for work of known length.
+pub(crate) fn bar(message: impl Into<String>, length: u64) -> ProgressBar {
+    let bar = style(ProgressBar::new(length), "{msg} {bar:30} {pos}/{len}, ETA {eta}");
+    bar.set_message(message.into());
+    bar
+}
+
 /// The bar of one imported file: share done, rows, rate, time left where the size is known.
 pub(crate) struct ImportBar {
     bar: ProgressBar,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Which immutable bundle answered: three counters, each rising.
+/// Which immutable bundle answered: counters, each rising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct SnapshotVersion {
     /// Published set of trained models; 0 before the first training.
@@ -14,6 +14,9 @@ pub struct SnapshotVersion {
     pub absorbed: Sequence,
     /// Catalogue revision.
     pub catalogue: u64,
+    /// The step by which this very snapshot came about: what it takes to make it again. 0 in records of older versions.
+    #[serde(default)]
+    pub step: u64,
 }
 
 impl std::fmt::Display for SnapshotVersion {

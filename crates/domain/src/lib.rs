@@ -30,6 +30,7 @@ pub use stages::{
     StageError, Verdict,
 };
 pub use stores::{
-    AppendOutcome, Catalogue, Erasure, EventBatches, EventLog, EventRead, PutOutcome, Receipt, StoreError,
+    AppendOutcome, Catalogue, CatalogueHistory, Erasure, EventBatches, EventLog, EventRead, ItemChange,
+    KindChange, PutOutcome, Receipt, StoreError,
 };
 pub use time::{Sequence, Timestamp};

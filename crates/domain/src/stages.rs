@@ -179,4 +179,9 @@ pub trait Policy: Send + Sync {
     fn version(&self) -> &str;
     /// Chooses `query.n` of the ordered candidates.
     fn choose(&self, query: &Query, ordered: Vec<Candidate>) -> Choice;
+    /// For each item of a slate, the probability that this policy puts it there, given those before it; 0 for what it would never show. `None` if it cannot tell.
+    fn conditionals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
+        let _ = (query, ordered, slate);
+        None
+    }
 }

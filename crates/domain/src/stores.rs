@@ -152,6 +152,37 @@ pub struct PutOutcome {
     pub unchanged: u64,
 }
 
+/// One change of an item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemChange {
+    /// Revision that the change made.
+    pub revision: u64,
+    /// Which item.
+    pub item_id: ItemId,
+    /// What it was before; `None` if it was not there.
+    pub before: Option<Item>,
+}
+
+/// One change of the fixed kind of an attribute of items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindChange {
+    /// Revision that the change made.
+    pub revision: u64,
+    /// Which attribute.
+    pub attribute: String,
+    /// Its fixed kind before; `None` if it was inferred.
+    pub before: Option<AttributeKind>,
+}
+
+/// What happened to the items of a catalogue after a revision, by which they can be led back to it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CatalogueHistory {
+    /// By revision, then in the order of first put.
+    pub items: Vec<ItemChange>,
+    /// By revision.
+    pub kinds: Vec<KindChange>,
+}
+
 /// Items, users and their schema.
 ///
 /// Promises: a put batch is stored whole or not at all and is durable on return; a put replaces
@@ -188,4 +219,11 @@ pub trait Catalogue: Send + Sync {
     fn erase_user(&self, user: &UserId) -> Result<bool, StoreError>;
     /// Count of batches that changed something.
     fn revision(&self) -> Result<u64, StoreError>;
+    /// Changes of items and of their kinds after `revision`.
+    ///
+    /// # Errors
+    /// [`StoreError::Input`] if the changes are not kept back to it; it says from where on they are.
+    fn history(&self, revision: u64) -> Result<CatalogueHistory, StoreError>;
+    /// Forgets the changes up to `revision`; what is stored now stays as it is.
+    fn forget_history(&self, revision: u64) -> Result<(), StoreError>;
 }

@@ -177,6 +177,29 @@ pub fn decide(
     }
 }
 
+/// For each item of a slate, the probability with which a pipeline would put it there, given those before it: candidates, scores and order are
+/// made anew, then the policy is asked. `None` if it cannot tell.
+pub fn conditionals(
+    pipeline: &Pipeline,
+    catalogue: &dyn CatalogueView,
+    request: &DecideRequest,
+    slate: &[u32],
+    clock: &dyn Clock,
+) -> Option<Vec<f64>> {
+    let query = &request.query;
+    let mut trace = Trace::new(clock, pipeline.deadline_us);
+    let rules = pipeline.rules.iter().chain(&request.rules).collect();
+    let eligibility = Eligibility::new(query, rules, catalogue.n_items(), pipeline.caps.removals);
+    let candidates = retrieve(pipeline, query, &eligibility, &mut trace);
+    let ranked = rank(pipeline, query, candidates, catalogue, &mut trace);
+    let (ordered, _) = order(pipeline, query, ranked.candidates, &mut trace);
+    let told = guarded(|| Ok(pipeline.policy.conditionals(query, &ordered, slate)));
+    let is_right = |chances: &Vec<f64>| {
+        chances.len() == slate.len() && chances.iter().all(|chance| (0.0..=1.0).contains(chance))
+    };
+    told.ok().flatten().filter(is_right)
+}
+
 fn considered(ranked: &[Candidate], catalogue: &dyn CatalogueView, cap: usize) -> (Vec<DecisionItem>, u32) {
     let record = |candidate: &Candidate| DecisionItem {
         item_id: catalogue.item_id(candidate.item).clone(),

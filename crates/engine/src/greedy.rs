@@ -23,11 +23,39 @@ impl Policy for GreedyPolicy {
             held_back,
         }
     }
+
+    fn conditionals(&self, _: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
+        let best_left = |placed: &[u32]| ordered.iter().map(|c| c.item).find(|item| !placed.contains(item));
+        let one = |at: usize| f64::from(u8::from(best_left(&slate[..at]) == Some(slate[at])));
+        Some((0..slate.len()).map(one).collect())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_it_would_show_is_certain_and_all_else_impossible() {
+        let ordered: Vec<Candidate> = [7, 3, 5]
+            .into_iter()
+            .map(|item| Candidate {
+                item,
+                ..Candidate::default()
+            })
+            .collect();
+        let query = Query::default();
+        for (slate, expected) in [
+            (vec![7, 3, 5], vec![1.0, 1.0, 1.0]),
+            (vec![3, 7, 5], vec![0.0, 1.0, 1.0]),
+            (vec![7, 9, 3], vec![1.0, 0.0, 1.0]),
+        ] {
+            assert_eq!(
+                GreedyPolicy.conditionals(&query, &ordered, &slate),
+                Some(expected)
+            );
+        }
+    }
 
     #[test]
     fn keeps_the_promises() {

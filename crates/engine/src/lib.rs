@@ -22,7 +22,7 @@ mod pipeline;
 mod select;
 mod sources;
 
-pub use decide::decide;
+pub use decide::{conditionals, decide};
 pub use greedy::GreedyPolicy;
 pub use pipeline::{
     Caps, CatalogueView, Clock, DecideRequest, Decided, Pipeline, PipelineError, Reasoner, Source,

@@ -1,12 +1,13 @@
 //! Blocks: several decisions compressed together.
 //!
 //! A frame is the body's length (u32), its CRC-32 (u32) and the body; numbers are little-endian. The
-//! body is the number of decisions (u16), their ids, each preceded by its length (u16), and then,
-//! compressed with zstd, the decisions as lines of JSON in the same order. Ids stand outside the
-//! compressed part, so that opening a log only reads it.
+//! body is the number of decisions (u16) with the highest bit set, their ids, each preceded by its length (u16), the moments of the earliest and the latest
+//! (i64, milliseconds), and then, compressed with zstd, the decisions in columns. Ids and moments stand
+//! outside the compressed part, so that opening a log and looking for a time only read them. Bodies of earlier versions, without that bit and without moments, have
+//! lines of JSON and are still read.
 
-use crate::StoredDecision;
-use domain::DecisionId;
+use crate::{StoredDecision, columns};
+use domain::{DecisionId, Timestamp};
 
 /// First bytes of every file.
 pub(crate) const MAGIC: &[u8; 8] = b"CNCDEC01";
@@ -16,75 +17,72 @@ pub(crate) const FRAME_HEAD_BYTES: u64 = 8;
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
 /// Most decisions in a block.
 pub(crate) const BLOCK_DECISIONS_MAX: usize = 32;
-/// A block is closed once it holds this much, before compression.
-pub(crate) const BLOCK_BYTES: usize = 256 << 10;
+/// A block is closed once its decisions take about this much memory.
+pub(crate) const BLOCK_BYTES: usize = 2 << 20;
 /// zstd's fastest ordinary level; higher ones save a tenth and cost twice the time.
 const LEVEL: i32 = 1;
 /// Longest text that a body is believed to hold.
 const TEXT_BYTES_MAX: usize = 256 << 20;
+/// Marks a body in columns.
+const COLUMNS: u16 = 0x8000;
 
-/// One decision, encoded.
-pub(crate) struct Line {
-    pub(crate) id: DecisionId,
-    pub(crate) json: Vec<u8>,
-}
-
-pub(crate) fn line(stored: &StoredDecision) -> Result<Line, String> {
-    let json = serde_json::to_vec(stored).map_err(|e| e.to_string())?;
-    if json.len() > BODY_BYTES_MAX / 2 {
-        return Err(format!(
-            "{} bytes, at most {} fit",
-            json.len(),
-            BODY_BYTES_MAX / 2
-        ));
-    }
-    Ok(Line {
-        id: stored.decision.decision_id.clone(),
-        json,
-    })
-}
-
-/// Cuts lines into blocks of at most [`BLOCK_DECISIONS_MAX`] decisions and about [`BLOCK_BYTES`].
-pub(crate) fn blocks(lines: &[Line]) -> Vec<&[Line]> {
+/// Cuts decisions into blocks of at most [`BLOCK_DECISIONS_MAX`] and about [`BLOCK_BYTES`].
+pub(crate) fn blocks<'a>(decisions: &'a [&'a StoredDecision]) -> Vec<&'a [&'a StoredDecision]> {
     let mut blocks = Vec::new();
     let (mut start, mut bytes) = (0, 0);
-    for (place, line) in lines.iter().enumerate() {
-        bytes += line.json.len();
+    for (place, stored) in decisions.iter().enumerate() {
+        bytes += crate::log::about_bytes(stored);
         if bytes >= BLOCK_BYTES || place + 1 - start == BLOCK_DECISIONS_MAX {
-            blocks.push(&lines[start..=place]);
+            blocks.push(&decisions[start..=place]);
             (start, bytes) = (place + 1, 0);
         }
     }
-    if start < lines.len() {
-        blocks.push(&lines[start..]);
+    if start < decisions.len() {
+        blocks.push(&decisions[start..]);
     }
     blocks
 }
 
 /// The frame of a block, ready to be written.
-pub(crate) fn frame(lines: &[Line]) -> Result<Vec<u8>, String> {
+pub(crate) fn frame(decisions: &[&StoredDecision]) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    body.extend((lines.len() as u16).to_le_bytes());
-    let mut text = Vec::new();
-    for line in lines {
-        let id = line.id.as_str().as_bytes();
+    body.extend((decisions.len() as u16 | COLUMNS).to_le_bytes());
+    for stored in decisions {
+        let id = stored.decision.decision_id.as_str().as_bytes();
         body.extend((id.len() as u16).to_le_bytes());
         body.extend(id);
-        text.extend(&line.json);
-        text.push(b'\n');
     }
+    let (earliest, latest) = moments(decisions);
+    body.extend(earliest.0.to_le_bytes());
+    body.extend(latest.0.to_le_bytes());
+    let text = columns::encode(decisions)?;
     body.extend(zstd::bulk::compress(&text, LEVEL).map_err(|e| e.to_string())?);
-    if body.len() > BODY_BYTES_MAX {
+    if body.len() > BODY_BYTES_MAX || text.len() > TEXT_BYTES_MAX {
         return Err(format!(
             "a block of {} bytes, at most {BODY_BYTES_MAX} fit",
             body.len()
         ));
     }
+    Ok(framed(&body))
+}
+
+/// The earliest and the latest moment of decisions.
+pub(crate) fn moments(decisions: &[&StoredDecision]) -> (Timestamp, Timestamp) {
+    let moments = decisions.iter().map(|stored| stored.decision.now);
+    let none = Timestamp(0);
+    (
+        moments.clone().min().unwrap_or(none),
+        moments.max().unwrap_or(none),
+    )
+}
+
+/// A body with its length and checksum in front.
+pub(crate) fn framed(body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(body.len() + 8);
     frame.extend((body.len() as u32).to_le_bytes());
-    frame.extend(crc32fast::hash(&body).to_le_bytes());
+    frame.extend(crc32fast::hash(body).to_le_bytes());
     frame.extend(body);
-    Ok(frame)
+    frame
 }
 
 /// Length and checksum from the head of a frame.
@@ -96,43 +94,70 @@ pub(crate) fn head(head: [u8; 8]) -> (usize, u32) {
     )
 }
 
-/// Ids of a body and where its compressed part begins.
-pub(crate) fn ids(body: &[u8]) -> Result<(Vec<DecisionId>, usize), String> {
+/// What stands in front of the compressed part of a body.
+pub(crate) struct Front {
+    pub(crate) ids: Vec<DecisionId>,
+    /// Earliest and latest moment; all of time in bodies of earlier versions.
+    pub(crate) moments: (Timestamp, Timestamp),
+    in_columns: bool,
+    at: usize,
+}
+
+/// Reads the front of a body.
+pub(crate) fn front(body: &[u8]) -> Result<Front, String> {
     let mut at = 0usize;
     let mut take = |count: usize| {
         let part = body.get(at..at + count).ok_or("the ids run past the end")?;
         at += count;
         Ok::<&[u8], String>(part)
     };
-    let number = |part: &[u8]| usize::from(part[0]) | usize::from(part[1]) << 8;
+    let number = |part: &[u8]| u16::from_le_bytes([part[0], part[1]]);
     let count = number(take(2)?);
+    let in_columns = count & COLUMNS != 0;
+    let count = usize::from(count & !COLUMNS);
     let mut ids = Vec::with_capacity(count);
     for _ in 0..count {
-        let length = number(take(2)?);
+        let length = usize::from(number(take(2)?));
         let text = std::str::from_utf8(take(length)?).map_err(|e| e.to_string())?;
         ids.push(DecisionId::new(text).map_err(|e| e.to_string())?);
     }
-    Ok((ids, at))
+    let mut moments = (Timestamp(i64::MIN), Timestamp(i64::MAX));
+    if in_columns {
+        let mut moment = || {
+            let bytes: [u8; 8] = take(8)?.try_into().map_err(|_| "a moment is cut")?;
+            Ok::<_, String>(Timestamp(i64::from_le_bytes(bytes)))
+        };
+        moments = (moment()?, moment()?);
+    }
+    Ok(Front {
+        ids,
+        moments,
+        in_columns,
+        at,
+    })
 }
 
-/// The lines of a body, as many as it has ids.
-pub(crate) fn lines(body: &[u8]) -> Result<Vec<Line>, String> {
-    let (ids, at) = ids(body)?;
-    let mut decoder = zstd::Decoder::new(&body[at..]).map_err(|e| e.to_string())?;
+/// The decisions of a body, as many as it has ids.
+pub(crate) fn decisions(body: &[u8]) -> Result<Vec<StoredDecision>, String> {
+    let front = front(body)?;
+    let mut decoder = zstd::Decoder::new(&body[front.at..]).map_err(|e| e.to_string())?;
     let mut text = Vec::new();
     let limit = TEXT_BYTES_MAX as u64;
     std::io::Read::read_to_end(&mut std::io::Read::take(&mut decoder, limit), &mut text)
         .map_err(|e| e.to_string())?;
-    let lines: Vec<Line> = ids
+    let decisions: Vec<StoredDecision> = if front.in_columns {
+        columns::decode(&text)?
+    } else {
+        let lines = text.split(|byte| *byte == b'\n').take(front.ids.len());
+        let read = |line| serde_json::from_slice(line).map_err(|e| e.to_string());
+        lines.map(read).collect::<Result<_, String>>()?
+    };
+    if decisions
         .iter()
-        .zip(text.split(|byte| *byte == b'\n'))
-        .map(|(id, json)| Line {
-            id: id.clone(),
-            json: json.to_vec(),
-        })
-        .collect();
-    if lines.len() != ids.len() {
-        return Err(format!("{} decisions for {} ids", lines.len(), ids.len()));
+        .map(|stored| &stored.decision.decision_id)
+        .ne(&front.ids)
+    {
+        return Err("its decisions are not those of its ids".to_owned());
     }
-    Ok(lines)
+    Ok(decisions)
 }

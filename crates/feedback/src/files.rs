@@ -1,8 +1,8 @@
 //! The files of the decision log: numbered, each a magic word and frames, the last one growing.
 
-use crate::block::{self, BODY_BYTES_MAX, FRAME_HEAD_BYTES, Line, MAGIC};
-use crate::{DecisionLogOptions, FeedbackError};
-use domain::DecisionId;
+use crate::block::{self, BODY_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC};
+use crate::{DecisionLogOptions, FeedbackError, StoredDecision};
+use domain::{DecisionId, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -29,6 +29,9 @@ pub(crate) fn enter(index: &mut Index, places: Vec<(DecisionId, Location)>) {
 /// New places of what is left in files that were rewritten.
 pub(crate) type Rewritten = BTreeMap<u64, Vec<(DecisionId, Location)>>;
 
+/// Earliest and latest moment of each block, by file and offset.
+pub(crate) type Moments = BTreeMap<(u64, u64), (Timestamp, Timestamp)>;
+
 /// The files, as their only writer sees them.
 pub(crate) struct Files {
     dir: PathBuf,
@@ -36,6 +39,7 @@ pub(crate) struct Files {
     retention_bytes: u64,
     /// Length by number, the current file among them.
     lengths: BTreeMap<u64, u64>,
+    pub(crate) moments: Moments,
     current: Option<(u64, File)>,
 }
 
@@ -59,6 +63,7 @@ fn sync_dir(dir: &Path) -> Result<(), FeedbackError> {
 /// What reading a file from start to end found.
 struct Scan {
     found: Vec<(DecisionId, Location)>,
+    moments: Moments,
     /// End of the last whole frame.
     good_bytes: u64,
     /// Bytes in frames that are not what was written, the tail not counted.
@@ -74,6 +79,7 @@ fn scan(path: &Path, number: u64) -> Result<Scan, FeedbackError> {
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut scan = Scan {
         found: Vec::new(),
+        moments: Moments::new(),
         good_bytes: 0,
         damaged_bytes: 0,
     };
@@ -97,11 +103,12 @@ fn scan(path: &Path, number: u64) -> Result<Scan, FeedbackError> {
         }
         let mut body = vec![0u8; body_bytes];
         reader.read_exact(&mut body).map_err(fail)?;
-        let ids = (crc32fast::hash(&body) == checksum)
-            .then(|| block::ids(&body).ok())
+        let front = (crc32fast::hash(&body) == checksum)
+            .then(|| block::front(&body).ok())
             .flatten();
-        match ids {
-            Some((ids, _)) => {
+        match front {
+            Some(block::Front { ids, moments, .. }) => {
+                scan.moments.insert((number, at), moments);
                 scan.damaged_bytes += std::mem::take(&mut bad_before);
                 scan.good_bytes = end;
                 scan.found.extend(ids.into_iter().enumerate().map(|(line, id)| {
@@ -147,6 +154,7 @@ impl Files {
             file_bytes: options.file_bytes,
             retention_bytes: options.retention_bytes,
             lengths: BTreeMap::new(),
+            moments: Moments::new(),
             current: None,
         };
         let (mut index, mut unreadable) = (Index::new(), 0);
@@ -158,12 +166,13 @@ impl Files {
                 .len();
             unreadable += found.damaged_bytes + (length - found.good_bytes);
             enter(&mut index, found.found);
+            files.moments.extend(found.moments);
             files.lengths.insert(*number, length);
             if Some(number) == numbers.last() {
                 files.resume(*number, found.good_bytes)?;
             }
         }
-        files.retire(&mut index)?;
+        files.retire(&mut index, Timestamp(i64::MIN))?;
         Ok((files, index, unreadable))
     }
 
@@ -201,18 +210,18 @@ impl Files {
         Ok(())
     }
 
-    /// Writes lines and makes them durable. On failure none of the lines of the failed block or
+    /// Writes decisions and makes them durable. On failure none of the failed block or
     /// after it is stored; those before are returned with the error.
     pub(crate) fn append(
         &mut self,
-        lines: &[Line],
+        decisions: &[&StoredDecision],
     ) -> (Vec<(DecisionId, Location)>, Result<(), FeedbackError>) {
         let mut written = Vec::new();
-        for block in block::blocks(lines) {
+        for block in block::blocks(decisions) {
             match self.append_block(block) {
                 Ok(location) => written.extend(block.iter().enumerate().map(|(line, of)| {
                     let line = line as u32;
-                    (of.id.clone(), Location { line, ..location })
+                    (of.decision.decision_id.clone(), Location { line, ..location })
                 })),
                 Err(error) => return (written, Err(error)),
             }
@@ -225,9 +234,12 @@ impl Files {
         (written, synced)
     }
 
-    fn append_block(&mut self, lines: &[Line]) -> Result<Location, FeedbackError> {
-        let frame = block::frame(lines).map_err(|reason| FeedbackError::Encode {
-            id: lines.first().map(|line| line.id.to_string()).unwrap_or_default(),
+    fn append_block(&mut self, decisions: &[&StoredDecision]) -> Result<Location, FeedbackError> {
+        let frame = block::frame(decisions).map_err(|reason| FeedbackError::Encode {
+            id: decisions
+                .first()
+                .map(|of| of.decision.decision_id.to_string())
+                .unwrap_or_default(),
             reason,
         })?;
         let full = |(number, _): &(u64, File)| {
@@ -254,6 +266,7 @@ impl Files {
             return Err(FeedbackError::io("writing", &path, &error));
         }
         *length += frame.len() as u64;
+        self.moments.insert((*number, offset), block::moments(decisions));
         Ok(Location {
             file: *number,
             offset,
@@ -275,13 +288,23 @@ impl Files {
         self.bytes() > self.retention_bytes && self.lengths.len() > 1
     }
 
-    /// Removes the oldest files beyond the retention, never the last one.
-    pub(crate) fn retire(&mut self, index: &mut Index) -> Result<(), FeedbackError> {
-        while self.over() {
+    /// True if the oldest file has nothing after this moment, and is not the last.
+    pub(crate) fn is_before(&self, moment: Timestamp) -> bool {
+        let Some(first) = self.lengths.keys().next().filter(|_| self.lengths.len() > 1) else {
+            return false;
+        };
+        let mut of_file = self.moments.range((*first, 0)..(*first + 1, 0)).peekable();
+        of_file.peek().is_some() && of_file.all(|(_, (_, latest))| *latest < moment)
+    }
+
+    /// Removes the oldest files beyond the retention and those that end before a moment, never the last one.
+    pub(crate) fn retire(&mut self, index: &mut Index, before: Timestamp) -> Result<(), FeedbackError> {
+        while self.over() || self.is_before(before) {
             let Some((number, _)) = self.lengths.pop_first() else {
                 return Ok(());
             };
             index.retain(|_, location| location.file != number);
+            self.moments.retain(|(file, _), _| *file != number);
             let path = path_of(&self.dir, number);
             fs::remove_file(&path).map_err(|e| FeedbackError::io("removing", &path, &e))?;
         }
@@ -296,28 +319,29 @@ impl Files {
         self.lengths.len()
     }
 
-    /// Rewrites the files that hold a line for which `goes` is true, without those lines. Returns
-    /// the new places of the files rewritten, and how many lines went.
-    pub(crate) fn erase(&mut self, goes: &dyn Fn(&[u8]) -> bool) -> Result<(Rewritten, u64), FeedbackError> {
+    /// Rewrites the files that hold a decision for which `goes` is true, without those. Returns
+    /// the new places of the files rewritten, and how many went.
+    pub(crate) fn erase(
+        &mut self,
+        goes: &dyn Fn(&StoredDecision) -> bool,
+    ) -> Result<(Rewritten, u64), FeedbackError> {
         let (mut rewritten, mut gone) = (BTreeMap::new(), 0);
         let numbers: Vec<u64> = self.lengths.keys().copied().collect();
         for number in numbers {
             let path = path_of(&self.dir, number);
             let found = scan(&path, number)?;
-            let mut offsets: Vec<u64> = found.found.iter().map(|(_, location)| location.offset).collect();
-            offsets.dedup();
-            let mut kept_lines = Vec::new();
+            let mut kept_blocks = Vec::new();
             let before = gone;
-            for offset in offsets {
-                let lines = block::lines(&read_body(&path, offset)?)
+            for (_, offset) in found.moments.into_keys() {
+                let decisions = block::decisions(&read_body(&path, offset)?)
                     .map_err(|e| FeedbackError::damaged(&path, offset, e))?;
-                let count = lines.len();
-                let kept: Vec<Line> = lines.into_iter().filter(|line| !goes(&line.json)).collect();
+                let count = decisions.len();
+                let kept: Vec<StoredDecision> = decisions.into_iter().filter(|one| !goes(one)).collect();
                 gone += (count - kept.len()) as u64;
-                kept_lines.push(kept);
+                kept_blocks.push(kept);
             }
             if gone > before {
-                rewritten.insert(number, self.rewrite(number, &kept_lines)?);
+                rewritten.insert(number, self.rewrite(number, &kept_blocks)?);
             }
         }
         Ok((rewritten, gone))
@@ -326,25 +350,28 @@ impl Files {
     fn rewrite(
         &mut self,
         number: u64,
-        blocks: &[Vec<Line>],
+        blocks: &[Vec<StoredDecision>],
     ) -> Result<Vec<(DecisionId, Location)>, FeedbackError> {
         let path = path_of(&self.dir, number);
         let temporary = path.with_extension("log.tmp");
         let fail = |e: std::io::Error| FeedbackError::io("rewriting", &temporary, &e);
         let mut bytes = MAGIC.to_vec();
-        let mut places = Vec::new();
-        for lines in blocks.iter().filter(|lines| !lines.is_empty()) {
+        let (mut places, mut moments) = (Vec::new(), Moments::new());
+        for decisions in blocks.iter().filter(|block| !block.is_empty()) {
+            let decisions: Vec<&StoredDecision> = decisions.iter().collect();
             let offset = bytes.len() as u64;
-            places.extend(lines.iter().enumerate().map(|(line, of)| {
+            places.extend(decisions.iter().enumerate().map(|(line, of)| {
                 let location = Location {
                     file: number,
                     offset,
                     line: line as u32,
                 };
-                (of.id.clone(), location)
+                (of.decision.decision_id.clone(), location)
             }));
-            bytes
-                .extend(block::frame(lines).map_err(|reason| FeedbackError::damaged(&path, offset, reason))?);
+            moments.insert((number, offset), block::moments(&decisions));
+            bytes.extend(
+                block::frame(&decisions).map_err(|reason| FeedbackError::damaged(&path, offset, reason))?,
+            );
         }
         let mut file = File::create(&temporary).map_err(fail)?;
         file.write_all(&bytes).map_err(fail)?;
@@ -352,6 +379,8 @@ impl Files {
         fs::rename(&temporary, &path).map_err(fail)?;
         sync_dir(&self.dir)?;
         self.lengths.insert(number, bytes.len() as u64);
+        self.moments.retain(|(file, _), _| *file != number);
+        self.moments.extend(moments);
         if self
             .current
             .as_ref()
@@ -381,19 +410,25 @@ fn read_body(path: &Path, offset: u64) -> Result<Vec<u8>, FeedbackError> {
     Ok(body)
 }
 
-/// Reads a block: its decisions with the line of each.
-pub(crate) fn read_block(dir: &Path, file: u64, offset: u64) -> Result<Vec<Line>, FeedbackError> {
+/// Reads a block.
+pub(crate) fn read_block(dir: &Path, file: u64, offset: u64) -> Result<Vec<StoredDecision>, FeedbackError> {
     let path = path_of(dir, file);
-    block::lines(&read_body(&path, offset)?).map_err(|reason| FeedbackError::damaged(&path, offset, reason))
+    block::decisions(&read_body(&path, offset)?)
+        .map_err(|reason| FeedbackError::damaged(&path, offset, reason))
 }
 
-/// Reads one line.
-pub(crate) fn read(dir: &Path, id: &DecisionId, location: Location) -> Result<Vec<u8>, FeedbackError> {
-    let path = path_of(dir, location.file);
-    let damaged = |reason: String| FeedbackError::damaged(&path, location.offset, reason);
-    let lines = block::lines(&read_body(&path, location.offset)?).map_err(damaged)?;
-    match lines.into_iter().nth(location.line as usize) {
-        Some(line) if line.id == *id => Ok(line.json),
-        _ => Err(damaged(format!("decision {id} is not there"))),
+/// Reads one decision.
+pub(crate) fn read(dir: &Path, id: &DecisionId, location: Location) -> Result<StoredDecision, FeedbackError> {
+    let decisions = read_block(dir, location.file, location.offset)?;
+    match decisions.into_iter().nth(location.line as usize) {
+        Some(stored) if stored.decision.decision_id == *id => Ok(stored),
+        _ => {
+            let reason = format!("decision {id} is not there");
+            Err(FeedbackError::damaged(
+                &path_of(dir, location.file),
+                location.offset,
+                reason,
+            ))
+        }
     }
 }

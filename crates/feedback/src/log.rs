@@ -1,8 +1,9 @@
 //! The queue in front of the files, and the thread that empties it.
 
-use crate::files::{self, Files, Index, enter};
-use crate::{FeedbackError, StoredDecision, block};
-use domain::{DecisionId, UserId};
+use crate::files::{self, Files, Index, Location, Moments, enter};
+use crate::tail::{self, Tail};
+use crate::{FeedbackError, StoredDecision};
+use domain::{DecisionId, ItemId, Timestamp, UserId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ pub struct DecisionLogOptions {
     pub queue: usize,
     /// About how many bytes may wait to be written.
     pub queue_bytes: usize,
-    /// How long a decision may wait before it is written and synced.
+    /// How long a decision may wait before it is in a block on the disk.
     pub sync_interval: Duration,
     /// How long [`DecisionLog::record`] waits for room in a full queue before it gives up.
     pub wait_max: Duration,
@@ -59,8 +60,66 @@ pub struct DecisionLogStats {
     pub bytes: u64,
     /// Bytes found damaged or torn when the log was opened.
     pub unreadable_bytes: u64,
+    /// Decisions that a killed process had left, found when the log was opened.
+    pub recovered: u64,
     /// The last failure to write, if any.
     pub last_error: Option<String>,
+}
+
+/// Which decisions are asked for; what is not given does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DecisionFilter {
+    /// Earliest moment, itself included.
+    pub from: Option<Timestamp>,
+    /// Latest moment, itself not included.
+    pub to: Option<Timestamp>,
+    /// For whom.
+    pub user_id: Option<UserId>,
+    /// That showed this item.
+    pub item_id: Option<ItemId>,
+    /// Of this placement.
+    pub placement: Option<String>,
+    /// Chosen by the policy of this name.
+    pub policy: Option<String>,
+    /// Before this one, in the order of the answer: the last of the page before.
+    pub before: Option<(Timestamp, DecisionId)>,
+}
+
+impl DecisionFilter {
+    fn admits(&self, stored: &StoredDecision) -> bool {
+        let decision = &stored.decision;
+        let policy = || decision.policy.as_ref().map(|policy| policy.name.as_str());
+        let place = || (decision.now, &decision.decision_id);
+        self.from.is_none_or(|from| decision.now >= from)
+            && self.to.is_none_or(|to| decision.now < to)
+            && self
+                .user_id
+                .as_ref()
+                .is_none_or(|user| decision.user_id.as_ref() == Some(user))
+            && self
+                .placement
+                .as_ref()
+                .is_none_or(|placement| decision.placement == *placement)
+            && self.policy.as_ref().is_none_or(|name| policy() == Some(name))
+            && self.before.as_ref().is_none_or(|(now, id)| place() < (*now, id))
+            && self
+                .item_id
+                .as_ref()
+                .is_none_or(|item| decision.shown.iter().any(|shown| shown.item_id == *item))
+    }
+
+    /// Whether a block of these moments may hold some.
+    fn may_be_in(&self, (earliest, latest): (Timestamp, Timestamp)) -> bool {
+        self.from.is_none_or(|from| latest >= from)
+            && self.to.is_none_or(|to| earliest < to)
+            && self.before.as_ref().is_none_or(|(now, _)| earliest <= *now)
+    }
+}
+
+/// Later decisions first.
+fn later_first(a: &StoredDecision, b: &StoredDecision) -> std::cmp::Ordering {
+    let place = |stored: &StoredDecision| (stored.decision.now, stored.decision.decision_id.clone());
+    place(b).cmp(&place(a))
 }
 
 /// An erasure asked for.
@@ -76,6 +135,11 @@ struct State {
     /// Waiting or just being written, by id.
     pending: HashMap<DecisionId, Arc<StoredDecision>>,
     index: Index,
+    moments: Moments,
+    tail: Option<Tail>,
+    /// Files that end before this moment are to go.
+    retire_before: Option<Timestamp>,
+    recovered: u64,
     /// Decisions taken into the queue, and of those, done with (written or lost).
     recorded: u64,
     done: u64,
@@ -107,6 +171,7 @@ impl State {
     /// True if the writer should not wait for more.
     fn urgent(&self, options: &DecisionLogOptions) -> bool {
         self.closing
+            || self.retire_before.is_some()
             || self.flush_to > self.done
             || !self.erasing.is_empty()
             || self.queue.len() >= BATCH_DECISIONS.min(options.queue.div_ceil(2))
@@ -155,9 +220,18 @@ impl DecisionLog {
     /// [`FeedbackError::Io`] if the folder cannot be used, [`FeedbackError::Damaged`] if a file is
     /// not a decision log.
     pub fn open(dir: &Path, options: DecisionLogOptions) -> Result<DecisionLog, FeedbackError> {
-        let (files, index, unreadable_bytes) = Files::open(dir, &options)?;
+        let (mut files, mut index, unreadable_bytes) = Files::open(dir, &options)?;
+        let (mut tail, mut left) = Tail::open(dir)?;
+        left.retain(|stored| !index.contains_key(&stored.decision.decision_id));
+        let (written, outcome) = files.append(&left.iter().collect::<Vec<_>>());
+        outcome?;
+        enter(&mut index, written);
+        tail.clear(true)?;
         let state = State {
             index,
+            moments: files.moments.clone(),
+            tail: Some(tail),
+            recovered: left.len() as u64,
             unreadable_bytes,
             files: files.count() as u64,
             bytes: files.bytes(),
@@ -181,10 +255,11 @@ impl DecisionLog {
         })
     }
 
-    /// Queues a decision; it can be looked up at once. If the queue is full, waits up to `wait_max` for room;
+    /// Queues a decision, and hands it to the operating system, so that it outlives this process; it can be looked up at once. If the queue is full, waits up to `wait_max` for room;
     /// false means that it was lost, which the statistics count. Of two decisions with one id the later counts.
     pub fn record(&self, decision: StoredDecision) -> bool {
         let options = &self.shared.options;
+        let frame = tail::frame(&decision);
         let state = self.shared.lock();
         let (mut state, _) = self
             .shared
@@ -194,6 +269,15 @@ impl DecisionLog {
         if state.full(options) || state.ended {
             state.dropped += 1;
             return false;
+        }
+        let kept = match (&frame, &mut state.tail) {
+            (Ok(frame), Some(tail)) => tail.append(frame).map_err(|e| e.to_string()),
+            (Err(reason), _) => Err(reason.clone()),
+            (_, None) => Ok(()),
+        };
+        if let Err(error) = kept {
+            // It still waits in memory, and the writer will say if it cannot be written either.
+            state.last_error = Some(error);
         }
         let decision = Arc::new(decision);
         state.queue_bytes += about_bytes(&decision);
@@ -226,13 +310,7 @@ impl DecisionLog {
                 }
             };
             match files::read(&self.shared.dir, id, location) {
-                Ok(json) => {
-                    let path = files::path_of(&self.shared.dir, location.file);
-                    let parsed = serde_json::from_slice(&json);
-                    return parsed
-                        .map(Some)
-                        .map_err(|e| FeedbackError::damaged(&path, location.offset, e));
-                }
+                Ok(stored) => return Ok(Some(stored)),
                 // The file may have been retired or rewritten since; then the place has changed.
                 Err(error) if tried == Some(location) => return Err(error),
                 Err(_) => {
@@ -248,6 +326,13 @@ impl DecisionLog {
                 }
             }
         }
+    }
+
+    /// Ids of all decisions kept, in no particular order.
+    pub fn ids(&self) -> Vec<DecisionId> {
+        let state = self.shared.lock();
+        let waiting = state.pending.keys().filter(|id| !state.index.contains_key(*id));
+        state.index.keys().chain(waiting).cloned().collect()
     }
 
     /// Hands over every decision that is kept when this is called, in the order in which they were written, then those not written yet. A block is read once. What is erased or
@@ -276,13 +361,10 @@ impl DecisionLog {
         for ((file, offset), mut ids) in blocks {
             ids.sort_unstable();
             match files::read_block(&self.shared.dir, file, offset) {
-                Ok(lines) => {
-                    for line in lines.iter().filter(|line| ids.binary_search(&line.id).is_ok()) {
-                        let path = files::path_of(&self.shared.dir, file);
-                        let parsed = serde_json::from_slice(&line.json);
-                        visit(parsed.map_err(|e| FeedbackError::damaged(&path, offset, e))?);
-                    }
-                }
+                Ok(decisions) => decisions
+                    .into_iter()
+                    .filter(|stored| ids.binary_search(&stored.decision.decision_id).is_ok())
+                    .for_each(&mut visit),
                 // The file may have been rewritten or retired since: then each is looked up where it is now.
                 Err(_) => {
                     for id in &ids {
@@ -295,6 +377,63 @@ impl DecisionLog {
             self.get(id)?.into_iter().for_each(&mut visit);
         }
         Ok(())
+    }
+
+    /// Up to `limit` decisions that a filter admits, the latest first. Blocks that cannot hold any by their moments are not read.
+    ///
+    /// # Errors
+    /// [`FeedbackError`] if a block cannot be read.
+    pub fn find(&self, filter: &DecisionFilter, limit: usize) -> Result<Vec<StoredDecision>, FeedbackError> {
+        let mut found: Vec<StoredDecision> = Vec::new();
+        let mut blocks: Vec<((u64, u64), (Timestamp, Timestamp))> = {
+            let state = self.shared.lock();
+            let waiting = state.pending.values().filter(|stored| filter.admits(stored));
+            found.extend(waiting.map(|stored| StoredDecision::clone(stored)));
+            let moments = state
+                .moments
+                .iter()
+                .filter(|(_, moments)| filter.may_be_in(**moments));
+            moments.map(|(at, moments)| (*at, *moments)).collect()
+        };
+        blocks.sort_by_key(|(at, (_, latest))| std::cmp::Reverse((*latest, *at)));
+        for ((file, offset), (_, latest)) in blocks {
+            found.sort_by(later_first);
+            found.dedup_by(|a, b| a.decision.decision_id == b.decision.decision_id);
+            found.truncate(limit);
+            if found.len() == limit && found.last().is_none_or(|last| last.decision.now > latest) {
+                break;
+            }
+            // A block that was retired or rewritten meanwhile holds nothing that is asked for now.
+            let Ok(decisions) = files::read_block(&self.shared.dir, file, offset) else {
+                let is_there = self.shared.lock().moments.contains_key(&(file, offset));
+                if is_there {
+                    files::read_block(&self.shared.dir, file, offset)?;
+                }
+                continue;
+            };
+            let state = self.shared.lock();
+            found.extend(decisions.into_iter().zip(0..).filter_map(|(stored, line)| {
+                let here = Location { file, offset, line };
+                let counts = state.index.get(&stored.decision.decision_id) == Some(&here);
+                (counts && filter.admits(&stored)).then_some(stored)
+            }));
+        }
+        found.sort_by(later_first);
+        found.dedup_by(|a, b| a.decision.decision_id == b.decision.decision_id);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// True if there is a decision of this id.
+    pub fn contains(&self, id: &DecisionId) -> bool {
+        let state = self.shared.lock();
+        state.pending.contains_key(id) || state.index.contains_key(id)
+    }
+
+    /// Removes the files, but not the last, of which all decisions are before a moment; soon.
+    pub fn retire_before(&self, moment: Timestamp) {
+        self.shared.lock().retire_before = Some(moment);
+        self.shared.work.notify_one();
     }
 
     /// Returns once everything recorded before is on stable storage.
@@ -361,6 +500,7 @@ impl DecisionLog {
             files: state.files,
             bytes: state.bytes,
             unreadable_bytes: state.unreadable_bytes,
+            recovered: state.recovered,
             last_error: state.last_error.clone(),
         }
     }
@@ -401,7 +541,7 @@ impl Drop for Ending<'_> {
 }
 
 /// About how much memory a decision takes while it waits.
-fn about_bytes(stored: &StoredDecision) -> usize {
+pub(crate) fn about_bytes(stored: &StoredDecision) -> usize {
     let decision = &stored.decision;
     let hits: usize = decision.considered.iter().map(|item| item.sources.len()).sum();
     let parts = |shown: &domain::Shown| shown.explanation.as_ref().map_or(0, |e| e.contributions.len());
@@ -414,7 +554,10 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
     let _ending = Ending(shared);
     loop {
         let state = shared.lock();
-        let idle = |state: &mut State| state.queue.is_empty() && state.erasing.is_empty() && !state.closing;
+        let idle = |state: &mut State| {
+            let nothing = state.queue.is_empty() && state.erasing.is_empty();
+            nothing && state.retire_before.is_none() && !state.closing
+        };
         let state = shared
             .work
             .wait_while(state, idle)
@@ -427,6 +570,9 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
             .unwrap_or_else(PoisonError::into_inner);
         let batch: Vec<Arc<StoredDecision>> = state.queue.drain(..).collect();
         state.queue_bytes = 0;
+        // What is in the tail is in the batch, and what comes goes to the other file.
+        state.tail.iter_mut().for_each(Tail::turn);
+        let retire_before = state.retire_before.take().unwrap_or(Timestamp(i64::MIN));
         let erasing: Vec<Erasing> = state.erasing.drain(..).collect();
         let ends = state.closing && batch.is_empty() && erasing.is_empty();
         drop(state);
@@ -434,7 +580,7 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
         if ends {
             return;
         }
-        write(shared, &mut files, &batch);
+        write(shared, &mut files, &batch, retire_before);
         for Erasing { ticket, user } in erasing {
             let result = erase(shared, &mut files, &user);
             shared.lock().erased.insert(ticket, result);
@@ -444,28 +590,37 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
 }
 
 /// Writes a batch and books it.
-fn write(shared: &Shared, files: &mut Files, batch: &[Arc<StoredDecision>]) {
-    let (mut lines, mut errors) = (Vec::with_capacity(batch.len()), Vec::new());
-    for stored in batch {
-        match block::line(stored) {
-            Ok(line) => lines.push(line),
-            Err(reason) => errors.push(FeedbackError::Encode {
-                id: stored.decision.decision_id.to_string(),
-                reason,
-            }),
+fn write(shared: &Shared, files: &mut Files, batch: &[Arc<StoredDecision>], retire_before: Timestamp) {
+    let mut errors = Vec::new();
+    let mut written = Vec::new();
+    let mut rest: Vec<&StoredDecision> = batch.iter().map(|stored| &**stored).collect();
+    while !rest.is_empty() {
+        let (places, outcome) = files.append(&rest);
+        rest.drain(..places.len());
+        written.extend(places);
+        match outcome {
+            Ok(()) => {}
+            // One that has no form costs itself, not those beside it.
+            Err(FeedbackError::Encode { .. }) => {
+                let (places, outcome) = files.append(&[rest.remove(0)]);
+                written.extend(places);
+                errors.extend(outcome.err());
+            }
+            Err(error) => {
+                errors.push(error);
+                break;
+            }
         }
     }
-    let (written, outcome) = if lines.is_empty() {
-        (Vec::new(), Ok(()))
-    } else {
-        files.append(&lines)
-    };
-    errors.extend(outcome.err());
     let mut state = shared.lock();
     state.dropped += (batch.len() - written.len()) as u64;
     enter(&mut state.index, written);
-    if files.over() {
-        errors.extend(files.retire(&mut state.index).err());
+    if files.over() || files.is_before(retire_before) {
+        errors.extend(files.retire(&mut state.index, retire_before).err());
+    }
+    state.moments.clone_from(&files.moments);
+    if let Some(tail) = &mut state.tail {
+        errors.extend(tail.clear(false).err());
     }
     for stored in batch {
         let id = &stored.decision.decision_id;
@@ -488,13 +643,7 @@ fn write(shared: &Shared, files: &mut Files, batch: &[Arc<StoredDecision>]) {
 
 /// Removes a user's decisions from the files and the index.
 fn erase(shared: &Shared, files: &mut Files, user: &UserId) -> Result<u64, FeedbackError> {
-    // Quotes within strings are escaped in JSON, so that this can only be the field itself.
-    let name = serde_json::to_string(user).map_err(|e| FeedbackError::Encode {
-        id: user.to_string(),
-        reason: e.to_string(),
-    })?;
-    let field = format!("\"user_id\":{name}");
-    let goes = |json: &[u8]| std::str::from_utf8(json).is_ok_and(|json| json.contains(&field));
+    let goes = |stored: &StoredDecision| stored.decision.user_id.as_ref() == Some(user);
     shared.lock().rewriting = true;
     let outcome = files.erase(&goes);
     let mut state = shared.lock();
@@ -506,6 +655,7 @@ fn erase(shared: &Shared, files: &mut Files, user: &UserId) -> Result<u64, Feedb
     for places in rewritten.into_values() {
         enter(&mut state.index, places);
     }
+    state.moments.clone_from(&files.moments);
     state.bytes = files.bytes();
     Ok(gone)
 }

@@ -60,6 +60,127 @@ fn write(path: &Path, events: impl Iterator<Item = Event>) -> Result<u64, String
     Ok(total)
 }
 
+/// What is written of one item that a decision showed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShownRow {
+    /// Which decision.
+    pub decision_id: String,
+    /// When, milliseconds since 1970.
+    pub timestamp: i64,
+    /// Of which placement.
+    pub placement: String,
+    /// For whom.
+    pub user_id: Option<String>,
+    /// Who chose.
+    pub policy: Option<String>,
+    /// Probability of the whole slate.
+    pub slate_propensity: Option<f64>,
+    /// Which item.
+    pub item_id: String,
+    /// Place in the slate, from 1.
+    pub position: i64,
+    /// Its score.
+    pub score: f64,
+    /// Probability that it stood there, given those before it.
+    pub propensity: f64,
+    /// Probability that it stood there, whatever stood elsewhere.
+    pub position_propensity: Option<f64>,
+    /// Candidates that were considered.
+    pub candidates: i64,
+    /// What came of it: counts by type of event, as JSON.
+    pub outcomes: String,
+}
+
+const SHOWN_SCHEMA: &str = "message decisions {
+    required byte_array decision_id (UTF8);
+    required int64 timestamp (TIMESTAMP(MILLIS,true));
+    required byte_array placement (UTF8);
+    optional byte_array user_id (UTF8);
+    optional byte_array policy (UTF8);
+    optional double slate_propensity;
+    required byte_array item_id (UTF8);
+    required int64 position;
+    required double score;
+    required double propensity;
+    optional double position_propensity;
+    required int64 candidates;
+    required byte_array outcomes (UTF8);
+}";
+
+/// A column of rows.
+enum Column {
+    Text(fn(&ShownRow) -> Option<&str>, bool),
+    Whole(fn(&ShownRow) -> i64),
+    Number(fn(&ShownRow) -> Option<f64>, bool),
+}
+
+const SHOWN_COLUMNS: [Column; 13] = [
+    Column::Text(|row| Some(&row.decision_id), false),
+    Column::Whole(|row| row.timestamp),
+    Column::Text(|row| Some(&row.placement), false),
+    Column::Text(|row| row.user_id.as_deref(), true),
+    Column::Text(|row| row.policy.as_deref(), true),
+    Column::Number(|row| row.slate_propensity, true),
+    Column::Text(|row| Some(&row.item_id), false),
+    Column::Whole(|row| row.position),
+    Column::Number(|row| Some(row.score), false),
+    Column::Number(|row| Some(row.propensity), false),
+    Column::Number(|row| row.position_propensity, true),
+    Column::Whole(|row| row.candidates),
+    Column::Text(|row| Some(&row.outcomes), false),
+];
+
+/// Writes what decisions showed, one row for each item of each slate.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_shown(path: &Path, rows: &[ShownRow]) -> Result<(), WriteError> {
+    let fail = |reason: String| WriteError {
+        path: path.display().to_string(),
+        reason,
+    };
+    let file = File::create(path).map_err(|e| fail(e.to_string()))?;
+    put_shown(file, rows).map_err(|e| fail(e.to_string()))
+}
+
+fn put_shown(file: File, rows: &[ShownRow]) -> Result<(), parquet::errors::ParquetError> {
+    let schema = parse_message_type(SHOWN_SCHEMA)?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+        .build();
+    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))?;
+    for rows in rows.chunks(GROUP_ROWS) {
+        let mut group = writer.next_row_group()?;
+        for column in &SHOWN_COLUMNS {
+            let Some(mut out) = group.next_column()? else {
+                break;
+            };
+            match column {
+                Column::Text(of, may_lack) => {
+                    let values: Vec<ByteArray> = rows.iter().filter_map(of).map(ByteArray::from).collect();
+                    let levels: Vec<i16> = rows.iter().map(|row| i16::from(of(row).is_some())).collect();
+                    let levels = may_lack.then_some(&levels[..]);
+                    out.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
+                }
+                Column::Whole(of) => {
+                    let values: Vec<i64> = rows.iter().map(of).collect();
+                    out.typed::<Int64Type>().write_batch(&values, None, None)?;
+                }
+                Column::Number(of, may_lack) => {
+                    let values: Vec<f64> = rows.iter().filter_map(of).collect();
+                    let levels: Vec<i16> = rows.iter().map(|row| i16::from(of(row).is_some())).collect();
+                    let levels = may_lack.then_some(&levels[..]);
+                    out.typed::<DoubleType>().write_batch(&values, levels, None)?;
+                }
+            }
+            out.close()?;
+        }
+        group.close()?;
+    }
+    writer.close()?;
+    Ok(())
+}
+
 fn write_group(
     writer: &mut SerializedFileWriter<File>,
     events: &[Event],

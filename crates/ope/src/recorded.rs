@@ -96,8 +96,19 @@ pub fn recorded_log(
     positions: usize,
     policy: ScorePolicy,
 ) -> Result<SlateLog, LogError> {
-    let mut rewards = Vec::with_capacity(slates.len() * positions);
-    let (mut logging, mut target) = (Vec::new(), Vec::new());
+    judged_log(&judged_slates(slates, positions, policy)?, positions)
+}
+
+/// The first `positions` places of slates with what this policy gives them.
+///
+/// # Errors
+/// As [`recorded_log`].
+pub fn judged_slates(
+    slates: &[RecordedSlate],
+    positions: usize,
+    policy: ScorePolicy,
+) -> Result<Vec<JudgedSlate>, LogError> {
+    let mut judged = Vec::with_capacity(slates.len());
     for (row, slate) in slates.iter().enumerate() {
         let fault = |field, got: String, expected| Err(wrong(field, Some(row), got, expected));
         let RecordedSlate {
@@ -105,13 +116,12 @@ pub fn recorded_log(
             unrecorded,
             shown,
             propensities,
-            rewards: own,
+            rewards,
         } = slate;
-        let shortest = shown.len().min(propensities.len()).min(own.len());
-        if shortest < positions {
+        if shown.len() < positions {
             return fault(
                 "positions",
-                shortest.to_string(),
+                shown.len().to_string(),
                 "as many as are judged, with propensities and rewards",
             );
         }
@@ -126,18 +136,56 @@ pub fn recorded_log(
             );
         }
         let mut left = vec![true; scores.len()];
-        let (mut by_log, mut by_target) = (1.0, 1.0);
-        for ((place, propensity), reward) in shown.iter().zip(propensities).zip(own).take(positions) {
+        let mut target = Vec::with_capacity(positions);
+        for place in shown.iter().take(positions) {
             let place = *place as usize;
             if left.get(place) != Some(&true) {
                 return fault("shown", place.to_string(), "a candidate that is not shown yet");
             }
-            by_log *= propensity;
-            by_target *= policy.chance(scores, *unrecorded, &left, place);
+            target.push(policy.chance(scores, *unrecorded, &left, place));
             left[place] = false;
+        }
+        judged.push(JudgedSlate {
+            propensities: propensities.clone(),
+            target,
+            rewards: rewards.clone(),
+        });
+    }
+    Ok(judged)
+}
+
+/// A slate as recorded, with what a policy of any kind gives it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct JudgedSlate {
+    /// Probability with which each item was shown, given those before it.
+    pub propensities: Vec<f64>,
+    /// The target's probability of the same.
+    pub target: Vec<f64>,
+    /// What came of each.
+    pub rewards: Vec<f64>,
+}
+
+/// The log of the first `positions` places of slates whose target probabilities are known.
+///
+/// # Errors
+/// Names the slate that is too short or has a probability that cannot be.
+pub fn judged_log(slates: &[JudgedSlate], positions: usize) -> Result<SlateLog, LogError> {
+    let mut rewards = Vec::with_capacity(slates.len() * positions);
+    let (mut logging, mut target) = (Vec::new(), Vec::new());
+    for (row, slate) in slates.iter().enumerate() {
+        let lengths = [slate.propensities.len(), slate.target.len(), slate.rewards.len()];
+        let shortest = lengths.into_iter().min().unwrap_or(0);
+        if shortest < positions {
+            let expected = "as many as are judged, with propensities and rewards";
+            return Err(wrong("positions", Some(row), shortest.to_string(), expected));
+        }
+        let (mut by_log, mut by_target) = (1.0, 1.0);
+        for at in 0..positions {
+            by_log *= slate.propensities[at];
+            by_target *= slate.target[at];
             logging.push(by_log);
             target.push(by_target);
-            rewards.push(*reward);
+            rewards.push(slate.rewards[at]);
         }
     }
     let last = |prefixes: &[f64]| {

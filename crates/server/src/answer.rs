@@ -122,6 +122,17 @@ impl Answer {
             ServiceError::NotFound { .. } => {
                 Answer::problem(404, "not-found", "There is no such thing", who, &detail, None)
             }
+            ServiceError::Gone { what, .. } => {
+                let at = Problem::new(*what, "gone", "what the decision rests on");
+                Answer::problem(
+                    410,
+                    "gone",
+                    "What it rests on is not kept any more",
+                    who,
+                    &detail,
+                    Some(&at),
+                )
+            }
             ServiceError::Busy(_) => Answer::problem(
                 409,
                 "not-now",

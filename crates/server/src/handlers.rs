@@ -164,6 +164,51 @@ pub(crate) fn decision(app: &App, call: &Call) -> Answer {
     answered(app.service.decision(call.part("id")))
 }
 
+/// Longest query of a search, bytes.
+const QUERY_MAX: usize = 8192;
+
+pub(crate) fn decisions(app: &App, call: &Call) -> Answer {
+    if call.query.len() > QUERY_MAX {
+        let got = format!("{} bytes", call.query.len());
+        return Answer::input(&Problem::new("query", got, format!("at most {QUERY_MAX}")));
+    }
+    let mut query = assembly::DecisionQuery::default();
+    for (name, value) in Call::pairs(&call.query) {
+        let told = Some(value.clone());
+        let moment = told.clone().map(assembly::Moment::Text);
+        match name.as_str() {
+            "from" => query.from = moment,
+            "to" => query.to = moment,
+            "user_id" => query.user_id = told,
+            "item_id" => query.item_id = told,
+            "placement" => query.placement = told,
+            "policy" => query.policy = told,
+            "after" => query.after = told,
+            "limit" => match value.parse() {
+                Ok(limit) => query.limit = Some(limit),
+                Err(_) => return Answer::input(&Problem::new("limit", value, "1 to 1000")),
+            },
+            other => {
+                let expected = "from, to, user_id, item_id, placement, policy, limit or after";
+                return Answer::input(&Problem::new("query", other, expected));
+            }
+        }
+    }
+    answered(app.service.find_decisions(&query))
+}
+
+pub(crate) fn replay(app: &App, call: &Call) -> Answer {
+    let request: assembly::ReplayRequest = if call.body.is_empty() {
+        assembly::ReplayRequest::default()
+    } else {
+        match one(app, call) {
+            Ok(request) => request,
+            Err(refused) => return refused,
+        }
+    };
+    answered(app.service.replay(call.part("id"), &request))
+}
+
 pub(crate) fn ope(app: &App, call: &Call) -> Answer {
     match one::<crate::ope::OpeRequest>(app, call) {
         Ok(request) => answered(request.answer(&app.service, app.limits().rows)),

@@ -2,10 +2,11 @@
 
 use crate::schemas::{count, flag, number, object, or_null, text, texts};
 use ::ope::{
-    Assumption, IntervalKind, Log, LogError, Options, Range, RecordedSlate, Report, RequestError, RewardKind,
-    RewardModelConfig, ScorePolicy, Tuning, judge, judge_slates, recorded_log,
+    Assumption, IntervalKind, JudgedSlate, Log, LogError, Options, Range, RecordedSlate, Report,
+    RequestError, RewardKind, RewardModelConfig, ScorePolicy, Tuning, judge, judge_slates, judged_log,
+    judged_slates,
 };
-use assembly::{JoinReport, JoinRequest, Problem, Service, ServiceError};
+use assembly::{JoinReport, JoinRequest, Problem, ReplayRequest, Service, ServiceError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,8 +45,12 @@ struct Round {
 pub struct DecisionsRequest {
     /// Which, and what counts.
     pub join: JoinRequest,
-    /// `greedy`, `uniform`, `epsilon:SHARE` or `softmax:TEMPERATURE` over the recorded scores.
-    pub policy: String,
+    /// `greedy`, `uniform`, `epsilon:SHARE` or `softmax:TEMPERATURE` over the recorded scores; or else `under`.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// Another configuration of the placement, or today's models, under which every decision is made again up to the choice.
+    #[serde(default)]
+    pub under: Option<ReplayRequest>,
     /// How many places of each slate, from the top; decisions that showed fewer are left out.
     pub positions: usize,
 }
@@ -80,6 +85,8 @@ pub struct DecisionsReport {
     pub short: u64,
     /// Decisions left out because the policy needs the scores of all candidates, and the record has only the best.
     pub cut: u64,
+    /// Decisions left out because they cannot be made again, by the input that is gone.
+    pub gone: BTreeMap<String, u64>,
     /// The estimates.
     #[serde(flatten)]
     pub report: Report,
@@ -108,10 +115,76 @@ pub fn judge_decisions(
     options: &Options,
 ) -> Result<DecisionsReport, ServiceError> {
     let input = |e: RequestError| ServiceError::Input(request_problem(e));
-    let policy = ScorePolicy::parse(&request.policy).map_err(input)?;
     if request.positions == 0 {
         return Err(ServiceError::input("positions", "0", "at least 1"));
     }
+    let slates = match (&request.policy, &request.under) {
+        (Some(policy), None) => by_scores(service, request, ScorePolicy::parse(policy).map_err(input)?)?,
+        (None, Some(under)) => by_replay(service, request, under)?,
+        (policy, _) => {
+            let got = if policy.is_some() {
+                "policy and under"
+            } else {
+                "neither policy nor under"
+            };
+            return Err(ServiceError::input("policy", got, "one of them"));
+        }
+    };
+    let Slates {
+        judged,
+        join,
+        short,
+        cut,
+        gone,
+    } = slates;
+    if judged.is_empty() {
+        let got = format!(
+            "no decision of {} to judge from ({} with an open window, {} filled up, {cut} without all scores, {short} too short, {} that cannot be made again)",
+            request.join.placement,
+            join.open,
+            join.filled,
+            gone.values().sum::<u64>()
+        );
+        return Err(ServiceError::input("decisions", got, "at least one"));
+    }
+    within_draws(judged.len(), options).map_err(ServiceError::Input)?;
+    let log = judged_log(&judged, request.positions).map_err(|e| ServiceError::Input(log_problem(e)))?;
+    let report = if estimators.is_empty() {
+        let names = [
+            "standard_ips",
+            "sn_standard_ips",
+            "reward_interaction_ips",
+            "sn_reward_interaction_ips",
+        ];
+        judge_slates(&log, &names, options)
+    } else {
+        judge_slates(&log, estimators, options)
+    };
+    let report = report.map_err(input)?;
+    Ok(DecisionsReport {
+        join,
+        short,
+        cut,
+        gone,
+        report,
+    })
+}
+
+/// Slates ready to be judged, and what was left out.
+struct Slates {
+    judged: Vec<JudgedSlate>,
+    join: JoinReport,
+    short: u64,
+    cut: u64,
+    gone: BTreeMap<String, u64>,
+}
+
+/// Under a policy that chooses by the recorded scores.
+fn by_scores(
+    service: &Service,
+    request: &DecisionsRequest,
+    policy: ScorePolicy,
+) -> Result<Slates, ServiceError> {
     let (joined, join) = service.joined(&request.join)?;
     let all = joined.len();
     let mut slates: Vec<RecordedSlate> = joined
@@ -129,33 +202,39 @@ pub fn judge_decisions(
     let long = slates.len();
     slates.retain(|slate| slate.unrecorded == 0 || !policy.needs_all_scores());
     let cut = (long - slates.len()) as u64;
-    if slates.is_empty() {
-        let got = format!(
-            "no decision of {} to judge from ({} with an open window, {} filled up, {cut} without all scores, {short} too short)",
-            request.join.placement, join.open, join.filled
-        );
-        return Err(ServiceError::input("decisions", got, "at least one"));
-    }
-    within_draws(slates.len(), options).map_err(ServiceError::Input)?;
-    let log =
-        recorded_log(&slates, request.positions, policy).map_err(|e| ServiceError::Input(log_problem(e)))?;
-    let report = if estimators.is_empty() {
-        let names = [
-            "standard_ips",
-            "sn_standard_ips",
-            "reward_interaction_ips",
-            "sn_reward_interaction_ips",
-        ];
-        judge_slates(&log, &names, options)
-    } else {
-        judge_slates(&log, estimators, options)
-    };
-    let report = report.map_err(input)?;
-    Ok(DecisionsReport {
+    let judged = judged_slates(&slates, request.positions, policy);
+    Ok(Slates {
+        judged: judged.map_err(|e| ServiceError::Input(log_problem(e)))?,
         join,
         short,
         cut,
-        report,
+        gone: BTreeMap::new(),
+    })
+}
+
+/// Under another configuration.
+fn by_replay(
+    service: &Service,
+    request: &DecisionsRequest,
+    under: &ReplayRequest,
+) -> Result<Slates, ServiceError> {
+    let (joined, join, gone) = service.joined_under(&request.join, under)?;
+    let all = joined.len();
+    let judged: Vec<JudgedSlate> = joined
+        .into_iter()
+        .filter(|(slate, _)| slate.shown.len() >= request.positions)
+        .map(|(slate, target)| JudgedSlate {
+            propensities: slate.propensities,
+            target,
+            rewards: slate.rewards,
+        })
+        .collect();
+    Ok(Slates {
+        short: (all - judged.len()) as u64,
+        judged,
+        join,
+        cut: 0,
+        gone,
     })
 }
 
@@ -352,13 +431,14 @@ pub(crate) fn request_schema() -> Value {
         }),
     );
     let join = object(
-        &["placement", "rewards", "window_hours"],
+        &["placement", "rewards"],
         json!({"placement": text("Decisions of which placement"), "rewards": numbers("Worth by type of event"),
-            "window_hours": number("Hours after a decision in which events count")}),
+            "window_hours": or_null(number("Hours after a decision in which events count; those of the configuration if absent"))}),
     );
     let mut decisions = object(
-        &["join", "policy", "positions"],
-        json!({"join": join, "policy": text("greedy, uniform, epsilon:SHARE or softmax:TEMPERATURE over the recorded scores"),
+        &["join", "positions"],
+        json!({"join": join, "policy": or_null(text("greedy, uniform, epsilon:SHARE or softmax:TEMPERATURE over the recorded scores; or else under")),
+            "under": {"type": ["object", "null"], "description": "As the body of a replay: a configuration under which every decision is made again up to the choice"},
             "positions": count("Places of each slate, from the top")}),
     );
     decisions["type"] = json!(["object", "null"]);
@@ -437,6 +517,7 @@ pub(crate) fn report_schema() -> Value {
             "estimates": {"type": "array", "items": estimate}, "refused": {"type": "array", "items": refused},
             "join": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "What was joined and left out"},
             "short": count("Decisions with fewer places"), "cut": count("Decisions without the scores of all candidates"),
+            "gone": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "Decisions that cannot be made again, by the input that is gone"},
         }),
     )
 }

@@ -64,6 +64,9 @@ pub(crate) fn example(path: &str, method: &str) -> Option<Value> {
             {"action": "a", "reward": 0, "propensity": 0.8, "target": {"b": 1}},
             {"action": "b", "reward": 1, "propensity": 0.2, "target": {"b": 1}},
         ]}),
+        ("POST", "/v1/decisions/{id}/replay") => {
+            json!({"placement": {"policy": {"name": "softmax", "temperature": 0.5}}})
+        }
         ("POST", "/v1/train") => json!({"wait": false}),
         ("PUT", "/v1/schema/{entity}/{attribute}") => json!({"kind": "tags"}),
         _ => return None,
@@ -119,6 +122,11 @@ fn requests() -> Value {
             "user_id": or_null(id("For whom")), "session": list("SessionEvent"),
             "explain": flag("Whether to take every score apart"),
         })),
+        "ReplayRequest": object(&[], json!({
+            "placement": {"type": ["object", "null"], "description": "Keys of the placement's configuration to put in place of those of then"},
+            "today": flag("Whether today's models, catalogue and configuration answer"),
+            "seed": {"type": ["integer", "null"], "minimum": 0, "description": "Another seed"},
+        })),
         "OpeRequest": crate::ope::request_schema(),
         "TrainRequest": object(&[], json!({"wait": flag("Answer when it is done")})),
         "KindRequest": object(&["kind"], json!({"kind": {"enum":
@@ -167,6 +175,7 @@ fn reports() -> Value {
             "attributes": flag("Whether there were attributes"),
         })),
         "Health": object(&["status"], json!({"status": {"enum": ["ok", "stopping"]}})),
+        "ReplayReport": replay_report(),
         "OpeReport": crate::ope::report_schema(),
         "TrainBegun": object(&["status", "see"], json!({"status": {"enum": ["begun"]}, "see": text("Where to look")})),
         "TrainReport": object(&["bundle", "models", "events", "users", "items", "seconds"], json!({
@@ -177,6 +186,61 @@ fn reports() -> Value {
             }))},
         })),
     })
+}
+
+fn replay_report() -> Value {
+    let rank = |what: &str| json!({"type": ["integer", "null"], "minimum": 1, "description": what});
+    let maybe = |what: &str| or_null(number(what));
+    let change = object(
+        &[
+            "item_id",
+            "rank_before",
+            "rank_after",
+            "score_before",
+            "score_after",
+            "propensity_before",
+            "propensity_after",
+        ],
+        json!({
+            "item_id": id("Which"), "rank_before": rank("Place in the recorded slate"), "rank_after": rank("Place in the other one"),
+            "score_before": maybe("Recorded"), "score_after": maybe("In the other one"),
+            "propensity_before": maybe("Recorded"), "propensity_after": maybe("In the other one"),
+        }),
+    );
+    let what_if = object(
+        &["slate", "entered", "left", "moved"],
+        json!({
+            "slate": {"type": "array", "items": change}, "entered": count("Items that the recorded slate lacks"),
+            "left": count("Items that the other slate lacks"), "moved": count("Items in both at another place"),
+        }),
+    );
+    let part = object(
+        &["part", "same"],
+        json!({"part": text("Part of the record"), "same": flag("To the last bit")}),
+    );
+    let difference = object(
+        &["at", "recorded", "replayed"],
+        json!({"at": text("Path in the record"), "recorded": {}, "replayed": {}}),
+    );
+    let mut report = object(
+        &[
+            "decision_id",
+            "identical",
+            "parts",
+            "differences",
+            "code_then",
+            "code_now",
+            "decision",
+        ],
+        json!({
+            "decision_id": id("Which"), "identical": flag("Whether the record came out the same to the last bit"),
+            "parts": {"type": "array", "items": part}, "differences": {"type": "array", "items": difference},
+            "code_then": text("Version of the program that decided"), "code_now": text("Version of this one"),
+            "decision": {"type": "object", "description": "The record as it came out"},
+        }),
+    );
+    report["properties"]["what_if"] = what_if;
+    report
 }
 
 fn views() -> Value {
@@ -206,11 +270,23 @@ fn views() -> Value {
             "arms": {"type": "object"}, "degraded": degraded, "timings_us": counts("Microseconds by stage"),
         })),
         "Similar": object(&["items", "snapshot"], json!({"items": list("Shown"), "snapshot": text("Version of what answered")})),
+        "DecisionPage": object(&["decisions", "next"], json!({
+            "decisions": {"type": "array", "items": object(
+                &["decision_id", "now", "placement", "user_id", "policy", "slate_propensity", "shown", "degraded"],
+                json!({
+                    "decision_id": id("Which"), "now": {"type": "integer", "description": "Milliseconds since 1970"},
+                    "placement": text("Of which placement"), "user_id": {"type": ["string", "null"]}, "policy": {"type": ["string", "null"]},
+                    "slate_propensity": {"type": ["number", "null"]}, "shown": texts("Items, from the top"),
+                    "degraded": flag("Whether anything did not go as configured"),
+                }),
+            )},
+            "next": {"type": ["string", "null"], "description": "For `after` of the next page"},
+        })),
         "Decision": {"type": "object", "required": ["decision_id", "now", "placement", "snapshot", "sequence", "seed",
             "config_hash", "history", "stages", "considered", "removals", "shown", "degraded", "arms", "timings_us"]},
         "Status": {"type": "object", "required": ["version", "snapshot", "sequence", "state_sequence", "absorbed_sequence",
             "events", "items", "users", "hidden_items", "models", "trained_at", "training", "last_training_error",
-            "unknown_event_types", "decisions", "placements", "warnings"]},
+            "unknown_event_types", "decisions", "decision_bytes", "outcomes", "placements", "warnings"]},
         "Models": object(&["snapshot", "trained_at", "training", "last_training_error", "in_service", "learners"], json!({
             "snapshot": text("Version"), "trained_at": {"type": ["integer", "null"]}, "training": flag("Whether one is under way"),
             "last_training_error": {"type": ["string", "null"]},

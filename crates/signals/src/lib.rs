@@ -13,4 +13,6 @@ pub use attributes::{KindTally, TypedValue, infer_kind, typed};
 pub use event_types::{EventTypeConfig, EventTypeError, EventTypes, Role};
 pub use keys::{UNTIMED_WINDOW_MS, event_key, new_event};
 pub use moments::{MomentError, parse_timestamp, timestamp_from_number};
-pub use state::{HISTORY_EVENTS_MAX, RecentEvent, ShardedUserStates, UserStates, UserView, session_view};
+pub use state::{
+    HISTORY_EVENTS_MAX, KeptEvents, RecentEvent, ShardedUserStates, UserStates, UserView, session_view,
+};

@@ -1,7 +1,7 @@
 //! User state: what a person did lately, as a fold over events.
 //!
-//! Per user the [`UserStates`] keep the latest events by event time, at most
-//! `history_events_max`, as records of 24 bytes. Nothing derived is stored: strengths, decay and
+//! Per user the [`UserStates`] keep the latest events by event time as records of 24 bytes: the
+//! `history_events_max` that decisions see, and a few more, so that the state before the latest few can be told. Nothing derived is stored: strengths, decay and
 //! the list of seen items are worked out when read, so that a changed [`EventTypes`] takes effect
 //! at once and nothing is imported again. Events of unknown types are kept and count as nothing
 //! until their type is configured.
@@ -109,9 +109,36 @@ pub struct RecentEvent {
     pub value: Option<f64>,
 }
 
+impl RecentEvent {
+    /// The order in which events are kept: time, item, name of the type, value.
+    pub fn order(&self, other: &RecentEvent) -> Ordering {
+        let value = |event: &RecentEvent| event.value.unwrap_or(f64::NAN);
+        self.timestamp
+            .cmp(&other.timestamp)
+            .then(self.item.cmp(&other.item))
+            .then_with(|| self.event_type.cmp(&other.event_type))
+            .then_with(|| value(self).total_cmp(&value(other)))
+    }
+}
+
+/// Everything that is kept of a user, a few events more than decisions see.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct KeptEvents {
+    /// In their order, oldest first.
+    pub events: Vec<RecentEvent>,
+    /// Whether nothing was ever left out for want of room.
+    pub is_whole: bool,
+    /// Last of the user's events that was folded in.
+    pub sequence: Sequence,
+}
+
+/// Events kept beyond those that decisions see, so that the state before the latest few events can still be told.
+const SPARE: usize = 64;
+
 /// The latest events of every user. See the module's head.
 #[derive(Debug)]
 pub struct UserStates {
+    /// Events that decisions see of each.
     history_events_max: usize,
     users: HashMap<UserId, UserRecord>,
     kinds: Kinds,
@@ -152,8 +179,54 @@ impl UserStates {
                 &mut user.records,
                 record,
                 &self.kinds.names,
-                self.history_events_max,
+                self.history_events_max + SPARE,
             );
+        }
+    }
+
+    /// The records that decisions see.
+    fn visible<'a>(&self, records: &'a [Record]) -> &'a [Record] {
+        &records[records.len().saturating_sub(self.history_events_max)..]
+    }
+
+    fn event(&self, record: &Record) -> RecentEvent {
+        RecentEvent {
+            item: record.item,
+            event_type: self.kinds.names[usize::from(record.kind)].clone(),
+            timestamp: Timestamp(record.timestamp),
+            value: (!record.value.is_nan()).then_some(record.value),
+        }
+    }
+
+    /// The same of one user alone.
+    pub fn only(&self, user: &UserId) -> UserStates {
+        let mut only = UserStates::new(self.history_events_max);
+        for name in &self.kinds.names {
+            only.kinds.intern(name);
+        }
+        if let Some(known) = self.users.get(user) {
+            let copy = UserRecord {
+                records: known.records.clone(),
+                sequence: known.sequence,
+            };
+            only.users.insert(user.clone(), copy);
+        }
+        only.as_of = self.as_of;
+        only
+    }
+
+    /// Everything kept of a user; see [`KeptEvents`].
+    pub fn kept(&self, user: &UserId) -> KeptEvents {
+        let Some(user) = self.users.get(user) else {
+            return KeptEvents {
+                is_whole: true,
+                ..KeptEvents::default()
+            };
+        };
+        KeptEvents {
+            events: user.records.iter().map(|record| self.event(record)).collect(),
+            is_whole: user.records.len() < self.history_events_max + SPARE,
+            sequence: user.sequence,
         }
     }
 
@@ -179,7 +252,7 @@ impl UserStates {
             .map(|name| types.get(name.as_str()))
             .collect();
         let mut parts = Parts::default();
-        for record in &user.records {
+        for record in self.visible(&user.records) {
             let value = (!record.value.is_nan()).then_some(record.value);
             parts.add(
                 record.item,
@@ -195,17 +268,12 @@ impl UserStates {
 
     /// The latest `n` events of a user by event time, newest first.
     pub fn recent(&self, user: &UserId, n: usize) -> Vec<RecentEvent> {
-        let records = self.users.get(user).map_or(&[][..], |u| &u.records);
+        let records = self.users.get(user).map_or(&[][..], |u| self.visible(&u.records));
         records
             .iter()
             .rev()
             .take(n)
-            .map(|record| RecentEvent {
-                item: record.item,
-                event_type: self.kinds.names[usize::from(record.kind)].clone(),
-                timestamp: Timestamp(record.timestamp),
-                value: (!record.value.is_nan()).then_some(record.value),
-            })
+            .map(|record| self.event(record))
             .collect()
     }
 
@@ -215,7 +283,7 @@ impl UserStates {
         let mut all: Vec<_> = self
             .users
             .iter()
-            .map(|(id, user)| (sample_key(id), id, user.records.len()))
+            .map(|(id, user)| (sample_key(id), id, self.visible(&user.records).len()))
             .collect();
         all.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         all.truncate(n);
@@ -370,6 +438,7 @@ pub fn session_view<'a>(
 /// [`UserStates`] cut by user into parts with a lock each, for many readers and writers at once.
 #[derive(Debug)]
 pub struct ShardedUserStates {
+    history_events_max: usize,
     shards: Vec<RwLock<UserStates>>,
     as_of: AtomicU64,
 }
@@ -387,6 +456,7 @@ impl ShardedUserStates {
     /// No users yet; at most `history_events_max` (at least 1) events will be kept of each.
     pub fn new(history_events_max: usize) -> ShardedUserStates {
         ShardedUserStates {
+            history_events_max: history_events_max.max(1),
             shards: (0..SHARDS)
                 .map(|_| RwLock::new(UserStates::new(history_events_max)))
                 .collect(),
@@ -432,6 +502,16 @@ impl ShardedUserStates {
     /// [`UserStates::recent`].
     pub fn recent(&self, user: &UserId, n: usize) -> Vec<RecentEvent> {
         self.read(user, |states| states.recent(user, n))
+    }
+
+    /// Events that decisions see of each user.
+    pub fn history_events_max(&self) -> usize {
+        self.history_events_max
+    }
+
+    /// [`UserStates::kept`].
+    pub fn kept(&self, user: &UserId) -> KeptEvents {
+        self.read(user, |states| states.kept(user))
     }
 
     /// [`UserStates::sample`] over all parts.

@@ -1,8 +1,8 @@
 //! The catalogue as two lists.
 
 use domain::{
-    AttributeKind, AttributeSchema, Attributes, Catalogue, EntityKind, Item, ItemId, KindOrigin, PutOutcome,
-    RawAttribute, Schema, StoreError, User, UserId,
+    AttributeKind, AttributeSchema, Attributes, Catalogue, CatalogueHistory, EntityKind, Item, ItemChange,
+    ItemId, KindChange, KindOrigin, PutOutcome, RawAttribute, Schema, StoreError, User, UserId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,8 @@ struct Lists {
     users: Vec<User>,
     fixed: BTreeMap<(EntityKind, String), AttributeKind>,
     revision: u64,
+    history: CatalogueHistory,
+    history_from: u64,
 }
 
 /// A catalogue that lives as long as the process.
@@ -79,6 +81,17 @@ impl MemoryCatalogue {
     }
 }
 
+fn keep_kind(lists: &mut Lists, of: EntityKind, attribute: &str, before: Option<AttributeKind>) {
+    if of == EntityKind::Item {
+        let revision = lists.revision;
+        lists.history.kinds.push(KindChange {
+            revision,
+            attribute: attribute.to_owned(),
+            before,
+        });
+    }
+}
+
 fn raised(lists: &mut Lists, outcome: PutOutcome) -> PutOutcome {
     lists.revision += u64::from(outcome.created + outcome.updated > 0);
     outcome
@@ -87,8 +100,22 @@ fn raised(lists: &mut Lists, outcome: PutOutcome) -> PutOutcome {
 impl Catalogue for MemoryCatalogue {
     fn put_items(&self, items: &[Item]) -> Result<PutOutcome, StoreError> {
         let mut lists = self.lists();
+        let before = lists.items.clone();
         let outcome = put(&mut lists.items, items, |item| &item.item_id);
-        Ok(raised(&mut lists, outcome))
+        let outcome = raised(&mut lists, outcome);
+        let revision = lists.revision;
+        let after = lists.items.clone();
+        // Nothing is ever removed, so that places stay.
+        for (place, item) in after.into_iter().enumerate() {
+            if before.get(place) != Some(&item) {
+                lists.history.items.push(ItemChange {
+                    revision,
+                    item_id: item.item_id,
+                    before: before.get(place).cloned(),
+                });
+            }
+        }
+        Ok(outcome)
     }
 
     fn put_users(&self, users: &[User]) -> Result<PutOutcome, StoreError> {
@@ -182,6 +209,9 @@ impl Catalogue for MemoryCatalogue {
         let Some(kind) = kind else {
             let was = lists.fixed.remove(&key);
             lists.revision += u64::from(was.is_some());
+            if was.is_some() {
+                keep_kind(&mut lists, of, attribute, was);
+            }
             return Ok(());
         };
         let values = lists.values(of, attribute);
@@ -203,6 +233,9 @@ impl Catalogue for MemoryCatalogue {
         }
         let was = lists.fixed.insert(key, kind);
         lists.revision += u64::from(was != Some(kind));
+        if was != Some(kind) {
+            keep_kind(&mut lists, of, attribute, was);
+        }
         Ok(())
     }
 
@@ -217,5 +250,28 @@ impl Catalogue for MemoryCatalogue {
 
     fn revision(&self) -> Result<u64, StoreError> {
         Ok(self.lists().revision)
+    }
+
+    fn history(&self, revision: u64) -> Result<CatalogueHistory, StoreError> {
+        let lists = self.lists();
+        if revision < lists.history_from {
+            return Err(StoreError::Input {
+                field: "revision".into(),
+                got: revision.to_string(),
+                expected: format!("at least {}", lists.history_from),
+            });
+        }
+        let mut history = lists.history.clone();
+        history.items.retain(|change| change.revision > revision);
+        history.kinds.retain(|change| change.revision > revision);
+        Ok(history)
+    }
+
+    fn forget_history(&self, revision: u64) -> Result<(), StoreError> {
+        let mut lists = self.lists();
+        lists.history_from = lists.history_from.max(revision);
+        lists.history.items.retain(|change| change.revision > revision);
+        lists.history.kinds.retain(|change| change.revision > revision);
+        Ok(())
     }
 }

@@ -4,8 +4,8 @@ use crate::errors::{damaged, sql};
 use crate::json::{from_json, to_json};
 use crate::schema::Tallies;
 use domain::{
-    AttributeKind, Attributes, Catalogue, EntityKind, Item, ItemId, PutOutcome, Schema, StoreError,
-    Timestamp, User, UserId,
+    AttributeKind, Attributes, Catalogue, CatalogueHistory, EntityKind, Item, ItemChange, ItemId, KindChange,
+    PutOutcome, Schema, StoreError, Timestamp, User, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -14,11 +14,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Marks the file as one of ours: "CNCG".
 const APPLICATION_ID: i64 = 0x434e_4347;
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const TABLES: &str = "
     CREATE TABLE items (
         position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes TEXT NOT NULL,
-        hidden INTEGER NOT NULL, added_at INTEGER
+        hidden INTEGER NOT NULL, added_at INTEGER, created INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE users (
         position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes TEXT NOT NULL
@@ -27,7 +27,22 @@ const TABLES: &str = "
         entity TEXT NOT NULL, attribute TEXT NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (entity, attribute)
     ) STRICT;
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-    INSERT INTO counters VALUES ('revision', 0);
+    INSERT INTO counters VALUES ('revision', 0), ('history_from', 0);
+";
+/// What was there before each change.
+const HISTORY: &str = "
+    CREATE TABLE item_history (
+        revision INTEGER NOT NULL, position INTEGER NOT NULL, attributes TEXT NOT NULL,
+        hidden INTEGER NOT NULL, added_at INTEGER, PRIMARY KEY (revision, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE kind_history (
+        revision INTEGER NOT NULL, attribute TEXT NOT NULL, kind TEXT, PRIMARY KEY (revision, attribute)
+    ) STRICT, WITHOUT ROWID;
+";
+/// From version 1, which kept no changes: those from now on are kept.
+const FROM_1: &str = "
+    ALTER TABLE items ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
+    INSERT INTO counters SELECT 'history_from', value FROM counters WHERE name = 'revision';
 ";
 
 /// The catalogue in one SQLite file. See the head of the crate.
@@ -146,6 +161,7 @@ impl SqliteCatalogue {
         let rows: Vec<Putting<'_>> = rows.collect();
         let last: BTreeMap<&str, usize> = rows.iter().enumerate().map(|(n, row)| (row.id, n)).collect();
         let transaction = connection.transaction().map_err(&fail)?;
+        let revision = counter(&transaction, "revision").map_err(&fail)? + 1;
         for (_, row) in rows.iter().enumerate().filter(|(n, row)| last[row.id] == *n) {
             let stored = stored(&transaction, of, row.id).map_err(&fail)?;
             let json = to_json(row.attributes);
@@ -156,7 +172,7 @@ impl SqliteCatalogue {
                 outcome.unchanged += 1;
                 continue;
             }
-            write(&transaction, of, row, &json, stored.is_some()).map_err(&fail)?;
+            write(&transaction, of, row, &json, stored.is_some(), revision).map_err(&fail)?;
             if let Some((attributes, ..)) = stored {
                 outcome.updated += 1;
                 gone.push(
@@ -320,7 +336,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     if !fresh && application != APPLICATION_ID {
         return Err(damaged(path, "it is a database of some other program"));
     }
-    if !fresh && version != VERSION {
+    if !fresh && !(1..=VERSION).contains(&version) {
         let reason = format!("its format is version {version}, this program reads version {VERSION}");
         return Err(damaged(path, reason));
     }
@@ -336,9 +352,12 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         .map_err(&fail)?;
     if fresh {
         let make = format!(
-            "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {TABLES} {HISTORY} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
         );
         connection.execute_batch(&make).map_err(&fail)?;
+    } else if version == 1 {
+        let lift = format!("BEGIN IMMEDIATE; {FROM_1} {HISTORY} PRAGMA user_version = {VERSION}; COMMIT;");
+        connection.execute_batch(&lift).map_err(&fail)?;
     }
     Ok(())
 }
@@ -363,11 +382,20 @@ fn write(
     row: &Putting<'_>,
     json: &str,
     is_there: bool,
+    revision: i64,
 ) -> rusqlite::Result<()> {
+    if of == EntityKind::Item && is_there {
+        let keep = "INSERT INTO item_history SELECT ?2, position, attributes, hidden, added_at FROM items WHERE id = ?1";
+        connection
+            .prepare_cached(keep)?
+            .execute(params![row.id, revision])?;
+    }
     match (of, is_there) {
         (EntityKind::Item, false) => connection
-            .prepare_cached("INSERT INTO items (id, attributes, hidden, added_at) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![row.id, json, row.hidden, row.added_at]),
+            .prepare_cached(
+                "INSERT INTO items (id, attributes, hidden, added_at, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![row.id, json, row.hidden, row.added_at, revision]),
         (EntityKind::Item, true) => connection
             .prepare_cached("UPDATE items SET attributes = ?2, hidden = ?3, added_at = ?4 WHERE id = ?1")?
             .execute(params![row.id, json, row.hidden, row.added_at]),
@@ -379,6 +407,16 @@ fn write(
             .execute(params![row.id, json]),
     }
     .map(|_| ())
+}
+
+fn counter(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT value FROM counters WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+}
+
+fn kind_name(kind: AttributeKind) -> Option<String> {
+    serde_json::to_value(kind).ok()?.as_str().map(str::to_owned)
 }
 
 fn raise_revision(connection: &Connection) -> rusqlite::Result<()> {
@@ -477,6 +515,7 @@ impl Catalogue for SqliteCatalogue {
             self.check_kind(of, attribute, kind)?;
         }
         let mut inner = self.inner();
+        let before = self.fixed(&inner, of)?.get(attribute).copied();
         let transaction = inner.connection.transaction().map_err(&fail)?;
         let changed = match kind {
             None => transaction.execute(
@@ -484,12 +523,7 @@ impl Catalogue for SqliteCatalogue {
                 [table(of), attribute],
             ),
             Some(kind) => {
-                let name = serde_json::to_value(kind).ok();
-                let name = name
-                    .as_ref()
-                    .and_then(serde_json::Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned();
+                let name = kind_name(kind).unwrap_or_default();
                 transaction.execute(
                     "INSERT INTO kinds VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET kind = excluded.kind
                      WHERE kind <> excluded.kind",
@@ -498,6 +532,13 @@ impl Catalogue for SqliteCatalogue {
             }
         };
         if changed.map_err(&fail)? > 0 {
+            if of == EntityKind::Item {
+                let revision = counter(&transaction, "revision").map_err(&fail)? + 1;
+                let keep = "INSERT INTO kind_history VALUES (?1, ?2, ?3)";
+                let kept =
+                    transaction.execute(keep, params![revision, attribute, before.and_then(kind_name)]);
+                kept.map_err(&fail)?;
+            }
             raise_revision(&transaction).map_err(&fail)?;
         }
         transaction.commit().map_err(&fail)
@@ -531,11 +572,79 @@ impl Catalogue for SqliteCatalogue {
     fn revision(&self) -> Result<u64, StoreError> {
         let fail = sql("reading", &self.path);
         let inner = self.inner();
-        let query = "SELECT value FROM counters WHERE name = 'revision'";
-        let value: i64 = inner
-            .connection
-            .query_row(query, [], |row| row.get(0))
-            .map_err(&fail)?;
+        let value = counter(&inner.connection, "revision").map_err(&fail)?;
         Ok(value.unsigned_abs())
+    }
+
+    fn history(&self, revision: u64) -> Result<CatalogueHistory, StoreError> {
+        let fail = sql("reading", &self.path);
+        let inner = self.inner();
+        let from = counter(&inner.connection, "history_from").map_err(&fail)?;
+        let after = i64::try_from(revision).unwrap_or(i64::MAX);
+        if after < from {
+            return Err(StoreError::Input {
+                field: "revision".into(),
+                got: revision.to_string(),
+                expected: format!("at least {from}: earlier changes of the catalogue are not kept"),
+            });
+        }
+        let mut items: Vec<(i64, i64, ItemChange)> = Vec::new();
+        let query = "SELECT id, h.attributes, h.hidden, h.added_at, h.revision, h.position
+                     FROM item_history h JOIN items i ON i.position = h.position WHERE h.revision > ?1
+                     UNION ALL
+                     SELECT id, NULL, 0, NULL, created, position FROM items WHERE created > ?1";
+        let mut statement = inner.connection.prepare_cached(query).map_err(&fail)?;
+        let mut rows = statement.query([after]).map_err(&fail)?;
+        while let Some(row) = rows.next().map_err(&fail)? {
+            let (revision, position): (i64, i64) = (row.get(4).map_err(&fail)?, row.get(5).map_err(&fail)?);
+            let was_there = row.get::<_, Option<String>>(1).map_err(&fail)?.is_some();
+            let id: String = row.get(0).map_err(&fail)?;
+            let change = ItemChange {
+                revision: revision.unsigned_abs(),
+                item_id: ItemId::new(&id).map_err(|e| damaged(&self.path, e.to_string()))?,
+                before: was_there.then(|| self.read_item(row)).transpose()?,
+            };
+            items.push((revision, position, change));
+        }
+        items.sort_unstable_by_key(|(revision, position, _)| (*revision, *position));
+        let mut kinds = Vec::new();
+        let query =
+            "SELECT revision, attribute, kind FROM kind_history WHERE revision > ?1 ORDER BY revision";
+        let mut statement = inner.connection.prepare_cached(query).map_err(&fail)?;
+        let mut rows = statement.query([after]).map_err(&fail)?;
+        while let Some(row) = rows.next().map_err(&fail)? {
+            let name: Option<String> = row.get(2).map_err(&fail)?;
+            let before = name.map(|name| {
+                serde_json::from_value(serde_json::Value::String(name.clone()))
+                    .map_err(|_| damaged(&self.path, format!("there is no kind {name:?}")))
+            });
+            kinds.push(KindChange {
+                revision: row.get::<_, i64>(0).map_err(&fail)?.unsigned_abs(),
+                attribute: row.get(1).map_err(&fail)?,
+                before: before.transpose()?,
+            });
+        }
+        Ok(CatalogueHistory {
+            items: items.into_iter().map(|(_, _, change)| change).collect(),
+            kinds,
+        })
+    }
+
+    fn forget_history(&self, revision: u64) -> Result<(), StoreError> {
+        let fail = sql("writing to", &self.path);
+        let mut inner = self.inner();
+        let up_to = i64::try_from(revision).unwrap_or(i64::MAX);
+        let transaction = inner.connection.transaction().map_err(&fail)?;
+        if counter(&transaction, "history_from").map_err(&fail)? >= up_to {
+            return Ok(());
+        }
+        for forget in [
+            "DELETE FROM item_history WHERE revision <= ?1",
+            "DELETE FROM kind_history WHERE revision <= ?1",
+            "UPDATE counters SET value = ?1 WHERE name = 'history_from'",
+        ] {
+            transaction.execute(forget, [up_to]).map_err(&fail)?;
+        }
+        transaction.commit().map_err(&fail)
     }
 }

@@ -55,6 +55,7 @@ pub fn catalogue(fresh: &dyn Fn() -> Box<dyn CatalogueHome>) {
     every_value_survives(fresh());
     kinds(fresh());
     users(fresh());
+    history_of_kinds(fresh());
     for seed in 0..8 {
         random_puts(fresh(), seed);
     }
@@ -247,11 +248,72 @@ fn users(home: Box<dyn CatalogueHome>) {
     assert_eq!(all, [user("v", 4.0)]);
 }
 
+/// Led back by its history, the catalogue is what it was at each revision; what is forgotten is refused.
+fn history(catalogue: &dyn Catalogue, past: &[(u64, Vec<Item>)], seed: u64) {
+    let back_to = |revision: u64| {
+        let mut then = items(catalogue);
+        let history = catalogue.history(revision).expect("kept");
+        assert!(history.items.iter().all(|change| change.revision > revision));
+        for change in history.items.iter().rev() {
+            let at = then.iter().position(|item| item.item_id == change.item_id);
+            let at = at.expect("a change of an item that is there");
+            match &change.before {
+                Some(before) => then[at] = before.clone(),
+                None => drop(then.remove(at)),
+            }
+        }
+        then
+    };
+    for (revision, list) in past {
+        assert_eq!(&back_to(*revision), list, "seed {seed}, revision {revision}");
+    }
+    let (middle, list) = &past[past.len() / 2];
+    catalogue.forget_history(*middle).expect("forgetting");
+    assert_eq!(&back_to(*middle), list, "seed {seed}");
+    if *middle > 0 {
+        let gone = catalogue.history(middle - 1);
+        assert!(
+            matches!(&gone, Err(StoreError::Input { field, .. }) if field == "revision"),
+            "{gone:?}"
+        );
+    }
+}
+
+fn history_of_kinds(home: Box<dyn CatalogueHome>) {
+    let of = EntityKind::Item;
+    let catalogue = home.catalogue();
+    catalogue
+        .put_items(&[item("a", &[("code", text("7"))])])
+        .expect("putting");
+    for kind in [
+        Some(AttributeKind::Number),
+        Some(AttributeKind::Text),
+        Some(AttributeKind::Text),
+        None,
+        None,
+    ] {
+        catalogue.fix_kind(of, "code", kind).expect("fixing");
+    }
+    let home = home.reopened();
+    let kinds = home.catalogue().history(0).expect("kept").kinds;
+    let told: Vec<_> = kinds
+        .iter()
+        .map(|change| (change.revision, change.attribute.as_str(), change.before))
+        .collect();
+    let expected = [
+        (2, "code", None),
+        (3, "code", Some(AttributeKind::Number)),
+        (4, "code", Some(AttributeKind::Text)),
+    ];
+    assert_eq!(told, expected);
+}
+
 /// Any puts in any order, against a plain list.
 fn random_puts(mut home: Box<dyn CatalogueHome>, seed: u64) {
     let mut stream = SeededStream::new(seed, 9);
     let mut list: Vec<Item> = Vec::new();
     let mut revision = 0;
+    let mut past: Vec<(u64, Vec<Item>)> = vec![(0, Vec::new())];
     for _ in 0..40 {
         let batch: Vec<Item> = (0..stream.below(6))
             .map(|_| {
@@ -289,8 +351,10 @@ fn random_puts(mut home: Box<dyn CatalogueHome>, seed: u64) {
             home = home.reopened();
         }
         assert_eq!(home.catalogue().revision().expect("reading"), revision);
+        past.push((revision, list.clone()));
     }
     assert_eq!(items(home.catalogue()), list, "seed {seed}");
+    history(home.catalogue(), &past, seed);
     let present = home
         .catalogue()
         .schema(EntityKind::Item)

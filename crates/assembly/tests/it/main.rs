@@ -7,5 +7,6 @@ mod debias;
 mod freshness;
 mod learning;
 mod outcomes;
+mod replay;
 mod requests;
 mod world;

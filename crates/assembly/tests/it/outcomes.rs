@@ -7,7 +7,7 @@ fn join(window_hours: f64) -> JoinRequest {
     JoinRequest {
         placement: "home".into(),
         rewards: [("click".to_owned(), 1.0), ("purchase".to_owned(), 10.0)].into(),
-        window_hours,
+        window_hours: Some(window_hours),
     }
 }
 

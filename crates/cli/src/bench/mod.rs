@@ -5,12 +5,13 @@ mod freshness;
 pub(crate) mod http;
 mod import;
 mod ingest;
+mod overhead;
 pub(crate) mod scratch;
 
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Measure this machine: import, ingestion over HTTP, freshness under load.
+/// Measure this machine: import, ingestion over HTTP, freshness under load, what recording and exploring cost.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -22,6 +23,7 @@ enum What {
     Import(import::Args),
     Ingest(ingest::Args),
     Freshness(freshness::Args),
+    Overhead(overhead::Args),
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -29,6 +31,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         What::Import(args) => import::run(args),
         What::Ingest(args) => ingest::run(args),
         What::Freshness(args) => freshness::run(args),
+        What::Overhead(args) => overhead::run(args),
     }
 }
 

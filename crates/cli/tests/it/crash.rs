@@ -1,5 +1,6 @@
 //! Killed at random moments while writing and training, reopened, and checked: every acknowledged event is
-//! there, none twice even if it is sent again, none that nobody sent, no half of a batch, no torn model.
+//! there, none twice even if it is sent again, none that nobody sent, no half of a batch, no torn model, and every decision
+//! whose answer came is in the decision log.
 //!
 //! Five rounds by default; `CONCIERGE_CRASH_ROUNDS=100` is the long form (see `scripts/crash.sh`),
 //! `CONCIERGE_CRASH_SEED` another course of events. A failure names the seed and the round.
@@ -112,27 +113,30 @@ fn retry(url: &str, sent: &mut Sent, at: &str) {
     }
 }
 
-/// Asks for trainings and slates, one after the other, waiting for each.
-fn train(url: &str, over: &AtomicBool) {
+/// Asks for trainings and slates, one after the other, waiting for each. Gives the decisions whose answers came.
+fn train(url: &str, over: &AtomicBool) -> Vec<String> {
     let agent = Served::agent();
+    let mut decisions = Vec::new();
     while !over.load(Ordering::Relaxed) {
         if agent
             .post(format!("{url}/v1/train"))
             .send_json(serde_json::json!({ "wait": true }))
             .is_err()
         {
-            return;
+            break;
         }
-        let request = serde_json::json!({ "placement": "home", "user_id": "u1" });
-        if agent
-            .post(format!("{url}/v1/recommend"))
-            .send_json(&request)
-            .is_err()
-        {
-            return;
+        for user in 0..5 {
+            let request = serde_json::json!({ "placement": "home", "user_id": format!("u{user}") });
+            let answer = agent.post(format!("{url}/v1/recommend")).send_json(&request);
+            let told = answer.and_then(|mut answer| answer.body_mut().read_json::<serde_json::Value>());
+            match told {
+                Ok(told) => decisions.extend(told["decision_id"].as_str().map(str::to_owned)),
+                Err(_) => return decisions,
+            }
         }
         std::thread::sleep(Duration::from_millis(3));
     }
+    decisions
 }
 
 /// Starts a server and kills it while it opens the folder, or soon after.
@@ -166,6 +170,23 @@ fn stored(data: &Path) -> HashMap<String, u64> {
     found
 }
 
+/// The decisions that can be looked up.
+fn feedback_of(data: &Path) -> std::collections::HashSet<String> {
+    let (mut ids, mut after) = (std::collections::HashSet::new(), None::<String>);
+    loop {
+        let mut args = vec!["decisions", "--limit", "1000", "--json"];
+        args.extend(after.iter().flat_map(|after| ["--after", after.as_str()]));
+        let page = on(data, &args).code(0).json();
+        for one in page["decisions"].as_array().into_iter().flatten() {
+            ids.extend(one["decision_id"].as_str().map(str::to_owned));
+        }
+        after = page["next"].as_str().map(str::to_owned);
+        if after.is_none() {
+            return ids;
+        }
+    }
+}
+
 #[test]
 fn killed_at_any_moment_it_keeps_what_it_acknowledged() {
     let rounds = from_environment("CONCIERGE_CRASH_ROUNDS", 5);
@@ -188,6 +209,7 @@ fn survive(rounds: std::ops::Range<u64>, seed: u64, stream: &mut SeededStream) -
     let root = tempdir().expect("a folder");
     let data = root.path().join("data");
     let mut sent = Sent::default();
+    let mut decided: Vec<String> = Vec::new();
     on(&data, &["init"]).code(0);
     // A learner that is done in milliseconds, so that bundles are published all the time.
     let path = data.join("concierge.toml");
@@ -214,10 +236,11 @@ fn survive(rounds: std::ops::Range<u64>, seed: u64, stream: &mut SeededStream) -
                     })
                 })
                 .collect();
-            scope.spawn(|| train(&url, &over));
+            let trains = scope.spawn(|| train(&url, &over));
             std::thread::sleep(life);
             server.kill();
             over.store(true, Ordering::Relaxed);
+            decided.extend(trains.join().expect("no asker panics"));
             writers
                 .into_iter()
                 .map(|writer| writer.join().expect("no writer panics"))
@@ -243,13 +266,21 @@ fn survive(rounds: std::ops::Range<u64>, seed: u64, stream: &mut SeededStream) -
                 "{at}: batch {name} is stored in part, or nobody sent it"
             );
         }
+        let kept = feedback_of(&data);
+        let lost: Vec<&String> = decided.iter().filter(|id| !kept.contains(*id)).collect();
+        assert!(
+            lost.is_empty(),
+            "{at}: of {} decisions answered, {lost:?} are lost",
+            decided.len()
+        );
         let report = on(&data, &["doctor", "--json"]).code(0).json();
         assert_eq!(report["ok"], true, "{at}: {report:#}");
     }
     let status = on(&data, &["status", "--json"]).code(0).json();
     assert_eq!(status["warnings"], serde_json::json!([]), "{status:#}");
     eprintln!(
-        "rounds {rounds:?}: {} batches acknowledged of {} sent, {} events stored, bundle {}",
+        "rounds {rounds:?}: {} decisions answered, {} batches acknowledged of {} sent, {} events stored, bundle {}",
+        decided.len(),
         sent.acknowledged.len(),
         sent.batches.len(),
         status["events"],

@@ -17,7 +17,7 @@ fn user(number: u32) -> UserId {
 }
 
 /// A decision for one of three users, the bulk of it hard to compress.
-fn decision(number: u32, considered: u32) -> StoredDecision {
+pub(crate) fn decision(number: u32, considered: u32) -> StoredDecision {
     let item = |place: u32| {
         let noise = number.wrapping_mul(2_654_435_761) ^ place.wrapping_mul(0x9e37_79b9);
         DecisionItem {
@@ -57,10 +57,11 @@ fn decision(number: u32, considered: u32) -> StoredDecision {
     StoredDecision {
         decision,
         timings_us: vec![("total".to_owned(), 7)],
+        request: None,
     }
 }
 
-fn open(dir: &Path) -> DecisionLog {
+pub(crate) fn open(dir: &Path) -> DecisionLog {
     DecisionLog::open(dir, DecisionLogOptions::default()).expect("it opens")
 }
 

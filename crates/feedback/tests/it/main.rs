@@ -1,3 +1,4 @@
 //! The decision log on a real disk.
 
+mod columns;
 mod log;

@@ -147,6 +147,48 @@ fn every_operation_answers_as_documented() {
             Value::Null,
         ),
         (
+            "GET",
+            "/v1/decisions",
+            "/v1/decisions?user_id=user-0001&limit=1".into(),
+            Value::Null,
+        ),
+        (
+            "GET",
+            "/v1/decisions",
+            "/v1/decisions?limit=0".into(),
+            Value::Null,
+        ),
+        (
+            "GET",
+            "/v1/decisions",
+            "/v1/decisions?colour=red".into(),
+            Value::Null,
+        ),
+        (
+            "POST",
+            "/v1/decisions/{id}/replay",
+            format!("/v1/decisions/{decision}/replay"),
+            json!({}),
+        ),
+        (
+            "POST",
+            "/v1/decisions/{id}/replay",
+            format!("/v1/decisions/{decision}/replay"),
+            json!({"placement": {"policy": {"name": "softmax"}}, "seed": 3}),
+        ),
+        (
+            "POST",
+            "/v1/decisions/{id}/replay",
+            format!("/v1/decisions/{decision}/replay"),
+            json!({"placement": {"n": 0}}),
+        ),
+        (
+            "POST",
+            "/v1/decisions/{id}/replay",
+            "/v1/decisions/none/replay".into(),
+            json!({"today": true}),
+        ),
+        (
             "POST",
             "/v1/ope",
             "/v1/ope".into(),

@@ -150,3 +150,44 @@ fn what_is_erased_is_in_no_file() {
         assert!(!text.contains("that-must-go"));
     }
 }
+
+/// The tables of version 1, with one item, as that version wrote them.
+const VERSION_1: &str = "
+    CREATE TABLE items (
+        position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes TEXT NOT NULL,
+        hidden INTEGER NOT NULL, added_at INTEGER
+    ) STRICT;
+    CREATE TABLE users (
+        position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE kinds (
+        entity TEXT NOT NULL, attribute TEXT NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (entity, attribute)
+    ) STRICT;
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+    INSERT INTO counters VALUES ('revision', 7);
+    INSERT INTO items (id, attributes, hidden, added_at) VALUES ('item-1', '{\"title\":\"Number 1\"}', 0, NULL);
+    PRAGMA application_id = 1129202503; PRAGMA user_version = 1;";
+
+#[test]
+fn a_file_of_version_1_is_lifted_and_keeps_changes_from_then_on() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("c.sqlite");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(VERSION_1).unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let catalogue = SqliteCatalogue::open(&path).unwrap();
+        assert_eq!(catalogue.item(&item(1).item_id).unwrap(), Some(item(1)));
+        assert!(catalogue.history(6).is_err());
+        assert_eq!(catalogue.history(7).unwrap().items.len(), 0);
+    }
+    let catalogue = SqliteCatalogue::open(&path).unwrap();
+    let changed = Item {
+        hidden: true,
+        ..item(1)
+    };
+    catalogue.put_items(&[item(2), changed]).unwrap();
+    let changes = catalogue.history(7).unwrap().items;
+    let told: Vec<_> = changes.iter().map(|c| (c.revision, c.before.clone())).collect();
+    assert_eq!(told, [(8, Some(item(1))), (8, None)]);
+}
