@@ -223,15 +223,15 @@ fn files_of_earlier_versions_are_read() {
 fn filters_find_what_a_look_at_every_record_finds() {
     let dir = tempfile::tempdir().expect("a folder");
     let log = open(dir.path());
-    let all: Vec<StoredDecision> = (0..300).map(any_decision).collect();
+    let all: Vec<StoredDecision> = (0..120).map(any_decision).collect();
     for (number, stored) in all.iter().enumerate() {
         log.record(stored.clone());
-        if number % 70 == 0 {
+        if number % 30 == 0 {
             log.flush().expect("written");
         }
     }
     let mut dice = Dice(5);
-    for round in 0..200 {
+    for round in 0..30 {
         let filter = DecisionFilter {
             from: (dice.roll(3) == 0).then(|| Timestamp(dice.roll(1000) as i64 - 500)),
             to: (dice.roll(3) == 0).then(|| Timestamp(dice.roll(1000) as i64 - 500)),
@@ -265,7 +265,7 @@ fn filters_find_what_a_look_at_every_record_finds() {
         // Page by page.
         let (mut pages, mut next) = (Vec::new(), filter.clone());
         loop {
-            let page = log.find(&next, 7).expect("readable");
+            let page = log.find(&next, 25).expect("readable");
             let Some(last) = page.last() else { break };
             next.before = Some((last.decision.now, last.decision.decision_id.clone()));
             pages.extend(page);
