@@ -2,10 +2,11 @@
 
 use crate::catalogue::{NOWHERE, Positions};
 use domain::{
-    Candidate, Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, Outcome, Query, Ranker,
+    AttributeKind, Attributes, Candidate, Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, Outcome, Query, Ranker,
     Retriever, StageError,
 };
-use models::Model;
+use models::{Model, Someone, UserFeatures};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A model and the two ways between its positions and the catalogue's.
@@ -13,6 +14,8 @@ pub(crate) struct Bound {
     pub(crate) model: Arc<dyn Model>,
     to_local: Arc<Vec<u32>>,
     to_global: Arc<Vec<u32>>,
+    /// How the attributes of people are read that the model makes use of.
+    user_kinds: BTreeMap<String, AttributeKind>,
 }
 
 impl Bound {
@@ -23,6 +26,7 @@ impl Bound {
             model: model.clone(),
             to_local: Arc::default(),
             to_global: Arc::default(),
+            user_kinds: BTreeMap::new(),
         };
         nothing.grown(model, positions)
     }
@@ -42,6 +46,7 @@ impl Bound {
             Arc::make_mut(&mut to_global).extend(fresh);
         }
         Bound {
+            user_kinds: model.user_kinds(),
             model,
             to_local,
             to_global,
@@ -67,6 +72,15 @@ impl Bound {
         known.filter(|event| event.item != NOWHERE).collect()
     }
 
+    /// What the model makes use of in a person's attributes, read as it was in its training.
+    pub(crate) fn attributes(&self, attributes: &Attributes) -> UserFeatures {
+        let read = self.user_kinds.iter().filter_map(|(name, kind)| {
+            let value = signals::typed(attributes.get(name)?, *kind).ok()?;
+            Some((name.clone(), value))
+        });
+        read.collect()
+    }
+
     /// The model, or the part of it at `part`.
     pub(crate) fn part(&self, part: Option<usize>) -> Option<&dyn Model> {
         match part {
@@ -78,15 +92,18 @@ impl Bound {
     pub(crate) fn recommend(
         &self,
         part: Option<usize>,
-        history: &[HistoryEvent],
+        query: &Query,
         n: usize,
         allowed: &dyn Fn(u32) -> bool,
     ) -> Vec<(u32, f32)> {
         let Some(model) = self.part(part) else {
             return Vec::new();
         };
-        let history = self.history(history);
-        let top = model.recommend(&history, n, &|local| allowed(self.global(local)));
+        let someone = Someone {
+            history: &self.history(&query.history),
+            attributes: &self.attributes(&query.user_attributes),
+        };
+        let top = model.recommend_for(someone, n, &|local| allowed(self.global(local)));
         top.into_iter()
             .map(|(local, score)| (self.global(local), score))
             .collect()
@@ -128,7 +145,7 @@ impl Retriever for ModelRetriever {
         budget: usize,
         allowed: &dyn Fn(u32) -> bool,
     ) -> Result<Vec<(u32, f32)>, StageError> {
-        Ok(self.bound.recommend(self.part, &query.history, budget, allowed))
+        Ok(self.bound.recommend(self.part, query, budget, allowed))
     }
 }
 
@@ -204,17 +221,24 @@ impl Ranker for ModelRanker {
     }
 
     fn rank(&self, query: &Query, candidates: &[Candidate]) -> Result<Vec<Outcome>, StageError> {
-        let history = self.history(query);
+        let someone = Someone {
+            history: &self.history(query),
+            attributes: &self.bound.attributes(&query.user_attributes),
+        };
         let local: Vec<u32> = candidates.iter().map(|c| self.bound.local(c.item)).collect();
         let mut scores = vec![0.0; local.len()];
-        self.bound.model.score(&history, &local, &mut scores);
+        self.bound.model.score_for(someone, &local, &mut scores);
         Ok(scores.into_iter().map(Outcome::Score).collect())
     }
 
     fn evidence(&self, query: &Query, candidates: &[&Candidate]) -> Vec<Evidence> {
         let items: Vec<u32> = candidates.iter().map(|c| self.bound.local(c.item)).collect();
         let history = self.history(query);
-        let evidence = self.bound.model.evidence(&history, &items);
+        let someone = Someone {
+            history: &history,
+            attributes: &self.bound.attributes(&query.user_attributes),
+        };
+        let evidence = self.bound.model.evidence_for(someone, &items);
         let summed = evidence.into_iter().map(|one| Evidence {
             history: summed(&history, &one.history)
                 .map(|(item, value)| (self.bound.global(item), value))
@@ -225,10 +249,11 @@ impl Ranker for ModelRanker {
     }
 
     fn explain(&self, query: &Query, item: u32) -> Explanation {
-        let mut explanation = self
-            .bound
-            .model
-            .explain(&self.history(query), self.bound.local(item));
+        let someone = Someone {
+            history: &self.history(query),
+            attributes: &self.bound.attributes(&query.user_attributes),
+        };
+        let mut explanation = self.bound.model.explain_for(someone, self.bound.local(item));
         for Contribution { source, .. } in &mut explanation.contributions {
             if let ContributionSource::History { item } = source {
                 *item = self.bound.global(*item);

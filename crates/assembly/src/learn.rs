@@ -9,9 +9,9 @@ use crate::service::{TrainingState, bind, lock, models_dir, sizes};
 use crate::snapshot::{Models, Snapshot};
 use crate::{Service, ServiceError};
 use dataset::InteractionsBuilder;
-use domain::{EntityKind, Sequence, Timestamp};
+use domain::{EntityKind, Sequence, Timestamp, UserId};
 use hashbrown::HashMap;
-use models::{ItemFeatures, Model, Run, TrainerEntry, TrainingData};
+use models::{ItemFeatures, Model, Run, TrainerEntry, TrainingData, UserFeatures};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -318,6 +318,7 @@ impl Service {
             }
         }
         let interactions = builder.build();
+        let user_features = self.user_features(&interactions.users)?;
         let ids = interactions.items.ids().iter();
         let features = ids
             .map(|id| described.remove(id.as_str()).unwrap_or_default())
@@ -325,8 +326,22 @@ impl Service {
         Ok(TrainingData {
             interactions: Arc::new(interactions),
             features: Arc::new(features),
+            user_features: Arc::new(user_features),
             now,
         })
+    }
+
+    /// Attributes of these users in their order; nothing at all if nobody has any.
+    fn user_features(&self, users: &[UserId]) -> Result<Vec<UserFeatures>, ServiceError> {
+        let schema = self.stores.catalogue.schema(EntityKind::User)?;
+        if schema.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of = |user| {
+            let stored = self.stores.catalogue.user(user)?;
+            Ok(stored.map_or_else(UserFeatures::new, |user| features(&user.attributes, &schema)))
+        };
+        users.iter().map(of).collect()
     }
 
     fn fit_all(

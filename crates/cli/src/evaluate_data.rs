@@ -36,6 +36,9 @@ pub(crate) struct DataArgs {
     /// Attributes of items: item_id and any other columns; text with | is a list of tags.
     #[arg(long, value_name = "FILE")]
     pub(crate) items: Option<PathBuf>,
+    /// Attributes of people: user_id and any other columns, read like those of items. Of people who are judged too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users: Option<PathBuf>,
     /// What is ranked: the items of the training rows, or those of --items too.
     #[arg(long, value_enum, default_value_t = CatalogueArg::Train)]
     pub(crate) catalogue: CatalogueArg,
@@ -165,6 +168,10 @@ pub(crate) fn inputs(args: &DataArgs, seed: u64) -> anyhow::Result<Inputs> {
         Some(path) => tables::item_features(path)?,
         None => Default::default(),
     };
+    let user_features = match &args.users {
+        Some(path) => tables::user_features(path)?,
+        None => Default::default(),
+    };
     if args.catalogue == CatalogueArg::Items && args.items.is_none() {
         return Err(InputError("--catalogue items: expected --items with a file".to_owned()).into());
     }
@@ -173,6 +180,7 @@ pub(crate) fn inputs(args: &DataArgs, seed: u64) -> anyhow::Result<Inputs> {
         valid,
         test,
         features,
+        user_features,
         rank_described: args.catalogue == CatalogueArg::Items,
         positive_min: args.positive_min,
         allow_overlap: args.allow_overlap,

@@ -3,11 +3,11 @@
 
 use crate::failure::InputError;
 use crate::files;
-use domain::{Item, ItemId, NewEvent, RawAttribute, User, UserId};
+use domain::{Attributes, Item, ItemId, NewEvent, RawAttribute, User, UserId};
 use evaluate::{Listed, Row};
 use import::{Batch, Cell, Counts, Kind, Options, RowSource, Sink};
-use models::ItemFeatures;
-use signals::KindTally;
+use models::{ItemFeatures, UserFeatures};
+use signals::{KindTally, TypedValue};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -20,6 +20,7 @@ const ITEM: &[&str] = &["item_id", "item", "itemId", "movieId"];
 struct Collected {
     rows: Vec<Row>,
     items: Vec<Item>,
+    users: Vec<User>,
 }
 
 impl Sink for Collected {
@@ -46,8 +47,13 @@ impl Sink for Collected {
         })
     }
 
-    fn users(&mut self, _: Vec<User>) -> Result<Counts, String> {
-        Err("people are not measured".to_owned())
+    fn users(&mut self, users: Vec<User>) -> Result<Counts, String> {
+        let accepted = users.len() as u64;
+        self.users.extend(users);
+        Ok(Counts {
+            accepted,
+            duplicate: 0,
+        })
     }
 }
 
@@ -112,25 +118,35 @@ pub(crate) fn interactions(path: &Path, values: &[&str]) -> Result<Vec<Row>, Inp
 /// Attributes by item, each read by the kind that fits all of its values.
 pub(crate) fn item_features(path: &Path) -> Result<BTreeMap<ItemId, ItemFeatures>, InputError> {
     let items = collected(path, Options::new(Kind::Items), &[])?.items;
-    let mut tallies: BTreeMap<String, KindTally> = BTreeMap::new();
-    for (name, value) in items.iter().flat_map(|item| &item.attributes) {
-        tallies.entry(name.clone()).or_default().add(value);
+    let ids = items.iter().map(|item| item.item_id.clone());
+    Ok(ids.zip(features(items.iter().map(|item| &item.attributes))).collect())
+}
+
+/// The same by user.
+pub(crate) fn user_features(path: &Path) -> Result<BTreeMap<UserId, UserFeatures>, InputError> {
+    let users = collected(path, Options::new(Kind::Users), &[("user_id", USER)])?.users;
+    let ids = users.iter().map(|user| user.user_id.clone());
+    Ok(ids.zip(features(users.iter().map(|user| &user.attributes))).collect())
+}
+
+/// Attributes read by the kinds that fit all of their values, in the order given.
+fn features<'a>(all: impl Iterator<Item = &'a Attributes> + Clone) -> Vec<BTreeMap<String, TypedValue>> {
+    let mut tallies: BTreeMap<&String, KindTally> = BTreeMap::new();
+    for (name, value) in all.clone().flatten() {
+        tallies.entry(name).or_default().add(value);
     }
-    let kinds: BTreeMap<String, _> = tallies
+    let kinds: BTreeMap<&String, _> = tallies
         .into_iter()
         .filter_map(|(name, tally)| Some((name, tally.kind()?)))
         .collect();
-    let features = |item: &Item| -> ItemFeatures {
-        let read = item.attributes.iter().filter_map(|(name, raw)| {
+    let read = |attributes: &Attributes| {
+        let read = attributes.iter().filter_map(|(name, raw)| {
             let value = signals::typed(raw, *kinds.get(name)?).ok()?;
             Some((name.clone(), value))
         });
         read.collect()
     };
-    Ok(items
-        .iter()
-        .map(|item| (item.item_id.clone(), features(item)))
-        .collect())
+    all.map(read).collect()
 }
 
 /// Calls `visit` with the cells of every row at the places of `wanted`, each a choice of names; the

@@ -187,7 +187,7 @@ fn full(model: &dyn Model, user: &TestUser, length: usize, hidden: &mut [bool]) 
     own.retain(|item| !std::mem::replace(&mut hidden[*item as usize], true));
     let shown = &*hidden;
     let allowed = |item: u32| !shown[item as usize];
-    let top = model.recommend(&user.history, length, &allowed);
+    let top = model.recommend_for(user.someone(), length, &allowed);
     own.iter().for_each(|item| hidden[*item as usize] = false);
     top.into_iter().map(|(item, _)| item).collect()
 }
@@ -196,7 +196,7 @@ fn full(model: &dyn Model, user: &TestUser, length: usize, hidden: &mut [bool]) 
 /// the others.
 fn sampled(model: &dyn Model, user: &TestUser, candidates: &[u32], length: usize) -> Vec<u32> {
     let mut scores = vec![0.0; candidates.len()];
-    model.score(&user.history, candidates, &mut scores);
+    model.score_for(user.someone(), candidates, &mut scores);
     let mut top = TopK::new(length, |a, b| a.cmp(&b));
     for (item, score) in candidates.iter().zip(scores) {
         top.push(

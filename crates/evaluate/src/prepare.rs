@@ -3,7 +3,7 @@
 use crate::{EvaluateError, Labels, Row};
 use dataset::{Interactions, InteractionsBuilder, Vocabulary};
 use domain::{HistoryEvent, ItemId, Timestamp, UserId};
-use models::{ItemFeatures, TrainingData};
+use models::{ItemFeatures, Someone, TrainingData, UserFeatures};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub struct Inputs {
     pub test: Vec<Row>,
     /// Attributes by item.
     pub features: BTreeMap<ItemId, ItemFeatures>,
+    /// Attributes by user, of those who are judged too.
+    pub user_features: BTreeMap<UserId, UserFeatures>,
     /// Items that have attributes are ranked even if no training row has them.
     pub rank_described: bool,
     /// If given, only rows with at least this value count; an item of a training row below it is
@@ -44,12 +46,24 @@ pub struct TestUser {
     pub user: UserId,
     /// What they did, oldest first, one entry per item; empty for someone not seen in training.
     pub history: Vec<HistoryEvent>,
+    /// What is known of them besides.
+    pub attributes: UserFeatures,
     /// Items that are not ranked for them, ascending.
     pub seen: Vec<u32>,
     /// Relevant items that could be listed, ascending.
     pub relevant: Vec<u32>,
     /// Number of relevant items, those counted that no list can hold.
     pub n_relevant: usize,
+}
+
+impl TestUser {
+    /// What a model is told of them.
+    pub fn someone(&self) -> Someone<'_> {
+        Someone {
+            history: &self.history,
+            attributes: &self.attributes,
+        }
+    }
 }
 
 /// What the data was, in numbers.
@@ -65,6 +79,8 @@ pub struct DataSummary {
     pub catalogue_items: usize,
     /// Of the items known, how many have attributes.
     pub catalogue_items_described: usize,
+    /// Of the users learnt from and judged by, how many have attributes.
+    pub users_described: usize,
     /// Rows that only join the histories.
     pub valid_rows: usize,
     /// Rows judged by, each user-item pair once.
@@ -171,6 +187,7 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
         users.push(TestUser {
             user: (*user).clone(),
             history,
+            attributes: inputs.user_features.get(*user).cloned().unwrap_or_default(),
             seen: own.map_or_else(Vec::new, |own| own.seen.iter().copied().collect()),
             relevant,
             n_relevant: rows.len(),
@@ -183,6 +200,12 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
         .iter()
         .map(|item| inputs.features.get(item).cloned().unwrap_or_default())
         .collect();
+    let user_features = if inputs.user_features.is_empty() {
+        Vec::new()
+    } else {
+        let of = |user| inputs.user_features.get(user).cloned().unwrap_or_default();
+        interactions.users.iter().map(of).collect()
+    };
     summary.train_rows = interactions.rows.len();
     summary.train_users = interactions.n_users();
     summary.train_items = interactions
@@ -201,11 +224,17 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
         None => interactions.n_items(),
     };
     summary.catalogue_items_described = features.iter().filter(|features| !features.is_empty()).count();
+    let people = interactions.users.iter().chain(tests.keys().copied());
+    let people: BTreeSet<&UserId> = people
+        .filter(|user| inputs.user_features.contains_key(*user))
+        .collect();
+    summary.users_described = people.len();
     summary.valid_rows = inputs.valid.iter().filter(|row| positive(row)).count();
     Ok(Prepared {
         training: TrainingData {
             interactions: Arc::new(interactions),
             features: Arc::new(features),
+            user_features: Arc::new(user_features),
             now,
         },
         users,

@@ -86,12 +86,17 @@ pub fn cut_for_tuning(data: &TrainingData, how: Split, seed: u64) -> Result<Inpu
     };
     let (train, test) = split(interactions.rows.iter().map(row).collect(), how, seed)?;
     let described = interactions.items.ids().iter().zip(data.features.iter());
+    let people = interactions.users.iter().zip(data.user_features.iter());
     Ok(Inputs {
         train,
         test,
         features: described
             .filter(|(_, features)| !features.is_empty())
             .map(|(item, features)| (item.clone(), features.clone()))
+            .collect(),
+        user_features: people
+            .filter(|(_, features)| !features.is_empty())
+            .map(|(user, features)| (user.clone(), features.clone()))
             .collect(),
         allow_overlap: true,
         ..Inputs::default()
@@ -102,6 +107,7 @@ pub fn cut_for_tuning(data: &TrainingData, how: Split, seed: u64) -> Result<Inpu
 fn thinned(data: &TrainingData, keep: impl Fn(&str) -> bool) -> TrainingData {
     let all = &data.interactions;
     let (mut users, mut offsets, mut rows) = (Vec::new(), vec![0], Vec::new());
+    let mut user_features = Vec::new();
     for (at, user) in all
         .users
         .iter()
@@ -113,6 +119,9 @@ fn thinned(data: &TrainingData, keep: impl Fn(&str) -> bool) -> TrainingData {
             user: position,
             ..*row
         }));
+        if let Some(features) = data.user_features.get(at) {
+            user_features.push(features.clone());
+        }
         users.push(user.clone());
         offsets.push(rows.len());
     }
@@ -123,6 +132,7 @@ fn thinned(data: &TrainingData, keep: impl Fn(&str) -> bool) -> TrainingData {
             offsets,
             rows,
         }),
+        user_features: Arc::new(user_features),
         ..data.clone()
     }
 }

@@ -134,6 +134,7 @@ pub(crate) fn hold_out(data: &TrainingData, most: usize, seed: u64) -> Option<He
     let data = TrainingData {
         interactions: Arc::new(interactions),
         features: Arc::clone(&data.features),
+        user_features: Arc::clone(&data.user_features),
         now: data.now,
     };
     Some(HeldOut { data, cases })

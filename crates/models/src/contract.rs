@@ -1,7 +1,7 @@
 //! What every learner and model promises.
 
 use dataset::{Interaction, Interactions, Vocabulary};
-use domain::{Evidence, Explanation, HistoryEvent, ItemId, Timestamp};
+use domain::{AttributeKind, Evidence, Explanation, HistoryEvent, ItemId, Timestamp};
 use signals::TypedValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Attributes of one item, read by their kinds, by name.
 pub type ItemFeatures = BTreeMap<String, TypedValue>;
 
+/// Attributes of one person, read by their kinds, by name.
+pub type UserFeatures = BTreeMap<String, TypedValue>;
+
+static NO_ATTRIBUTES: UserFeatures = UserFeatures::new();
+
+/// Someone to answer: all that a model is told of anyone.
+#[derive(Debug, Clone, Copy)]
+pub struct Someone<'a> {
+    /// What they did, oldest first.
+    pub history: &'a [HistoryEvent],
+    /// What is known of them besides; empty for nothing.
+    pub attributes: &'a UserFeatures,
+}
+
+impl<'a> Someone<'a> {
+    /// Someone of whom nothing is known but what they did.
+    pub fn with_history(history: &'a [HistoryEvent]) -> Someone<'a> {
+        Someone {
+            history,
+            attributes: &NO_ATTRIBUTES,
+        }
+    }
+}
+
 /// What a learner learns from.
 #[derive(Debug, Clone)]
 pub struct TrainingData {
@@ -17,6 +41,8 @@ pub struct TrainingData {
     pub interactions: Arc<Interactions>,
     /// Attributes by item position in `interactions.items`; empty map for none.
     pub features: Arc<Vec<ItemFeatures>>,
+    /// Attributes by user position in `interactions.users`; shorter, or empty maps, for none.
+    pub user_features: Arc<Vec<UserFeatures>>,
     /// The moment to which ages are counted.
     pub now: Timestamp,
 }
@@ -159,6 +185,38 @@ pub trait Model: Send + Sync {
     fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
         let one = |item: &u32| Evidence::from(&self.explain(history, *item));
         items.iter().map(one).collect()
+    }
+    /// Attributes of people that it makes use of, with the kinds by which they are to be read; empty for models that
+    /// look at histories alone.
+    fn user_kinds(&self) -> BTreeMap<String, AttributeKind> {
+        BTreeMap::new()
+    }
+    /// [`personal`](Model::personal) for someone with attributes. These five equal the methods for a history
+    /// if there are no attributes, and for models that do not look at them.
+    fn personal_to(&self, someone: Someone<'_>) -> bool {
+        self.personal(someone.history)
+    }
+    /// [`score`](Model::score) for someone with attributes.
+    fn score_for(&self, someone: Someone<'_>, candidates: &[u32], scores: &mut [f32]) {
+        self.score(someone.history, candidates, scores);
+    }
+    /// [`recommend`](Model::recommend) for someone with attributes.
+    fn recommend_for(&self, someone: Someone<'_>, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        self.recommend(someone.history, n, allowed)
+    }
+    /// [`explain`](Model::explain) for someone with attributes.
+    fn explain_for(&self, someone: Someone<'_>, item: u32) -> Explanation {
+        self.explain(someone.history, item)
+    }
+    /// [`evidence`](Model::evidence) for someone with attributes.
+    fn evidence_for(&self, someone: Someone<'_>, items: &[u32]) -> Vec<Evidence> {
+        self.evidence(someone.history, items)
+    }
+    /// Variance of the score of each of these items, in squared points of the score, as far as the model has a
+    /// posterior; `None` where it cannot say. Finite, not negative.
+    fn variances(&self, someone: Someone<'_>, items: &[u32]) -> Vec<Option<f32>> {
+        let _ = someone;
+        vec![None; items.len()]
     }
     /// Features that speak for the item because they are shared with the history, strongest first,
     /// such as `genre=Comedy`; empty for models that do not look at attributes.

@@ -292,6 +292,7 @@ mod tests {
         let data = TrainingData {
             interactions: Arc::new(builder.build()),
             features: Arc::default(),
+            user_features: Arc::default(),
             now: Timestamp(0),
         };
         let config = serde_json::json!({"l2": l2, "dropout": p, "user_exponent": b, "item_exponent": a});
@@ -346,6 +347,7 @@ mod tests {
         TrainingData {
             interactions: Arc::new(builder.build()),
             features: Arc::default(),
+            user_features: Arc::default(),
             now: Timestamp(0),
         }
     }

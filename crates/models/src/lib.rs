@@ -38,7 +38,8 @@ pub use als::{AlsConfig, AlsTrainer, FRESH_MAX};
 pub use blend::{BlendConfig, BlendPart, BlendTrainer};
 pub use content::{ContentConfig, ContentTrainer};
 pub use contract::{
-    ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
+    ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
+    UpdateReport, UserFeatures,
 };
 pub use dataset::Vocabulary;
 pub use ease::{EaseConfig, EaseTrainer};

@@ -146,6 +146,7 @@ mod tests {
         let data = TrainingData {
             interactions: Arc::new(builder.build()),
             features: Arc::default(),
+            user_features: Arc::default(),
             now: Timestamp(0),
         };
         let (alpha, beta) = (0.8, 0.4);

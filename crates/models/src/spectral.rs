@@ -340,6 +340,7 @@ mod tests {
         let data = TrainingData {
             interactions: Arc::new(builder.build()),
             features: Arc::default(),
+            user_features: Arc::default(),
             now: Timestamp(0),
         };
         let (alpha, a, b, c, t, q) = (0.7, 0.4, 0.6, 0.3, 1.2, 2);

@@ -265,6 +265,7 @@ mod tests {
         let interactions = rows.build();
         let data = TrainingData {
             features: Arc::new(vec![Default::default(); interactions.n_items()]),
+            user_features: Arc::default(),
             now: Timestamp(60 * 86_400_000),
             interactions: Arc::new(interactions),
         };

@@ -395,6 +395,7 @@ mod tests {
         let data = TrainingData {
             interactions: Arc::new(builder.build()),
             features: Arc::default(),
+            user_features: Arc::default(),
             now: Timestamp(0),
         };
         let (shrinkage, a, e) = (0.2, 0.35, 1.5);

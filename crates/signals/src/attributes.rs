@@ -28,6 +28,22 @@ pub enum TypedValue {
     Ids(Vec<String>),
 }
 
+impl TypedValue {
+    /// The kind by which it was read.
+    pub fn kind(&self) -> AttributeKind {
+        match self {
+            TypedValue::Category(_) => AttributeKind::Category,
+            TypedValue::Tags(_) => AttributeKind::Tags,
+            TypedValue::Number(_) => AttributeKind::Number,
+            TypedValue::Text(_) => AttributeKind::Text,
+            TypedValue::Timestamp(_) => AttributeKind::Timestamp,
+            TypedValue::Geo { .. } => AttributeKind::Geo,
+            TypedValue::Embedding(_) => AttributeKind::Embedding,
+            TypedValue::Ids(_) => AttributeKind::Ids,
+        }
+    }
+}
+
 /// Longest text that inference still takes for a category, in characters.
 const CATEGORY_CHARS_MAX: usize = 40;
 /// Most words of a text that inference still takes for a category.

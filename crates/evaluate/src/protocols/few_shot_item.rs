@@ -54,6 +54,7 @@ pub(super) fn cut(
             // Who took an item early and again later is not judged by it.
             allow_overlap: true,
             features: inputs.features.clone(),
+            user_features: inputs.user_features.clone(),
             calibrate_by: inputs.calibrate_by.clone(),
             rank_described: inputs.rank_described,
             positive_min: inputs.positive_min,

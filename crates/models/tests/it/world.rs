@@ -70,6 +70,7 @@ pub(crate) fn training(interactions: Interactions, kinds: &BTreeMap<String, &str
     };
     TrainingData {
         features: Arc::new(interactions.items.ids().iter().map(of).collect()),
+        user_features: Arc::default(),
         now: Timestamp(interactions.last_moment().0 + DAY_MS),
         interactions: Arc::new(interactions),
     }
