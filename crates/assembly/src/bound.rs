@@ -2,8 +2,8 @@
 
 use crate::catalogue::{NOWHERE, Positions};
 use domain::{
-    AttributeKind, Attributes, Candidate, Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, Outcome, Query, Ranker,
-    Retriever, StageError,
+    AttributeKind, Attributes, Candidate, Contribution, ContributionSource, Evidence, Explanation,
+    HistoryEvent, Outcome, Query, Ranker, Retriever, StageError,
 };
 use models::{Model, Someone, UserFeatures};
 use std::collections::BTreeMap;
@@ -79,6 +79,33 @@ impl Bound {
             Some((name.clone(), value))
         });
         read.collect()
+    }
+
+    /// A query's history in the model's positions, the anchor in it: it counts as much as everything that speaks for
+    /// something in the person's history together, and at least as 1.
+    pub(crate) fn told(&self, query: &Query) -> Vec<HistoryEvent> {
+        let Some(anchor) = query.anchor else {
+            return self.history(&query.history);
+        };
+        let mut history = query.history.clone();
+        history.retain(|event| event.item != anchor);
+        let total: f32 = history.iter().map(|event| event.weight.max(0.0)).sum();
+        history.push(HistoryEvent {
+            item: anchor,
+            weight: total.max(1.0),
+            age_days: 0.0,
+        });
+        self.history(&history)
+    }
+
+    /// Variance of the model's score of these items, as far as it can say.
+    pub(crate) fn variances(&self, query: &Query, items: &[u32]) -> Vec<Option<f32>> {
+        let someone = Someone {
+            history: &self.told(query),
+            attributes: &self.attributes(&query.user_attributes),
+        };
+        let local: Vec<u32> = items.iter().map(|item| self.local(*item)).collect();
+        self.model.variances(someone, &local)
     }
 
     /// The model, or the part of it at `part`.
@@ -172,27 +199,9 @@ impl Retriever for AnchorRetriever {
     }
 }
 
-/// The model as the judge of candidates. An anchor counts as much as everything that speaks for
-/// something in the person's history together, and at least as 1.
+/// The model as the judge of candidates.
 pub(crate) struct ModelRanker {
     pub(crate) bound: Arc<Bound>,
-}
-
-impl ModelRanker {
-    fn history(&self, query: &Query) -> Vec<HistoryEvent> {
-        let Some(anchor) = query.anchor else {
-            return self.bound.history(&query.history);
-        };
-        let mut history = query.history.clone();
-        history.retain(|event| event.item != anchor);
-        let total: f32 = history.iter().map(|event| event.weight.max(0.0)).sum();
-        history.push(HistoryEvent {
-            item: anchor,
-            weight: total.max(1.0),
-            age_days: 0.0,
-        });
-        self.bound.history(&history)
-    }
 }
 
 /// Parts summed by item, in the order of the history, without zeros. Each model gives its parts in that order, so a
@@ -222,7 +231,7 @@ impl Ranker for ModelRanker {
 
     fn rank(&self, query: &Query, candidates: &[Candidate]) -> Result<Vec<Outcome>, StageError> {
         let someone = Someone {
-            history: &self.history(query),
+            history: &self.bound.told(query),
             attributes: &self.bound.attributes(&query.user_attributes),
         };
         let local: Vec<u32> = candidates.iter().map(|c| self.bound.local(c.item)).collect();
@@ -233,7 +242,7 @@ impl Ranker for ModelRanker {
 
     fn evidence(&self, query: &Query, candidates: &[&Candidate]) -> Vec<Evidence> {
         let items: Vec<u32> = candidates.iter().map(|c| self.bound.local(c.item)).collect();
-        let history = self.history(query);
+        let history = self.bound.told(query);
         let someone = Someone {
             history: &history,
             attributes: &self.bound.attributes(&query.user_attributes),
@@ -250,7 +259,7 @@ impl Ranker for ModelRanker {
 
     fn explain(&self, query: &Query, item: u32) -> Explanation {
         let someone = Someone {
-            history: &self.history(query),
+            history: &self.bound.told(query),
             attributes: &self.bound.attributes(&query.user_attributes),
         };
         let mut explanation = self.bound.model.explain_for(someone, self.bound.local(item));

@@ -36,6 +36,17 @@ pub enum Over {
     Places,
 }
 
+/// Where the `thompson` policy has the variances of scores from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Uncertainty {
+    /// How much is known of the item: 1 / (1 + strength of its events), in squared standard deviations of the pool.
+    #[default]
+    Counts,
+    /// The ranking model's posterior for this person and item; counts where the model has none.
+    Posterior,
+}
+
 /// Exposure for new items.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -85,6 +96,9 @@ pub struct PolicyConfig {
     pub pool: usize,
     /// What its scores are.
     pub over: Over,
+    /// Where `thompson` has its variances from.
+    #[serde(skip_serializing_if = "is_default")]
+    pub uncertainty: Uncertainty,
     /// Items with a lower score are not explored, as long as enough others are there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score_min: Option<f32>,
@@ -102,11 +116,16 @@ impl Default for PolicyConfig {
             name: "greedy".to_owned(),
             pool: 100,
             over: Over::Scores,
+            uncertainty: Uncertainty::default(),
             score_min: None,
             new_items: None,
             settings: serde_json::Map::new(),
         }
     }
+}
+
+fn is_default(uncertainty: &Uncertainty) -> bool {
+    *uncertainty == Uncertainty::default()
 }
 
 fn wrong(field: &str, got: impl ToString, expected: impl ToString) -> PolicyError {
@@ -130,6 +149,12 @@ impl PolicyConfig {
         }
         let has_evidence =
             training.model == EVIDENCE || training.fallbacks.iter().any(|name| name == EVIDENCE);
+        if self.uncertainty == Uncertainty::Posterior
+            && (self.name != "thompson" || self.over == Over::Places)
+        {
+            let expected = "\"counts\", or policy \"thompson\" over \"scores\"";
+            return Err(wrong("uncertainty", "\"posterior\"", expected));
+        }
         if self.name == "thompson" && !has_evidence {
             let expected =
                 format!("{EVIDENCE:?} among training.fallbacks, which says how much is known of an item");
@@ -182,6 +207,9 @@ pub(crate) fn chooser(
         config: config.clone(),
         catalogue: catalogue.clone(),
         evidence: evidence.map(|(bound, part)| (bound.clone(), part)),
+        posterior: models
+            .filter(|_| config.uncertainty == Uncertainty::Posterior)
+            .map(|models| models.main.clone()),
     })
 }
 
@@ -191,11 +219,26 @@ struct Chooser {
     config: PolicyConfig,
     catalogue: Arc<LiveCatalogue>,
     evidence: Option<(Arc<Bound>, Option<usize>)>,
+    /// Who says how sure the scores are.
+    posterior: Option<Arc<Bound>>,
 }
 
 impl Chooser {
+    /// The variance of each score, `unit` being what the scores are counted in.
+    fn variances(&self, query: &Query, pool: &[Candidate], unit: f64) -> Vec<f64> {
+        let counted = self.counted(pool);
+        let Some(bound) = &self.posterior else {
+            return counted;
+        };
+        let items: Vec<u32> = pool.iter().map(|candidate| candidate.item).collect();
+        let said = bound.variances(query, &items);
+        let both = said.into_iter().zip(counted);
+        both.map(|(said, counted)| said.map_or(counted, |said| f64::from(said) / (unit * unit)))
+            .collect()
+    }
+
     /// How much is known of each, in strengths of events: 1 / (1 + evidence) is the variance, in squared standard deviations of the pool.
-    fn variances(&self, pool: &[Candidate]) -> Vec<f64> {
+    fn counted(&self, pool: &[Candidate]) -> Vec<f64> {
         let mut evidence = vec![0.0f32; pool.len()];
         if let Some((bound, part)) = &self.evidence
             && let Some(model) = bound.part(*part)
@@ -215,9 +258,10 @@ impl Chooser {
             .collect()
     }
 
-    fn scores(&self, pool: &[Candidate]) -> Vec<f64> {
+    /// Scores, and what a point of theirs is in the ranker's.
+    fn scores(&self, pool: &[Candidate]) -> (Vec<f64>, f64) {
         if self.config.over == Over::Places {
-            return (1..=pool.len()).map(|place| -(place as f64).ln()).collect();
+            return ((1..=pool.len()).map(|place| -(place as f64).ln()).collect(), 1.0);
         }
         let raw: Vec<f64> = pool.iter().map(|c| f64::from(c.score)).collect();
         let best = raw.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -225,13 +269,13 @@ impl Chooser {
         let squares: f64 = raw.iter().map(|s| (s - mean) * (s - mean)).sum();
         let deviation = (squares / raw.len().max(1) as f64).sqrt();
         let unit = if deviation > 0.0 { deviation } else { 1.0 };
-        raw.iter().map(|score| (score - best) / unit).collect()
+        (raw.iter().map(|score| (score - best) / unit).collect(), unit)
     }
 
     fn arms(&self, query: &Query, pool: &[Candidate], n: usize) -> Option<Arms> {
         let days = self.config.new_items.map_or(0.0, |new| new.days);
-        let scores = self.scores(pool);
-        let variances = self.variances(pool);
+        let (scores, unit) = self.scores(pool);
+        let variances = self.variances(query, pool, unit);
         let least = self.config.score_min;
         let one = |(at, candidate): (usize, &Candidate)| Arm {
             variance: variances[at],

@@ -34,7 +34,7 @@ mod wire;
 
 pub use bandit::{ActionsConfig, BanditConfig, BanditStatus, Feature, FeatureOf, LearnerKind};
 pub use care::{Check, DoctorReport, doctor, restore};
-pub use choice::{NewItemsConfig, Over, PolicyConfig};
+pub use choice::{NewItemsConfig, Over, PolicyConfig, Uncertainty};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::{
     CONFIG_FILE, Config, ConfigError, OutcomesConfig, PlacementConfig, ServerConfig, TrainingConfig,

@@ -2,8 +2,9 @@
 
 use crate::bound::Bound;
 use crate::catalogue::{Entry, LiveCatalogue, NOWHERE};
-use domain::{Attributes, Candidate, Evidence, Query, RawAttribute};
+use domain::{Attributes, Candidate, ContributionSource, Evidence, Query, RawAttribute};
 use engine::Reasoner;
+use models::Someone;
 use std::sync::Arc;
 
 /// Attributes that name a thing, most telling first.
@@ -36,6 +37,30 @@ pub(crate) struct TitleReasoner {
 }
 
 impl TitleReasoner {
+    /// True if what the person is described by says more for an item than what holds for everyone.
+    fn by_attributes(&self, query: &Query, item: u32) -> bool {
+        let Some(bound) = &self.bound else {
+            return false;
+        };
+        let someone = Someone {
+            history: &bound.history(&query.history),
+            attributes: &bound.attributes(&query.user_attributes),
+        };
+        if someone.attributes.is_empty() {
+            return false;
+        }
+        let parts = bound.model.explain_for(someone, bound.local(item)).contributions;
+        let sum = |of: &dyn Fn(&ContributionSource) -> bool| -> f32 {
+            parts
+                .iter()
+                .filter(|part| of(&part.source))
+                .map(|part| part.value)
+                .sum()
+        };
+        sum(&|source| matches!(source, ContributionSource::Feature { .. }))
+            > sum(&|source| matches!(source, ContributionSource::Base { .. }))
+    }
+
     fn shared(&self, query: &Query, item: u32) -> Option<String> {
         let bound = self.bound.as_ref()?;
         let local = bound.local(item);
@@ -108,7 +133,9 @@ impl Reasoner for TitleReasoner {
         }
         reasons.extend(self.shared(query, candidate.item));
         if evidence.rest > personal {
-            reasons.push("Popular with everyone".to_owned());
+            let alike = self.by_attributes(query, candidate.item);
+            let who = if alike { "people like you" } else { "everyone" };
+            reasons.push(format!("Popular with {who}"));
         }
         if reasons.is_empty() {
             let recent = candidate.hits.iter().any(|hit| &*hit.source == "recent");

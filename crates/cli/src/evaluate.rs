@@ -320,6 +320,7 @@ fn data_json(args: &Args, findings: &Findings) -> anyhow::Result<serde_json::Val
             ("test", &files.test),
             ("data", &files.data),
             ("items", &files.items),
+            ("users", &files.users),
             ("negatives", &args.protocol.negatives),
         ] {
             if let Some(path) = path {

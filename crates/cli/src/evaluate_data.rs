@@ -33,7 +33,7 @@ pub(crate) struct DataArgs {
         conflicts_with = "train"
     )]
     pub(crate) split: String,
-    /// Attributes of items: item_id and any other columns; text with | is a list of tags.
+    /// Attributes of items: item_id and any other columns; text with | is a list of tags. Several rows of one item are one.
     #[arg(long, value_name = "FILE")]
     pub(crate) items: Option<PathBuf>,
     /// Attributes of people: user_id and any other columns, read like those of items. Of people who are judged too.

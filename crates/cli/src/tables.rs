@@ -8,7 +8,7 @@ use evaluate::{Listed, Row};
 use import::{Batch, Cell, Counts, Kind, Options, RowSource, Sink};
 use models::{ItemFeatures, UserFeatures};
 use signals::{KindTally, TypedValue};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 /// Names of the columns that say who and with what, ours first.
@@ -115,18 +115,57 @@ pub(crate) fn interactions(path: &Path, values: &[&str]) -> Result<Vec<Row>, Inp
     Ok(collected(path, options, &[("value", values)])?.rows)
 }
 
-/// Attributes by item, each read by the kind that fits all of its values.
+/// Attributes by item, each read by the kind that fits all of its values. Several rows of one item are one: what they
+/// say of an attribute is a list of labels.
 pub(crate) fn item_features(path: &Path) -> Result<BTreeMap<ItemId, ItemFeatures>, InputError> {
-    let items = collected(path, Options::new(Kind::Items), &[])?.items;
-    let ids = items.iter().map(|item| item.item_id.clone());
-    Ok(ids.zip(features(items.iter().map(|item| &item.attributes))).collect())
+    let items = collected(path, Options::new(Kind::Items), &[("item_id", ITEM)])?.items;
+    let items = merged(items.into_iter().map(|item| (item.item_id, item.attributes)));
+    let read = features(items.values());
+    Ok(items.into_keys().zip(read).collect())
 }
 
 /// The same by user.
 pub(crate) fn user_features(path: &Path) -> Result<BTreeMap<UserId, UserFeatures>, InputError> {
     let users = collected(path, Options::new(Kind::Users), &[("user_id", USER)])?.users;
-    let ids = users.iter().map(|user| user.user_id.clone());
-    Ok(ids.zip(features(users.iter().map(|user| &user.attributes))).collect())
+    let users = merged(users.into_iter().map(|user| (user.user_id, user.attributes)));
+    let read = features(users.values());
+    Ok(users.into_keys().zip(read).collect())
+}
+
+/// One set of attributes per id. An attribute that some id has several values of is a list of labels for all.
+fn merged<I: Ord>(rows: impl Iterator<Item = (I, Attributes)>) -> BTreeMap<I, Attributes> {
+    let mut lists: BTreeMap<I, BTreeMap<String, Vec<RawAttribute>>> = BTreeMap::new();
+    let mut listed: BTreeSet<String> = BTreeSet::new();
+    for (id, attributes) in rows {
+        let own = lists.entry(id).or_default();
+        for (name, value) in attributes {
+            let values = own.entry(name.clone()).or_default();
+            if !values.contains(&value) {
+                values.push(value);
+            }
+            if values.len() > 1 {
+                listed.insert(name);
+            }
+        }
+    }
+    let labels = |value: RawAttribute| match value {
+        RawAttribute::Texts(labels) => labels,
+        RawAttribute::Text(label) => vec![label],
+        RawAttribute::Number(number) => vec![number.to_string()],
+        RawAttribute::Flag(flag) => vec![flag.to_string()],
+        other => vec![format!("{other:?}")],
+    };
+    let one = |(name, mut values): (String, Vec<RawAttribute>)| {
+        let value = if listed.contains(&name) {
+            RawAttribute::Texts(values.into_iter().flat_map(labels).collect())
+        } else {
+            values.pop()?
+        };
+        Some((name, value))
+    };
+    let whole =
+        |(id, own): (I, BTreeMap<String, Vec<RawAttribute>>)| (id, own.into_iter().filter_map(one).collect());
+    lists.into_iter().map(whole).collect()
 }
 
 /// Attributes read by the kinds that fit all of their values, in the order given.

@@ -6,8 +6,10 @@
 //!
 //! Cost: O(users + items) once, then O(log) per event; memory 8 bytes per user and per item.
 
+use crate::{Interaction, Interactions, Vocabulary};
 use domain::{Attributes, Event, EventType, Item, ItemId, RawAttribute, Timestamp, UserId};
-use numeric::SeededStream;
+use numeric::{SeededStream, parallel_chunks};
+use std::sync::Arc;
 
 /// How the events are to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,25 +109,99 @@ impl Synthetic {
         })
     }
 
+    /// What such people take, as interactions of weight 1 without moments: for training at a size at which events one by one would take
+    /// longer than the training. Drawn user by user by the same laws, each pair once, so these are not the pairs of
+    /// [`events`](Self::events). In parallel; the same at any number of threads. A user takes at most half of the items, so that there may be fewer than `events`.
+    pub fn interactions(&self) -> Interactions {
+        let n_users = self.users.max(1) as usize;
+        let shares: Vec<f64> = (1..=n_users)
+            .map(|rank| (rank as f64).powf(-self.exponent))
+            .collect();
+        let unit = self.events as f64 / shares.iter().sum::<f64>();
+        let items = Zipf::new(self.items, self.exponent);
+        let parts = parallel_chunks(n_users, 256, |users| {
+            let mut rows = Vec::new();
+            let mut own = Vec::new();
+            let mut lengths = Vec::with_capacity(users.len());
+            for user in users {
+                self.basket(user as u32, unit * shares[user], &items, &mut own);
+                lengths.push(own.len());
+                rows.extend(own.iter().map(|item| Interaction {
+                    user: user as u32,
+                    item: *item,
+                    weight: 1.0,
+                    timestamp: self.start,
+                }));
+            }
+            (lengths, rows)
+        });
+        let mut vocabulary = Vocabulary::default();
+        (0..self.items.max(1)).for_each(|rank| {
+            vocabulary.insert(&self.item_id(rank));
+        });
+        let mut offsets = Vec::with_capacity(n_users + 1);
+        offsets.push(0);
+        let mut rows = Vec::with_capacity(parts.iter().map(|part| part.1.len()).sum());
+        let mut end = 0;
+        for (lengths, own) in parts {
+            offsets.extend(lengths.iter().map(|length| {
+                end += length;
+                end
+            }));
+            rows.extend(own);
+        }
+        Interactions {
+            items: Arc::new(vocabulary),
+            users: (0..self.users.max(1)).map(|rank| self.user_id(rank)).collect(),
+            offsets,
+            rows,
+        }
+    }
+
+    /// The items of one user, ascending, about `mean` of them.
+    fn basket(&self, user: u32, mean: f64, items: &Zipf, own: &mut Vec<u32>) {
+        let mut stream = SeededStream::new(self.seed, 1 + u64::from(user));
+        // Rounded at random, so that the sum over users is right.
+        let wanted = (mean + stream.uniform()) as usize;
+        let wanted = wanted.min(self.items.max(1) as usize / 2).max(1);
+        own.clear();
+        // Popular items come again and again: draw what is missing, a few times.
+        for _ in 0..16 {
+            let missing = wanted - own.len();
+            if missing == 0 {
+                break;
+            }
+            own.extend((0..missing).map(|_| self.pick(user, items, &mut stream)));
+            own.sort_unstable();
+            own.dedup();
+        }
+    }
+
+    /// An item of about the rank drawn, of the user's taste if the user is loyal this time.
+    fn pick(&self, user: u32, items: &Zipf, stream: &mut SeededStream) -> u32 {
+        let tastes = self.tastes.clamp(1, self.items.max(1));
+        let mut item = items.draw(stream);
+        if stream.uniform() < self.loyalty {
+            // The nearest item of about this rank that is of the user's taste.
+            item = item - item % tastes + self.taste(user) % tastes;
+            if item >= self.items.max(1) {
+                item = item.saturating_sub(tastes);
+            }
+        }
+        item
+    }
+
     /// The events, in order of time. No two are equal.
     pub fn events(&self) -> impl Iterator<Item = Event> + Send + use<> {
         let this = self.clone();
         let users = Zipf::new(self.users, self.exponent);
         let items = Zipf::new(self.items, self.exponent);
-        let tastes = self.tastes.clamp(1, self.items.max(1));
         let mut stream = SeededStream::new(self.seed, 0);
         let types = ACTS.map(|(name, _)| EventType::new(name).expect("the literal is an id"));
         let span_ms = f64::from(self.days) * 86_400_000.0;
         (0..self.events).map(move |n| {
             let user = users.draw(&mut stream);
-            let mut item = items.draw(&mut stream);
-            if stream.uniform() < this.loyalty {
-                // The nearest item of about this rank that is of the user's taste.
-                item = item - item % tastes + this.taste(user) % tastes;
-                if item >= this.items.max(1) {
-                    item = item.saturating_sub(tastes);
-                }
-            }
+            let item = this.pick(user, &items, &mut stream);
             let act = stream.uniform();
             let act = ACTS.iter().position(|(_, share)| act < *share).unwrap_or(0);
             let elapsed = span_ms * n as f64 / this.events.max(1) as f64;
@@ -191,5 +267,41 @@ mod tests {
         );
         assert_eq!(small.items().count(), 200);
         assert!(small.items().all(|item| item.attributes.len() == 2));
+    }
+
+    #[test]
+    fn interactions_follow_the_same_laws_at_any_number_of_threads() {
+        let small = Synthetic {
+            users: 400,
+            items: 1000,
+            events: 8_000,
+            exponent: 0.5,
+            tastes: 5,
+            ..Synthetic::default()
+        };
+        let drawn = numeric::on_threads(1, || small.interactions());
+        let again = numeric::on_threads(3, || small.interactions());
+        assert!(drawn.rows == again.rows && drawn.offsets == again.offsets);
+        assert!((7_900..8_100).contains(&drawn.rows.len()), "{}", drawn.rows.len());
+        let own = drawn
+            .rows
+            .iter()
+            .filter(|row| row.user % 5 == row.item % 5)
+            .count();
+        assert!(
+            (0.75..0.87).contains(&(own as f64 / drawn.rows.len() as f64)),
+            "{own}"
+        );
+        let rows =
+            |range: std::ops::Range<u32>| drawn.rows.iter().filter(|row| range.contains(&row.item)).count();
+        // Zipf's law with exponent 1/2 gives the first tenth about three tenths.
+        assert!(
+            (0.25..0.36).contains(&(rows(0..100) as f64 / drawn.rows.len() as f64)),
+            "{}",
+            rows(0..100)
+        );
+        for user in 0..400 {
+            assert!(drawn.of_user(user).is_sorted_by_key(|row| row.item));
+        }
     }
 }

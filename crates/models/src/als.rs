@@ -7,95 +7,42 @@
 //! confidence 1 + α·r is this loss divided by α, α₀ = 1/α); Rendle, Krichene, Zhang, Koren (2021), "Revisiting the
 //! performance of iALS on item recommendation benchmarks", arXiv:2110.14037 (frequency-scaled λ).
 //!
-//! A user is never stored: x = A⁻¹Σ wⱼyⱼ over the history with A = α₀YᵀY + Σ wⱼyⱼyⱼᵀ + λI, exactly the
-//! training step, by Cholesky. So score(i) = Σⱼ wⱼ·yᵢᵀA⁻¹yⱼ takes itself apart by history item (Hu et al. §5).
+//! **Attributes.** A factor is drawn to a linear map of the attributes, learnt with it (`als_prior.rs`): the term λ‖x‖² becomes
+//! λ‖x − m‖², and a pair without entry is not told to be 0 but (1 − e)·m·y, where e = k/(k + h) for a row of k
+//! entries says how far absence is believed. So a new item, or somebody of whom only attributes are known, is m; one with
+//! many entries is what the entries say; in between stands the minimum of one objective, without a switch. Rows without attributes
+//! have m = 0 and e = 1, the plain model.
+//!
+//! A user is never stored: x = A⁻¹(Σ wⱼyⱼ + (λI + (1 − e)α₀YᵀY)m) over the history with A = α₀YᵀY + Σ wⱼyⱼyⱼᵀ + λI, exactly
+//! the training step, by Cholesky. So a score takes itself apart by history item (Hu et al. §5) and attribute.
 //!
 //! Shapes: item factors `n_items × factors`, row per item. Cost per epoch: entries·d² + (users + items)·d³/6
 //! multiplications; serving: history·d² + d³/6 to fold in, d per item to rank. Random: the start of each
-//! item's factor, a stream of the seed and the item's id. Update: trained item factors stay; an item without a factor
-//! gets one by the exact item step over the users who took it since, as they were at that moment.
-//! Limits: such items at most [`FRESH_MAX`] between trainings; of a history the last `history_max` events count.
+//! item's factor, a stream of the seed and the item's id. Update: see `als_fresh.rs`. How sure a score is: `als_variance.rs`.
+//! Limits: items that take in events between trainings at most [`FRESH_MAX`](crate::FRESH_MAX); of a history the last `history_max` events count.
 
-use crate::als_step::{Entries, Side, State, step};
+use crate::als_config::AlsConfig;
+use crate::als_fresh::{Fresh, Sums};
+use crate::als_prior::{FeatureMap, Fitting};
+use crate::als_step::{Entries, Prior, Side, State, step};
+use crate::als_variance::noise;
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{
-    append, best, best_allowed, of_history, parse, require_rows, shown, summed, usable, within,
-};
+use crate::common::{append, best, best_allowed, parse, require_rows, shown, usable};
 use crate::memo::Memo;
-use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
+use crate::{
+    ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
+    UpdateReport,
+};
 use dataset::{Interaction, Interactions, Vocabulary};
-use domain::{Evidence, Explanation, HistoryEvent, ItemId};
-use numeric::{Csr, SeededStream, axpy, dot, dot_rows, gram, hash_bytes, norm};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use domain::{AttributeKind, Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, ItemId};
+use numeric::{Csr, SeededStream, SymmetricEigen, dot, dot_rows, gram, hash_bytes, norm, parallel_chunks};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) const NAME: &str = "als";
 
-/// Items that can get a factor between trainings.
-pub const FRESH_MAX: usize = 4096;
-
-/// Factors up to which training solves for all of them at once.
-pub(crate) const EXACT_MAX: usize = 64;
-
-/// Coordinates solved for at a time with more factors than that.
-pub(crate) const BLOCK: usize = 32;
-
 const WEIGHT_MAX: f32 = 10.0;
-
-/// Configuration of implicit ALS.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AlsConfig {
-    /// Length of a factor (d). Default 64.
-    pub factors: usize,
-    /// Passes over users and items. Default 12.
-    pub epochs: usize,
-    /// Regularisation (λ before scaling). Default 0.01.
-    pub reg: f32,
-    /// 1 scales λ by frequency, 0 not at all. Default 1.
-    pub reg_exponent: f32,
-    /// Weight of a pair without interaction against one of mean strength (α₀). Default 0.2.
-    pub unobserved_weight: f32,
-    /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default: 32
-    /// above 64 factors, else all.
-    pub block: Option<usize>,
-    /// Latest events of a history that are folded in. Default 1000.
-    pub history_max: usize,
-}
-
-impl Default for AlsConfig {
-    fn default() -> Self {
-        AlsConfig {
-            factors: 64,
-            epochs: 12,
-            reg: 0.01,
-            reg_exponent: 1.0,
-            unobserved_weight: 0.2,
-            block: None,
-            history_max: 1000,
-        }
-    }
-}
-
-impl AlsConfig {
-    fn check(&self) -> Result<(), ModelError> {
-        within(NAME, "factors", self.factors as f64, 1.0, 1024.0)?;
-        within(NAME, "epochs", self.epochs as f64, 1.0, 1000.0)?;
-        within(NAME, "reg", f64::from(self.reg), 1e-8, 1e6)?;
-        within(NAME, "reg_exponent", f64::from(self.reg_exponent), 0.0, 2.0)?;
-        within(
-            NAME,
-            "unobserved_weight",
-            f64::from(self.unobserved_weight),
-            1e-8,
-            1e3,
-        )?;
-        within(NAME, "block", self.block.unwrap_or(1) as f64, 1.0, 1024.0)?;
-        within(NAME, "history_max", self.history_max as f64, 1.0, 1e6)
-    }
-}
 
 /// Learns implicit ALS.
 #[derive(Debug, Clone)]
@@ -105,75 +52,120 @@ pub struct AlsTrainer {
 
 impl AlsTrainer {
     pub(crate) fn build(config: &serde_json::Value) -> Result<Box<dyn Trainer>, ModelError> {
-        let config: AlsConfig = parse(NAME, config)?;
-        config.check()?;
-        Ok(Box::new(AlsTrainer { config }))
+        Ok(Box::new(AlsTrainer::new(parse(NAME, config)?)?))
     }
 
-    fn train(&self, data: &Interactions, run: &Run) -> Result<Als, ModelError> {
+    pub(crate) fn new(config: AlsConfig) -> Result<AlsTrainer, ModelError> {
+        config.check()?;
+        Ok(AlsTrainer { config })
+    }
+
+    pub(crate) fn train(&self, data: &TrainingData, run: &Run) -> Result<Als, ModelError> {
         let config = &self.config;
         let d = config.factors;
-        let (by_user, scale) = entries(data, config.history_max);
+        let rows = &data.interactions;
+        let (by_user, scale) = entries(rows, config.history_max);
         if by_user.n_cells() == 0 {
             return Err(ModelError::Empty("no interactions other than zero".to_owned()));
         }
         let by_item = by_user.transpose();
-        let mut items = start(data, &by_item, d, run.seed);
-        let mut users = vec![0f32; data.n_users() * d];
-        let user_side = config.side(data.n_items());
-        let item_side = config.side(data.n_users());
-        for _ in 0..config.epochs {
-            step(&by_user, &items, &mut users, &user_side, None);
+        let mut items = start(rows, &by_item, d, run.seed);
+        let mut users = vec![0f32; rows.n_users() * d];
+        let user_side = config.side(rows.n_items());
+        let item_side = config.side(rows.n_users());
+        let map = |features: &[ItemFeatures], of: &Csr, side: &Side, wanted: bool| {
+            let believed = |row| match of.row(row).0.len() {
+                0 => 0.0,
+                n => side.exposure(n),
+            };
+            let believed: Vec<f32> = (0..of.n_rows()).map(believed).collect();
+            wanted.then(|| Fitting::new(features, d, believed)).flatten()
+        };
+        let mut item_map = map(&data.features, &by_item, &item_side, config.item_attributes);
+        let mut user_map = map(&data.user_features, &by_user, &user_side, config.user_attributes);
+        // Factors must have taken shape before a map of them says anything.
+        let settled = (config.epochs / 3).max(1);
+        for epoch in 0..config.epochs {
+            let drawn = |map: &Option<Fitting>, of: &Csr| {
+                let map = map.as_ref().filter(|_| epoch >= settled)?;
+                Some(map.means(|row| !of.row(row).0.is_empty()))
+            };
+            let means = drawn(&user_map, &by_user);
+            let prior = means.as_deref().map(|means| Prior { means });
+            step(&by_user, &items, &mut users, &user_side, prior);
             run.check()?;
-            step(&by_item, &users, &mut items, &item_side, None);
+            let means = drawn(&item_map, &by_item);
+            let prior = means.as_deref().map(|means| Prior { means });
+            step(&by_item, &users, &mut items, &item_side, prior);
             run.check()?;
+            if epoch + 1 >= settled {
+                item_map.iter_mut().for_each(|map| map.refit(&items, &users));
+                user_map.iter_mut().for_each(|map| map.refit(&users, &items));
+                run.check()?;
+            }
         }
-        let norms: Vec<f32> = items.chunks_exact(d).map(norm).collect();
+        let gram_of_items = gram(&items, d);
+        let noise = noise(&by_user, &users, &items, d);
+        let counts: Vec<u32> = (0..rows.n_items())
+            .map(|item| by_item.row(item).0.len() as u32)
+            .collect();
+        let means = item_map.as_ref().map_or(Vec::new(), |map| map.means(|_| true));
+        for (item, mean) in means
+            .chunks_exact(d)
+            .enumerate()
+            .filter(|(item, _)| counts[*item] == 0)
+        {
+            items[item * d..(item + 1) * d].copy_from_slice(mean);
+        }
+        let shared = |map: Option<Fitting>| map.map(|map| Arc::new(map.finish()));
         Ok(Als {
-            gram: gram(&items, d),
+            gram: gram_of_items,
             users_gram: Arc::new(gram(&users, d)),
-            n_users: data.n_users(),
+            n_users: rows.n_users(),
             scale,
+            noise,
             config: config.clone(),
-            vocabulary: Arc::clone(&data.items),
+            vocabulary: Arc::clone(&rows.items),
+            norms: Arc::new(items.chunks_exact(d).map(norm).collect()),
             factors: Arc::new(items),
-            norms: Arc::new(norms),
+            counts: Arc::new(counts),
+            means: Arc::new(means),
+            item_map: shared(item_map),
+            user_map: shared(user_map),
             fresh: BTreeMap::new(),
+            taking: 0,
+            apart: Arc::default(),
             memo: Memo::default(),
         })
     }
 }
 
-impl AlsConfig {
-    /// The constants of a step whose other side has `n_other` rows.
-    fn side(&self, n_other: usize) -> Side {
-        Side {
-            d: self.factors,
-            block: self.block.unwrap_or(if self.factors > EXACT_MAX {
-                BLOCK
-            } else {
-                self.factors
-            }),
-            handover: 10.0,
-            unobserved: self.unobserved_weight,
-            reg: self.reg,
-            exponent: self.reg_exponent,
-            n_other,
-        }
-    }
-}
-
-/// Entries by user, in units of the mean strength, of the last `most` items of each; and that unit's inverse.
+/// Entries by user, in units of the mean strength, of the last `most` items of each; and that unit's inverse. In parallel.
 fn entries(data: &Interactions, most: usize) -> (Csr, f32) {
-    let (mut offsets, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
-    for user in 0..data.n_users() {
-        let mut list = summed(data, user);
-        list.retain(|(_, sum)| *sum != 0.0);
-        list.drain(..list.len().saturating_sub(most));
-        list.sort_unstable_by_key(|(item, _)| *item);
-        columns.extend(list.iter().map(|(item, _)| *item));
-        values.extend(list.iter().map(|(_, sum)| *sum));
-        offsets.push(columns.len());
+    let parts = parallel_chunks(data.n_users(), 2048, |users| {
+        let (mut lengths, mut columns, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let mut list = Vec::new();
+        for user in users {
+            let before = columns.len();
+            latest(data.of_user(user), most, &mut list);
+            columns.extend(list.iter().map(|own| own.item));
+            values.extend(list.iter().map(|own| own.sum));
+            lengths.push(columns.len() - before);
+        }
+        (lengths, columns, values)
+    });
+    let n_cells = parts.iter().map(|part| part.1.len()).sum();
+    let mut offsets = Vec::with_capacity(data.n_users() + 1);
+    let (mut columns, mut values) = (Vec::with_capacity(n_cells), Vec::with_capacity(n_cells));
+    offsets.push(0);
+    let mut end = 0;
+    for (lengths, own_columns, own_values) in parts {
+        offsets.extend(lengths.iter().map(|length| {
+            end += length;
+            end
+        }));
+        columns.extend(own_columns);
+        values.extend(own_values);
     }
     let total: f64 = values.iter().map(|v: &f32| f64::from(v.abs())).sum();
     let scale = if total > 0.0 {
@@ -187,8 +179,41 @@ fn entries(data: &Interactions, most: usize) -> (Csr, f32) {
     (entries, scale)
 }
 
+/// One item of a user.
+struct Own {
+    item: u32,
+    /// Place of its first row.
+    first: u32,
+    sum: f32,
+}
+
+/// The summed strengths of a user's items by item, of the `most` that came in last; sums of zero are left out.
+fn latest(rows: &[Interaction], most: usize, into: &mut Vec<Own>) {
+    into.clear();
+    let sound = (0u32..).zip(rows).filter(|(_, row)| row.weight.is_finite());
+    into.extend(sound.map(|(first, row)| Own {
+        item: row.item,
+        first,
+        sum: row.weight,
+    }));
+    into.sort_unstable_by_key(|own| (own.item, own.first));
+    into.dedup_by(|next, kept| {
+        let same = next.item == kept.item;
+        if same {
+            kept.sum += next.sum;
+        }
+        same
+    });
+    into.retain(|own| own.sum != 0.0);
+    if into.len() > most {
+        into.sort_unstable_by_key(|own| own.first);
+        into.drain(..into.len() - most);
+        into.sort_unstable_by_key(|own| own.item);
+    }
+}
+
 /// Signed weight of an entry with this strength.
-fn entry(strength: f32, scale: f32) -> f32 {
+pub(crate) fn entry(strength: f32, scale: f32) -> f32 {
     (strength * scale).clamp(-WEIGHT_MAX, WEIGHT_MAX)
 }
 
@@ -221,58 +246,75 @@ impl Trainer for AlsTrainer {
     fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
         require_rows(&data.interactions)?;
         run.check()?;
-        let model = numeric::on_threads(run.threads, || self.train(&data.interactions, run))?;
+        let model = numeric::on_threads(run.threads, || self.train(data, run))?;
         Ok(Box::new(model))
     }
 }
 
-/// An item that got its factor after the training.
-#[derive(Debug, Clone, PartialEq)]
-struct Fresh {
-    factor: Vec<f32>,
-    /// Σ w x xᵀ (lower triangle used), Σ w x and the number of users so far.
-    matrix: Vec<f32>,
-    side: Vec<f32>,
-    users: usize,
-}
-
 #[derive(Clone)]
 pub(crate) struct Als {
-    config: AlsConfig,
-    vocabulary: Arc<Vocabulary>,
+    pub(crate) config: AlsConfig,
+    pub(crate) vocabulary: Arc<Vocabulary>,
     /// Row per item of the training.
-    factors: Arc<Vec<f32>>,
-    /// Length of each row; zero for an item without entries.
+    pub(crate) factors: Arc<Vec<f32>>,
+    /// Length of each row; zero for an item without entries and attributes.
     norms: Arc<Vec<f32>>,
-    /// YᵀY, fresh items included.
-    gram: Vec<f32>,
+    /// Entries of each item in training.
+    pub(crate) counts: Arc<Vec<u32>>,
+    /// Where the attributes of each item of the training draw it, zeros for nowhere; empty without attributes.
+    pub(crate) means: Arc<Vec<f32>>,
+    pub(crate) item_map: Option<Arc<FeatureMap>>,
+    user_map: Option<Arc<FeatureMap>>,
+    /// YᵀY over items with entries, those since the training included.
+    pub(crate) gram: Vec<f32>,
     /// XᵀX as of the training.
-    users_gram: Arc<Vec<f32>>,
-    n_users: usize,
+    pub(crate) users_gram: Arc<Vec<f32>>,
+    pub(crate) n_users: usize,
     /// Turns a strength into a weight.
-    scale: f32,
-    fresh: BTreeMap<u32, Fresh>,
+    pub(crate) scale: f32,
+    /// σ², see `als_variance.rs`.
+    pub(crate) noise: f32,
+    pub(crate) fresh: BTreeMap<u32, Fresh>,
+    /// How many of them have taken in events.
+    pub(crate) taking: usize,
+    /// `users_gram` taken apart, once somebody asks; `None` if it cannot be.
+    pub(crate) apart: Arc<OnceLock<Option<SymmetricEigen>>>,
     memo: Memo,
 }
 
+/// What a history and attributes come to.
+pub(crate) struct Folded {
+    /// Weighted entries that have a factor.
+    entries: Vec<(u32, f32)>,
+    pub(crate) state: State,
+    /// Where the attributes draw to, if anywhere.
+    mean: Option<Vec<f32>>,
+}
+
 impl Als {
-    fn factor(&self, item: u32) -> Option<&[f32]> {
+    pub(crate) fn factor(&self, item: u32) -> Option<&[f32]> {
         if let Some(fresh) = self.fresh.get(&item) {
-            return Some(&fresh.factor);
+            let known = fresh.factor.iter().any(|x| *x != 0.0);
+            return known.then_some(fresh.factor.as_slice());
         }
         let known = self.norms.get(item as usize).is_some_and(|n| *n > 0.0);
         let d = self.config.factors;
         known.then(|| &self.factors[item as usize * d..(item as usize + 1) * d])
     }
 
+    /// Where someone's attributes draw to.
+    fn mean(&self, someone: Someone<'_>) -> Option<Vec<f32>> {
+        self.user_map.as_ref()?.mean(someone.attributes)
+    }
+
     /// The history as weighted entries with a factor, and the solved state.
-    fn fold_in(&self, history: &[HistoryEvent]) -> (Vec<(u32, f32)>, State) {
-        let used = usable(history, self.vocabulary.len(), self.config.history_max);
+    pub(crate) fn fold_in(&self, someone: Someone<'_>) -> Folded {
+        let used = usable(someone.history, self.vocabulary.len(), self.config.history_max);
         let entries: Vec<(u32, f32)> = used
             .filter(|(item, _)| self.factor(*item).is_some())
             .map(|(item, weight)| (item, entry(weight, self.scale)))
             .collect();
-        let side = self.config.side(self.norms.len());
+        let side = self.user_side();
         let mut state = State::new(&side);
         let mut table = Vec::with_capacity(entries.len() * side.d);
         let mut list = Entries::default();
@@ -283,70 +325,38 @@ impl Als {
             list.push(table.len(), *weight);
             table.extend_from_slice(factor);
         }
-        state.solve(&side, &self.gram, &table, &list, None);
-        (entries, state)
+        let mean = self.mean(someone);
+        state.solve(&side, &self.gram, &table, &list, mean.as_deref());
+        Folded { entries, state, mean }
     }
 
-    /// The same, kept for the next question about this history.
-    fn folded(&self, history: &[HistoryEvent]) -> Rc<(Vec<(u32, f32)>, State)> {
-        self.memo.of(history, || self.fold_in(history))
+    /// The constants of folding somebody in.
+    pub(crate) fn user_side(&self) -> Side {
+        self.config.side(self.norms.len())
+    }
+
+    /// The same, kept for the next question about this person.
+    pub(crate) fn folded(&self, someone: Someone<'_>) -> Rc<Folded> {
+        self.memo.of_someone(someone, || self.fold_in(someone))
     }
 
     fn scored(&self, user: &[f32], item: u32) -> f32 {
         self.factor(item).map_or(0.0, |factor| dot(user, factor))
     }
 
-    /// Takes in one event on an item without a trained factor; false if nothing can be learnt from it.
-    fn absorb(&mut self, row: &Interaction, history: &[HistoryEvent]) -> bool {
-        let item = row.item;
-        let trained = self.norms.get(item as usize).is_some_and(|n| *n > 0.0);
-        let again = history.iter().any(|h| h.item == item);
-        let full = self.fresh.len() >= FRESH_MAX && !self.fresh.contains_key(&item);
-        let usable = (item as usize) < self.vocabulary.len() && row.weight.is_finite();
-        if !usable || trained || again || full || row.weight <= 0.0 {
-            return false;
+    /// What the product of a prior mean with an item's factor adds to its score, as a direction: the mean's part of the
+    /// score is its product with this.
+    fn pull(&self, folded: &Folded, factor: &[f32]) -> Vec<f32> {
+        if !folded.state.is_solved() {
+            return factor.to_vec(); // Nothing but the mean.
         }
-        let (_, state) = self.fold_in(history);
-        let user = state.factor();
-        if user.iter().all(|x| *x == 0.0) {
-            return false;
-        }
-        let d = self.config.factors;
-        let weight = entry(row.weight, self.scale);
-        let fresh = self.fresh.entry(item).or_insert_with(|| Fresh {
-            factor: vec![0.0; d],
-            matrix: vec![0.0; d * d],
-            side: vec![0.0; d],
-            users: 0,
-        });
-        numeric::syrk_add(&mut fresh.matrix, d, user, &[weight]);
-        axpy(weight, user, &mut fresh.side);
-        fresh.users += 1;
-        true
-    }
-
-    /// Solves a fresh item anew and brings YᵀY up to date.
-    fn resolve(&mut self, item: u32) {
-        let d = self.config.factors;
-        let side = self.config.side(self.n_users);
-        let Some(fresh) = self.fresh.get_mut(&item) else {
-            return;
-        };
-        let mut state = State::new(&side);
-        state.solve_from(
-            &side,
-            &self.users_gram,
-            (&fresh.matrix, &fresh.side),
-            fresh.users,
-            None,
-        );
-        for i in 0..d {
-            for j in 0..d {
-                let new = state.factor()[i] * state.factor()[j];
-                self.gram[i * d + j] += new - fresh.factor[i] * fresh.factor[j];
-            }
-        }
-        fresh.factor.copy_from_slice(state.factor());
+        let mut turned = factor.to_vec();
+        folded.state.apply_inverse(&mut turned);
+        let mut pull = vec![0.0; turned.len()];
+        let side = self.user_side();
+        // The matrix is symmetric, so it may as well be applied to the other side of the product.
+        side.draw(&self.gram, folded.entries.len(), &turned, &mut pull);
+        pull
     }
 
     fn write(&self, to: &mut Writer<'_>) {
@@ -357,13 +367,24 @@ impl Als {
         to.f32s(&self.users_gram);
         to.u64(self.n_users as u64);
         to.f32(self.scale);
+        to.f32(self.noise);
+        to.u32s(&self.counts);
+        to.f32s(&self.means);
+        for map in [&self.item_map, &self.user_map] {
+            to.u32(u32::from(map.is_some()));
+            map.iter().for_each(|map| map.write(to));
+        }
         to.u64(self.fresh.len() as u64);
         for (item, fresh) in &self.fresh {
             to.u32(*item);
             to.f32s(&fresh.factor);
-            to.f32s(&fresh.matrix);
-            to.f32s(&fresh.side);
-            to.u64(fresh.users as u64);
+            to.f32s(&fresh.mean);
+            to.f32s(&fresh.start);
+            let none = Sums::default();
+            let sums = fresh.sums.as_ref().unwrap_or(&none);
+            to.f32s(&sums.matrix);
+            to.f32s(&sums.side);
+            to.u64(sums.users as u64);
         }
     }
 
@@ -384,35 +405,73 @@ impl Als {
             "a square matrix expected",
         )?;
         let n_users = from.u64()? as usize;
-        let scale = from.f32()?;
-        from.expect(scale > 0.0 && n_users <= 1 << 40, "a constant is out of range")?;
+        let (scale, noise) = (from.f32()?, from.f32()?);
+        from.expect(
+            scale > 0.0 && (1e-6..=1e6).contains(&noise) && n_users <= 1 << 40,
+            "a constant is out of range",
+        )?;
+        let counts = from.u32s()?;
+        let means = bounded(&mut from)?;
+        from.expect(
+            counts.len() * d == factors.len() && (means.is_empty() || means.len() == factors.len()),
+            "a count and a mean per item expected",
+        )?;
+        let mut maps = [None, None];
+        for map in &mut maps {
+            if from.u32()? != 0 {
+                *map = Some(Arc::new(FeatureMap::load(&mut from, d)?));
+            }
+        }
+        let [item_map, user_map] = maps;
         let mut fresh = BTreeMap::new();
-        for _ in 0..from.length(32)? {
+        let mut taking = 0;
+        for _ in 0..from.length(48)? {
             let item = from.u32()?;
-            let parts = Fresh {
-                factor: bounded(&mut from)?,
+            let (factor, mean, start) = (bounded(&mut from)?, bounded(&mut from)?, bounded(&mut from)?);
+            let sums = Sums {
                 matrix: bounded(&mut from)?,
                 side: bounded(&mut from)?,
                 users: from.u64()? as usize,
             };
-            let fits = parts.factor.len() == d && parts.side.len() == d && parts.matrix.len() == d * d;
+            let entries = counts.get(item as usize).copied().unwrap_or(0);
+            let whole = |v: &Vec<f32>| v.is_empty() || v.len() == d;
+            let summed = sums.side.len() == d && sums.matrix.len() == d * d;
             from.expect(
-                fits && (item as usize) < vocabulary.len(),
+                factor.len() == d
+                    && whole(&mean)
+                    && start.len() == if entries > 0 { d } else { 0 }
+                    && (summed || sums == Sums::default())
+                    && (item as usize) < vocabulary.len(),
                 "a fresh item does not fit",
             )?;
-            fresh.insert(item, parts);
+            taking += usize::from(summed);
+            let one = Fresh {
+                factor,
+                mean,
+                start,
+                sums: summed.then_some(sums),
+                counted: entries > 0 || summed,
+            };
+            fresh.insert(item, one);
         }
         from.end()?;
         Ok(Box::new(Als {
             norms: Arc::new(factors.chunks_exact(d).map(norm).collect()),
             factors: Arc::new(factors),
             users_gram: Arc::new(users_gram),
+            counts: Arc::new(counts),
+            means: Arc::new(means),
+            item_map,
+            user_map,
             config,
             vocabulary,
             gram,
             n_users,
             scale,
+            noise,
             fresh,
+            taking,
+            apart: Arc::default(),
             memo: Memo::default(),
         }))
     }
@@ -439,35 +498,54 @@ impl Model for Als {
     }
 
     fn personal(&self, history: &[HistoryEvent]) -> bool {
-        usable(history, self.vocabulary.len(), self.config.history_max)
-            .any(|(item, weight)| weight > 0.0 && self.knows(item))
+        self.personal_to(Someone::with_history(history))
     }
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
-        let folded = self.folded(history);
-        let state = &folded.1;
-        for (item, score) in candidates.iter().zip(scores) {
-            *score = self.scored(state.factor(), *item);
-        }
+        self.score_for(Someone::with_history(history), candidates, scores);
     }
 
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        if !self.personal(history) {
+        self.recommend_for(Someone::with_history(history), n, allowed)
+    }
+
+    fn user_kinds(&self) -> BTreeMap<String, AttributeKind> {
+        self.user_map
+            .as_ref()
+            .map_or(BTreeMap::new(), |map| map.kinds.clone())
+    }
+
+    fn personal_to(&self, someone: Someone<'_>) -> bool {
+        let has_entry = usable(someone.history, self.vocabulary.len(), self.config.history_max)
+            .any(|(item, weight)| weight > 0.0 && self.knows(item));
+        has_entry
+            || self
+                .user_map
+                .as_ref()
+                .is_some_and(|map| map.says_of(someone.attributes))
+    }
+
+    fn score_for(&self, someone: Someone<'_>, candidates: &[u32], scores: &mut [f32]) {
+        let folded = self.folded(someone);
+        for (item, score) in candidates.iter().zip(scores) {
+            *score = self.scored(folded.state.factor(), *item);
+        }
+    }
+
+    fn recommend_for(&self, someone: Someone<'_>, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        if !self.personal_to(someone) {
             return Vec::new(); // Without a positive entry every score is zero.
         }
-        let folded = self.folded(history);
-        let state = &folded.1;
+        let folded = self.folded(someone);
+        let user = folded.state.factor();
         let mut scores = vec![0f32; self.norms.len()];
-        dot_rows(&self.factors, state.factor(), &mut scores);
-        let trained = (0u32..)
-            .zip(scores)
-            .filter(|(item, _)| self.norms[*item as usize] > 0.0);
-        let trained = trained.filter(|(item, _)| !self.fresh.contains_key(item));
-        let fresh = self
-            .fresh
-            .iter()
-            .map(|(item, fresh)| (*item, dot(state.factor(), &fresh.factor)));
-        best_allowed(&self.vocabulary, n, allowed, trained.chain(fresh))
+        dot_rows(&self.factors, user, &mut scores);
+        scores.resize(self.vocabulary.len(), 0.0);
+        for (item, fresh) in &self.fresh {
+            scores[*item as usize] = dot(user, &fresh.factor);
+        }
+        // An item without a factor scores zero, and zeros are left out.
+        best_allowed(&self.vocabulary, n, allowed, (0u32..).zip(scores))
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -486,36 +564,69 @@ impl Model for Als {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
-        of_history(NAME, self.evidence(history, &[item]))
+        self.explain_for(Someone::with_history(history), item)
     }
 
     fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
-        let folded = self.folded(history);
-        let (entries, state) = &*folded;
-        let turned = |item: &u32| {
-            let mut turned = self.factor(*item)?.to_vec();
-            state.apply_inverse(&mut turned);
-            Some(turned)
+        self.evidence_for(Someone::with_history(history), items)
+    }
+
+    fn explain_for(&self, someone: Someone<'_>, item: u32) -> Explanation {
+        let folded = self.folded(someone);
+        let part = |source, value| Contribution {
+            source,
+            model: NAME.into(),
+            value,
         };
+        let evidence = self.evidence_for(someone, &[item]);
+        let history = evidence.into_iter().flat_map(|evidence| evidence.history);
+        let mut contributions: Vec<Contribution> = history
+            .map(|(item, value)| part(ContributionSource::History { item }, value))
+            .collect();
+        if let (Some(map), Some(factor)) = (&self.user_map, self.factor(item)) {
+            let parts = map.parts(someone.attributes, &self.pull(&folded, factor));
+            contributions.extend(parts.into_iter().map(|(name, value)| {
+                let source = match name {
+                    Some(name) => ContributionSource::Feature {
+                        name: name.to_owned(),
+                    },
+                    None => ContributionSource::Base {
+                        name: "people with attributes".to_owned(),
+                    },
+                };
+                part(source, value)
+            }));
+        }
+        Explanation { contributions }
+    }
+
+    fn evidence_for(&self, someone: Someone<'_>, items: &[u32]) -> Vec<Evidence> {
+        let folded = self.folded(someone);
+        let Folded { entries, state, mean } = &*folded;
         let of_item = |item: &u32| {
-            let positive = entries.iter().filter(|(_, weight)| *weight > 0.0);
-            let part = |turned: &[f32], own: u32, weight: f32| (own, weight * self.scored(turned, own));
-            let parts = |turned: Vec<f32>| {
-                positive
-                    .map(|(own, weight)| part(&turned, *own, *weight))
-                    .collect()
+            let Some(factor) = self.factor(*item) else {
+                return Evidence::default();
             };
+            let mut turned = factor.to_vec();
+            state.apply_inverse(&mut turned);
+            let positive = entries.iter().filter(|(_, weight)| *weight > 0.0);
+            let history = positive.map(|(own, weight)| (*own, weight * self.scored(&turned, *own)));
+            let pulled = |mean: &Vec<f32>| dot(mean, &self.pull(&folded, factor));
             Evidence {
-                history: turned(item).map(parts).unwrap_or_default(),
-                rest: 0.0,
+                history: history.collect(),
+                rest: mean.as_ref().map_or(0.0, pulled),
             }
         };
         items.iter().map(of_item).collect()
     }
 
+    fn variances(&self, someone: Someone<'_>, items: &[u32]) -> Vec<Option<f32>> {
+        self.variances_of(someone, items)
+    }
+
     fn guarantee(&self) -> UpdateGuarantee {
         UpdateGuarantee::Bounded(
-            "users are exact; trained item factors stay until the next training; new items are solved against users as they were",
+            "users are exact; items with 32 entries or more stay until the next training; others are solved against users as they were",
         )
     }
 
@@ -526,7 +637,7 @@ impl Model for Als {
         histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
-        let mut touched = std::collections::BTreeSet::new();
+        let mut touched = BTreeSet::new();
         let mut report = UpdateReport::default();
         for (n, row) in interactions.iter().enumerate() {
             let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
@@ -542,6 +653,15 @@ impl Model for Als {
         report
     }
 
+    fn absorb_items(&mut self, items: &[(ItemId, ItemFeatures)]) -> usize {
+        let said = items
+            .iter()
+            .filter(|(id, features)| self.describe(id, features))
+            .count();
+        self.memo.renew();
+        said
+    }
+
     fn fork(&self) -> Box<dyn Model> {
         Box::new(self.clone())
     }
@@ -552,6 +672,10 @@ impl Model for Als {
 
     fn memory_bytes(&self) -> usize {
         let d = self.config.factors;
-        (self.factors.len() + self.norms.len() + 2 * d * d) * 4 + self.fresh.len() * (d * d + 2 * d) * 4
+        let maps = [&self.item_map, &self.user_map].into_iter().flatten();
+        let maps: usize = maps.map(|map| map.memory_bytes()).sum();
+        let items = self.factors.len() + self.means.len() + 2 * self.norms.len();
+        let fresh = self.taking * (d * d + d) + self.fresh.len() * 2 * d;
+        (items + 2 * d * d + fresh) * 4 + maps
     }
 }

@@ -36,6 +36,15 @@ impl Side {
         (self.reg * frequency.powf(self.exponent)).max(1e-6)
     }
 
+    /// b ← b + (λI + (1 − e)α₀G)m: what a prior mean adds to the right-hand side of a row with so many entries.
+    pub(crate) fn draw(&self, gram: &[f32], entries: usize, mean: &[f32], b: &mut [f32]) {
+        let lambda = self.lambda(entries);
+        let absent = (1.0 - self.exposure(entries)) * self.unobserved;
+        for (i, b) in b.iter_mut().enumerate() {
+            *b += lambda * mean[i] + absent * dot(&gram[i * self.d..(i + 1) * self.d], mean);
+        }
+    }
+
     /// How much the absence of entries is believed (e), 0 to 1.
     pub(crate) fn exposure(&self, entries: usize) -> f32 {
         entries as f32 / (entries as f32 + self.handover)
@@ -133,6 +142,29 @@ impl State {
         }
     }
 
+    /// Whether there is a matrix of the last solve.
+    pub(crate) fn is_solved(&self) -> bool {
+        self.solved
+    }
+
+    /// yᵀA⁻¹y for the matrix of the last solve; zero without one.
+    pub(crate) fn variance(&self, y: &[f32]) -> f32 {
+        if !self.solved {
+            return 0.0;
+        }
+        let mut half = y.to_vec();
+        self.cholesky.solve_lower(&mut half);
+        dot(&half, &half)
+    }
+
+    /// Makes the matrix of a row without entries.
+    pub(crate) fn factor_alone(&mut self, side: &Side, gram: &[f32]) {
+        self.factor.fill(0.0);
+        self.matrix.clear();
+        self.matrix.extend(gram.iter().map(|g| side.unobserved * g));
+        self.finish(side, gram, 0, None);
+    }
+
     /// Solves for the row with these entries in `table`, and this prior mean.
     pub(crate) fn solve(
         &mut self,
@@ -179,10 +211,7 @@ impl State {
     fn finish(&mut self, side: &Side, gram: &[f32], n_entries: usize, mean: Option<&[f32]>) {
         let lambda = side.lambda(n_entries);
         if let Some(mean) = mean {
-            let absent = (1.0 - side.exposure(n_entries)) * side.unobserved;
-            for (i, b) in self.factor.iter_mut().enumerate() {
-                *b += lambda * mean[i] + absent * dot(&gram[i * side.d..(i + 1) * side.d], mean);
-            }
+            side.draw(gram, n_entries, mean, &mut self.factor);
         }
         for i in 0..side.d {
             self.matrix[i * side.d + i] += lambda;
@@ -279,7 +308,8 @@ impl Short {
         }
     }
 
-    /// Solves a row into `out`; false if it is not short or cannot be solved so.
+    /// Solves a row into `out`, which holds what its prior mean adds to the right-hand side, or zeros; false if it is not
+    /// short or cannot be solved so.
     fn solve(&self, columns: &[u32], values: &[f32], other: &[f32], d: usize, out: &mut [f32]) -> bool {
         let n = columns.len();
         let Some(Some(base)) = n.checked_sub(1).and_then(|at| self.bases.get(at)) else {
@@ -305,8 +335,14 @@ impl Short {
         }
         // The target of a negative entry is zero.
         let mut right: Vec<f32> = values.iter().map(|v| v.max(0.0).sqrt()).collect();
+        // With q = L⁻¹r for the prior's part r, the solution is L⁻ᵀ(q + Z(I + ZᵀZ)⁻¹(W^½t − Zᵀq)).
+        if out.iter().any(|r| *r != 0.0) {
+            base.solve_lower(out);
+            for (right, z) in right.iter_mut().zip(z.chunks_exact(d)) {
+                *right -= dot(z, out);
+            }
+        }
         small.solve(&mut right);
-        out.fill(0.0);
         for (z, weight) in z.chunks_exact(d).zip(&right) {
             axpy(*weight, z, out);
         }
@@ -330,10 +366,14 @@ pub(crate) fn step(entries: &Csr, other: &[f32], out: &mut [f32], side: &Side, p
         |state, row, x| {
             let (columns, values) = entries.row(row);
             let mean = prior.and_then(|prior| prior.of(row, d));
-            if let (Some(short), None) = (&short, mean)
-                && short.solve(columns, values, other, d, x)
-            {
-                return;
+            if let Some(short) = &short {
+                x.fill(0.0);
+                if let Some(mean) = mean {
+                    side.draw(&gram, columns.len(), mean, x);
+                }
+                if short.solve(columns, values, other, d, x) {
+                    return;
+                }
             }
             let mut list = std::mem::take(&mut state.entries);
             list.of(columns, values, d);
@@ -393,19 +433,24 @@ mod tests {
     #[test]
     fn short_rows_are_solved_like_long_ones() {
         let Case {
-            side, other, gram, ..
+            side,
+            other,
+            gram,
+            mean,
         } = case(48, 48);
         let short = Short::new(&side, &gram);
-        for n in 1..=SHORT_MAX {
+        for (n, with_mean) in (1..=SHORT_MAX).flat_map(|n| [(n, false), (n, true)]) {
             let (columns, values) = row(n);
+            let mean = with_mean.then_some(mean.as_slice());
             let mut state = State::new(&side);
             let mut entries = Entries::default();
             entries.of(&columns, &values, side.d);
-            state.solve(&side, &gram, &other, &entries, None);
+            state.solve(&side, &gram, &other, &entries, mean);
             let mut out = vec![0f32; side.d];
+            mean.inspect(|mean| side.draw(&gram, n, mean, &mut out));
             assert!(short.solve(&columns, &values, &other, side.d, &mut out));
             for (a, b) in out.iter().zip(state.factor()) {
-                assert!((a - b).abs() < 1e-4, "{n}: {a} {b}");
+                assert!((a - b).abs() < 1e-4, "{n}, prior {with_mean}: {a} {b}");
             }
         }
         assert!(!short.solve(&[], &[], &other, side.d, &mut vec![0f32; side.d]));

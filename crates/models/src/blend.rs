@@ -24,11 +24,11 @@ use crate::artefact::{Reader, Writer, seal};
 use crate::blend_fit;
 use crate::common::{best, parse, shown, within};
 use crate::{
-    ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
-    registry,
+    ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
+    UpdateReport, registry,
 };
 use dataset::{Interaction, Interactions, Vocabulary};
-use domain::{Evidence, Explanation, HistoryEvent, ItemId};
+use domain::{AttributeKind, Evidence, Explanation, HistoryEvent, ItemId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(crate) const GROWTH_MAX: f32 = 1.5;
 pub(crate) const AGES: [u32; 2] = [5, 20];
 
 /// Least weight of a model where others do not know the item.
-const WEIGHT_FLOOR: f32 = 0.01;
+pub(crate) const WEIGHT_FLOOR: f32 = 0.01;
 
 /// One part of a blend.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -303,11 +303,12 @@ impl Blend {
         AGES.iter().filter(|least| events >= **least).count()
     }
 
-    /// What is known of the person with this history.
-    pub(crate) fn person(&self, history: &[HistoryEvent]) -> Person {
+    /// What is known of someone.
+    pub(crate) fn person(&self, someone: Someone<'_>) -> Person {
+        let history = someone.history;
         let known = |h: &&HistoryEvent| h.weight > 0.0 && self.knows(h.item);
         let length = history.iter().filter(known).count();
-        let speaks = |p: &Part| p.root || p.model.personal(history);
+        let speaks = |p: &Part| p.root || p.model.personal_to(someone);
         Person {
             length,
             range: range_of(length),
@@ -344,12 +345,12 @@ impl Blend {
         self.parts.iter().zip(knows).map(coefficient).collect()
     }
 
-    pub(crate) fn score_all(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
-        let person = self.person(history);
+    pub(crate) fn score_all(&self, someone: Someone<'_>, candidates: &[u32], scores: &mut [f32]) {
+        let person = self.person(someone);
         let mut raw = vec![vec![0f32; candidates.len()]; self.parts.len()];
         for ((part, raw), active) in self.parts.iter().zip(&mut raw).zip(&person.active) {
             if *active {
-                part.model.score(history, candidates, raw);
+                part.model.score_for(someone, candidates, raw);
             }
         }
         let units: Vec<f32> = self.parts.iter().map(|part| part.unit(person.length)).collect();
@@ -462,23 +463,42 @@ impl Model for Blend {
     }
 
     fn personal(&self, history: &[HistoryEvent]) -> bool {
-        self.parts.iter().any(|p| p.model.personal(history))
+        self.personal_to(Someone::with_history(history))
     }
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
-        self.score_all(history, candidates, scores);
+        self.score_all(Someone::with_history(history), candidates, scores);
     }
 
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let active = self.person(history).active;
+        self.recommend_for(Someone::with_history(history), n, allowed)
+    }
+
+    fn user_kinds(&self) -> BTreeMap<String, AttributeKind> {
+        self.parts
+            .iter()
+            .flat_map(|part| part.model.user_kinds())
+            .collect()
+    }
+
+    fn personal_to(&self, someone: Someone<'_>) -> bool {
+        self.parts.iter().any(|p| p.model.personal_to(someone))
+    }
+
+    fn score_for(&self, someone: Someone<'_>, candidates: &[u32], scores: &mut [f32]) {
+        self.score_all(someone, candidates, scores);
+    }
+
+    fn recommend_for(&self, someone: Someone<'_>, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        let active = self.person(someone).active;
         let mut union = BTreeSet::new();
         for (part, _) in self.parts.iter().zip(&active).filter(|(_, active)| **active) {
-            let list = part.model.recommend(history, self.depth.max(n), allowed);
+            let list = part.model.recommend_for(someone, self.depth.max(n), allowed);
             union.extend(list.into_iter().map(|(item, _)| item));
         }
         let candidates: Vec<u32> = union.into_iter().collect();
         let mut scores = vec![0f32; candidates.len()];
-        self.score_all(history, &candidates, &mut scores);
+        self.score_all(someone, &candidates, &mut scores);
         best(self.vocabulary(), n, candidates.into_iter().zip(scores))
     }
 
@@ -496,18 +516,22 @@ impl Model for Blend {
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
-        let person = self.person(history);
+        self.explain_for(Someone::with_history(history), item)
+    }
+
+    fn explain_for(&self, someone: Someone<'_>, item: u32) -> Explanation {
+        let person = self.person(someone);
         let coefficients = self.coefficients(&person, &self.knowing(&person.active, item), self.age_of(item));
         let mut explanation = Explanation::default();
         for (part, coefficient) in self.parts.iter().zip(coefficients) {
             let mut raw = [0f32];
-            part.model.score(history, &[item], &mut raw);
+            part.model.score_for(someone, &[item], &mut raw);
             if coefficient == 0.0 || raw[0] == 0.0 {
                 continue;
             }
             // Also right for the root: all parts of a score shrink by the same factor.
             let factor = coefficient * part.scaled(raw[0], &person) / raw[0];
-            for mut contribution in part.model.explain(history, item).contributions {
+            for mut contribution in part.model.explain_for(someone, item).contributions {
                 contribution.value *= factor;
                 explanation.contributions.push(contribution);
             }
@@ -516,15 +540,19 @@ impl Model for Blend {
     }
 
     fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
-        let person = self.person(history);
+        self.evidence_for(Someone::with_history(history), items)
+    }
+
+    fn evidence_for(&self, someone: Someone<'_>, items: &[u32]) -> Vec<Evidence> {
+        let person = self.person(someone);
         let coefficient =
             |item: &u32| self.coefficients(&person, &self.knowing(&person.active, *item), self.age_of(*item));
         let coefficients: Vec<Coefficients> = items.iter().map(coefficient).collect();
         let mut whole = vec![Evidence::default(); items.len()];
         let mut raw = vec![0f32; items.len()];
         for (at, part) in self.parts.iter().enumerate().filter(|(at, _)| person.active[*at]) {
-            part.model.score(history, items, &mut raw);
-            let evidence = part.model.evidence(history, items);
+            part.model.score_for(someone, items, &mut raw);
+            let evidence = part.model.evidence_for(someone, items);
             for (((whole, one), raw), coefficients) in
                 whole.iter_mut().zip(evidence).zip(&raw).zip(&coefficients)
             {
@@ -542,6 +570,28 @@ impl Model for Blend {
             }
         }
         whole
+    }
+
+    /// The variance that comes of the parts that state one; the others are taken at their word.
+    fn variances(&self, someone: Someone<'_>, items: &[u32]) -> Vec<Option<f32>> {
+        let person = self.person(someone);
+        let mut sums = vec![None; items.len()];
+        for (at, part) in self.parts.iter().enumerate().filter(|(at, _)| person.active[*at]) {
+            let unit = part.unit(person.length);
+            let variances = part.model.variances(someone, items);
+            for ((sum, variance), item) in sums.iter_mut().zip(variances).zip(items) {
+                let Some(variance) = variance.filter(|_| !part.root) else {
+                    continue;
+                };
+                let knows = self.knowing(&person.active, *item);
+                let factor = self.coefficients(&person, &knows, self.age_of(*item))[at] / unit;
+                let scaled = factor * factor * variance;
+                if scaled > 0.0 && scaled.is_finite() {
+                    *sum = Some(sum.unwrap_or(0.0) + scaled);
+                }
+            }
+        }
+        sums
     }
 
     fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {

@@ -9,9 +9,9 @@
 //! Factors by item age are searched the same way after the weights, on whole histories.
 //! With fewer than [`CASES_MIN`] people in a range its default weights stay.
 
-use crate::TrainingData;
-use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Trusts};
+use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Trusts, WEIGHT_FLOOR};
 use crate::common::summed;
+use crate::{Someone, TrainingData, UserFeatures};
 use dataset::Interactions;
 use domain::HistoryEvent;
 use numeric::{hash_bytes, mix, parallel_chunks};
@@ -36,6 +36,7 @@ const GAIN_MIN: f64 = 3e-4;
 /// Someone's history with what they took after it.
 pub(crate) struct Case {
     history: Vec<HistoryEvent>,
+    attributes: UserFeatures,
     later: Vec<u32>,
 }
 
@@ -66,14 +67,30 @@ fn history_of(list: &[(u32, f32)]) -> Vec<HistoryEvent> {
     list.iter().map(event).collect()
 }
 
+fn attributes_of(data: &TrainingData, user: usize) -> UserFeatures {
+    data.user_features.get(user).cloned().unwrap_or_default()
+}
+
+impl Case {
+    fn with<'a>(&'a self, history: &'a [HistoryEvent]) -> Someone<'a> {
+        Someone {
+            history,
+            attributes: &self.attributes,
+        }
+    }
+}
+
 /// Complete histories of a sample, nothing held out.
 pub(crate) fn whole_histories(data: &TrainingData, most: usize, seed: u64) -> Vec<Case> {
-    let data = &data.interactions;
     let case = |user| Case {
-        history: history_of(&summed(data, user)),
+        history: history_of(&summed(&data.interactions, user)),
+        attributes: attributes_of(data, user),
         later: Vec::new(),
     };
-    sampled(data, most, seed, 1).into_iter().map(case).collect()
+    sampled(&data.interactions, most, seed, 1)
+        .into_iter()
+        .map(case)
+        .collect()
 }
 
 /// Holds out the last events of a sample; `None` if there are too few people.
@@ -108,6 +125,7 @@ pub(crate) fn hold_out(data: &TrainingData, most: usize, seed: u64) -> Option<He
         let list: Vec<(u32, f32)> = order.map(|item| (item, strengths[&item])).collect();
         cases.push(Case {
             history: history_of(&list),
+            attributes: attributes_of(data, user),
             later: later.clone(),
         });
         held.insert(user as u32, later.into_iter().collect());
@@ -173,10 +191,10 @@ pub(crate) fn fit_scales(blend: &mut Blend, cases: &[Case]) {
                         break;
                     }
                     before = cut;
-                    let list = part.model.recommend(history, K, &unseen(history));
+                    let list = part.model.recommend_for(case.with(history), K, &unseen(history));
                     let sum: f64 = list.iter().map(|(_, s)| f64::from(part.rooted(*s))).sum();
                     let mean = sum / list.len().max(1) as f64;
-                    let known = shared.person(history).length.max(1);
+                    let known = shared.person(case.with(history)).length.max(1);
                     if mean.is_finite() && mean > 1e-20 {
                         points.push(((known as f64).ln(), mean.ln()));
                     }
@@ -227,20 +245,20 @@ struct Judged {
     later: usize,
 }
 
-fn judge(blend: &Blend, history: &[HistoryEvent], later: &[u32]) -> Judged {
-    let allowed = unseen(history);
+fn judge(blend: &Blend, someone: Someone<'_>, later: &[u32]) -> Judged {
+    let allowed = unseen(someone.history);
     let mut union = BTreeSet::new();
     for part in &blend.parts {
-        let list = part.model.recommend(history, DEPTH, &allowed);
+        let list = part.model.recommend_for(someone, DEPTH, &allowed);
         union.extend(list.into_iter().map(|(item, _)| item));
     }
     let items: Vec<u32> = union.into_iter().collect();
-    let person = blend.person(history);
+    let person = blend.person(someone);
     let n_parts = blend.parts.len();
     let mut scores = vec![0f32; items.len() * n_parts];
     let mut raw = vec![0f32; items.len()];
     for (at, part) in blend.parts.iter().enumerate() {
-        part.model.score(history, &items, &mut raw);
+        part.model.score_for(someone, &items, &mut raw);
         for (row, score) in scores.chunks_exact_mut(n_parts).zip(&raw) {
             row[at] = part.scaled(*score, &person);
         }
@@ -289,14 +307,30 @@ fn mean_by_age(judged: &[&Judged], weights: &[Vec<f32>; 3]) -> f64 {
 
 /// Searches weights for each range of length, then factors for each age of items; sets them, and gives them by name.
 pub(crate) fn fit_trust(blend: &mut Blend, cases: &[Case]) -> Trusts {
-    for range in 1..LENGTHS.len() {
-        let judged = judge_all(blend, cases, |case| cut(case, range));
+    // Without a history there is something to weigh only where attributes speak of people.
+    let told = |case: &Case| {
+        blend
+            .parts
+            .iter()
+            .any(|p| !p.root && p.model.personal_to(case.with(&[])))
+    };
+    let told: BTreeSet<usize> = (0..cases.len()).filter(|at| told(&cases[*at])).collect();
+    for range in 0..LENGTHS.len() {
+        let judged = judge_all(blend, cases, |at| {
+            cut(&cases[at], range).filter(|_| range > 0 || told.contains(&at))
+        });
         if judged.len() < CASES_MIN {
             continue;
         }
         let start: Vec<f32> = blend.parts.iter().map(|p| p.trust.weights[range]).collect();
         for (part, weight) in blend.parts.iter_mut().zip(find_weights(&judged, &start)) {
-            part.trust.weights[range] = weight;
+            // Whoever has neither history nor attributes is answered by those that are not personal.
+            let least = if range == 0 && part.root {
+                WEIGHT_FLOOR
+            } else {
+                0.0
+            };
+            part.trust.weights[range] = weight.max(least);
         }
     }
     fit_ages(blend, cases);
@@ -310,16 +344,17 @@ pub(crate) fn fit_trust(blend: &mut Blend, cases: &[Case]) -> Trusts {
 fn judge_all<'a>(
     blend: &Blend,
     cases: &'a [Case],
-    history: impl Fn(&'a Case) -> Option<&'a [HistoryEvent]>,
+    history: impl Fn(usize) -> Option<&'a [HistoryEvent]>,
 ) -> Vec<Judged> {
-    let cut_cases: Vec<(&[HistoryEvent], &[u32])> = cases
+    let cut_cases: Vec<(Someone<'_>, &[u32])> = cases
         .iter()
-        .filter_map(|case| Some((history(case)?, case.later.as_slice())))
+        .enumerate()
+        .filter_map(|(at, case)| Some((case.with(history(at)?), case.later.as_slice())))
         .collect();
     let judged = parallel_chunks(cut_cases.len(), 8, |range| {
         let cases = cut_cases[range].iter();
         cases
-            .map(|(history, later)| judge(blend, history, later))
+            .map(|(someone, later)| judge(blend, *someone, later))
             .collect::<Vec<_>>()
     });
     judged.into_iter().flatten().collect()
@@ -389,13 +424,13 @@ fn search(judged: &[&Judged], starts: &[Vec<f32>]) -> Vec<f32> {
 
 /// Searches the factors of young items, part by part, with the weights that each person's range has.
 fn fit_ages(blend: &mut Blend, cases: &[Case]) {
-    let judged = judge_all(blend, cases, |case| Some(&case.history));
+    let judged = judge_all(blend, cases, |at| Some(&cases[at].history));
     if judged.len() < CASES_MIN {
         return;
     }
     let ranges: Vec<usize> = cases
         .iter()
-        .map(|case| blend.person(&case.history).range)
+        .map(|case| blend.person(case.with(&case.history)).range)
         .collect();
     let weights_of = |blend: &Blend, range: usize| -> [Vec<f32>; 3] {
         let of = |age: usize| {
@@ -442,8 +477,10 @@ pub(crate) fn fit_alone(blend: &mut Blend, cases: &[Case]) {
             let shared = &*blend;
             let sums = parallel_chunks(cases.len(), 8, |chunk| {
                 let (mut whole, mut own) = (0f64, 0f64);
-                for history in cases[chunk].iter().filter_map(|case| cut(case, range)) {
-                    add_alone(shared, at, history, &mut whole, &mut own);
+                for case in &cases[chunk] {
+                    if let Some(history) = cut(case, range) {
+                        add_alone(shared, at, case.with(history), &mut whole, &mut own);
+                    }
                 }
                 (whole, own)
             });
@@ -455,9 +492,9 @@ pub(crate) fn fit_alone(blend: &mut Blend, cases: &[Case]) {
     }
 }
 
-fn add_alone(blend: &Blend, at: usize, history: &[HistoryEvent], whole: &mut f64, own: &mut f64) {
+fn add_alone(blend: &Blend, at: usize, someone: Someone<'_>, whole: &mut f64, own: &mut f64) {
     let part = &blend.parts[at];
-    let person = blend.person(history);
+    let person = blend.person(someone);
     let active = &person.active;
     if !active[at] {
         return;
@@ -466,13 +503,13 @@ fn add_alone(blend: &Blend, at: usize, history: &[HistoryEvent], whole: &mut f64
         let mut speaking = blend.parts.iter().zip(active).filter(|(_, active)| **active);
         speaking.all(|(part, _)| part.model.knows(item))
     };
-    let allowed = unseen(history);
+    let allowed = unseen(someone.history);
     let list = part
         .model
-        .recommend(history, K, &|item| allowed(item) && everyone(item));
+        .recommend_for(someone, K, &|item| allowed(item) && everyone(item));
     let items: Vec<u32> = list.iter().map(|(item, _)| *item).collect();
     let mut scores = vec![0f32; items.len()];
-    blend.score_all(history, &items, &mut scores);
+    blend.score_all(someone, &items, &mut scores);
     *whole += scores.iter().map(|s| f64::from(*s)).sum::<f64>();
     *own += list
         .iter()

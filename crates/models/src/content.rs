@@ -17,7 +17,8 @@
 use crate::artefact::{Reader, Writer, seal};
 use crate::common::{append, best_allowed, of_history, parse, shown, usable, within};
 use crate::content_terms::{
-    Analyser, Bm25, FieldStatistics, TermTable, TermVector, load_fields, terms, write_fields,
+    Analyser, Bm25, Described, FieldStatistics, TermTable, TermVector, describe, load_fields, rows_of,
+    write_fields,
 };
 use crate::memo::Memo;
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
 use dataset::{Interaction, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use hashbrown::HashMap;
-use numeric::{Csr, parallel_chunks};
+use numeric::Csr;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -108,35 +109,21 @@ impl ContentTrainer {
         let empty = ItemFeatures::new();
         let features = |item: usize| data.features.get(item).unwrap_or(&empty);
         let n_items = vocabulary.len();
-        let mut fields: BTreeMap<String, FieldStatistics> = BTreeMap::new();
-        for (name, value) in (0..n_items).flat_map(features) {
-            fields.entry(name.clone()).or_default().add(value);
-        }
-        if fields.is_empty() {
+        let Some(described) = describe(
+            n_items,
+            features,
+            |fields| self.config.analyser(fields),
+            1,
+            usize::MAX,
+        ) else {
             return Err(ModelError::Empty("no item has attributes".to_owned()));
-        }
-        let analyser = self.config.analyser(fields);
-        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
-        for (name, value) in (0..n_items).flat_map(features) {
-            for term in terms(name, value, &analyser.fields[name], analyser.bm25)
-                .0
-                .into_keys()
-            {
-                *counts.entry(term).or_insert(0) += 1;
-            }
-        }
-        let mut table = TermTable::default();
-        table.n_items = n_items as u32;
-        for (term, items) in &counts {
-            table.insert(term, *items);
-        }
-        let known = |name: &str| table.position(name).map(|term| (term, table.rarity(term)));
-        let vectors = parallel_chunks(n_items, 256, |range| {
-            range
-                .map(|item| analyser.vector(features(item), known))
-                .collect::<Vec<_>>()
-        });
-        let index = Index::new(vectors.into_iter().flatten(), table.len());
+        };
+        let Described {
+            analyser,
+            table,
+            vectors,
+        } = described;
+        let index = Index::of(vectors);
         Ok(Content {
             config: self.config.clone(),
             analyser: Arc::new(analyser),
@@ -174,15 +161,7 @@ struct Index {
 }
 
 impl Index {
-    fn new(vectors: impl Iterator<Item = TermVector>, n_terms: usize) -> Index {
-        let (mut offsets, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
-        for vector in vectors {
-            columns.extend(vector.terms);
-            values.extend(vector.weights);
-            offsets.push(columns.len());
-        }
-        let vectors =
-            Csr::from_parts(n_terms, offsets, columns, values).expect("vectors are ascending and finite");
+    fn of(vectors: Csr) -> Index {
         let postings = vectors.transpose();
         Index { vectors, postings }
     }
@@ -297,7 +276,7 @@ impl Content {
                 weights: weights.to_vec(),
             }
         });
-        self.index = Arc::new(Index::new(vectors, self.table.len()));
+        self.index = Arc::new(Index::of(rows_of(vectors, self.table.len())));
         self.beside.clear();
     }
 

@@ -3,6 +3,7 @@
 use crate::artefact::{Reader, Writer};
 use crate::{ItemFeatures, ModelError};
 use hashbrown::HashMap;
+use numeric::{Csr, parallel_chunks};
 use signals::TypedValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -341,6 +342,76 @@ impl Analyser {
             .unzip();
         TermVector { terms, weights }
     }
+}
+
+/// Attributes of many, as vectors over their terms.
+pub(crate) struct Described {
+    pub(crate) analyser: Analyser,
+    pub(crate) table: TermTable,
+    /// Row per one described; columns are terms.
+    pub(crate) vectors: Csr,
+}
+
+/// Reads the attributes of `n`, of which `features` gives those of each; `analyser` is made from what is seen of every
+/// attribute. Terms of fewer than `least` are left out, and the rarest beyond `most` terms. `None` if nobody has
+/// attributes. In parallel.
+pub(crate) fn describe<'a>(
+    n: usize,
+    features: impl Fn(usize) -> &'a ItemFeatures + Sync,
+    analyser: impl FnOnce(BTreeMap<String, FieldStatistics>) -> Analyser,
+    least: u32,
+    most: usize,
+) -> Option<Described> {
+    let mut fields: BTreeMap<String, FieldStatistics> = BTreeMap::new();
+    for (name, value) in (0..n).flat_map(&features) {
+        fields.entry(name.clone()).or_default().add(value);
+    }
+    if fields.is_empty() {
+        return None;
+    }
+    let analyser = analyser(fields);
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for (name, value) in (0..n).flat_map(&features) {
+        let terms = terms(name, value, &analyser.fields[name], analyser.bm25).0;
+        for term in terms.into_keys() {
+            *counts.entry(term).or_insert(0) += 1;
+        }
+    }
+    counts.retain(|_, count| *count >= least);
+    if counts.len() > most {
+        let mut by_count: Vec<u32> = counts.values().copied().collect();
+        let bound = *by_count.select_nth_unstable_by(most, |a, b| b.cmp(a)).1;
+        counts.retain(|_, count| *count > bound);
+    }
+    let mut table = TermTable {
+        n_items: n as u32,
+        ..TermTable::default()
+    };
+    for (term, count) in &counts {
+        table.insert(term, *count);
+    }
+    let known = |name: &str| table.position(name).map(|term| (term, table.rarity(term)));
+    let vectors = parallel_chunks(n, 256, |range| {
+        let of = |one| analyser.vector(features(one), known);
+        range.map(of).collect::<Vec<_>>()
+    });
+    let vectors = rows_of(vectors.into_iter().flatten(), table.len());
+    Some(Described {
+        analyser,
+        table,
+        vectors,
+    })
+}
+
+/// Vectors as the rows of a matrix.
+pub(crate) fn rows_of(vectors: impl Iterator<Item = TermVector>, n_terms: usize) -> Csr {
+    let (mut offsets, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
+    for vector in vectors {
+        columns.extend(vector.terms);
+        values.extend(vector.weights);
+        offsets.push(columns.len());
+    }
+    Csr::from_parts(n_terms, offsets, columns, values).expect("vectors are ascending and finite")
 }
 
 fn length(entries: &[(u32, f32)]) -> f64 {

@@ -7,7 +7,13 @@
 //! What this crate does not know: stores, HTTP, the engine, the clock.
 
 mod als;
+mod als_config;
+mod als_fresh;
+mod als_prior;
 mod als_step;
+#[cfg(test)]
+mod als_tests;
+mod als_variance;
 mod artefact;
 mod blend;
 mod blend_fit;
@@ -34,7 +40,9 @@ mod taken;
 mod trending;
 mod user_knn;
 
-pub use als::{AlsConfig, AlsTrainer, FRESH_MAX};
+pub use als::AlsTrainer;
+pub use als_config::AlsConfig;
+pub use als_fresh::FRESH_MAX;
 pub use blend::{BlendConfig, BlendPart, BlendTrainer};
 pub use content::{ContentConfig, ContentTrainer};
 pub use contract::{

@@ -5,6 +5,7 @@
 //! costs once per request. A result depends on nothing but instance and history; an instance that changes takes a new
 //! number, and so does a copy.
 
+use crate::{Someone, UserFeatures};
 use domain::HistoryEvent;
 use std::any::Any;
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 struct Entry {
     instance: u64,
     history: Vec<HistoryEvent>,
+    attributes: UserFeatures,
     result: Rc<dyn Any>,
 }
 
@@ -52,7 +54,15 @@ impl Memo {
 
     /// The result for a history, worked out if it is not at hand.
     pub(crate) fn of<T: 'static>(&self, history: &[HistoryEvent], work: impl FnOnce() -> T) -> Rc<T> {
-        let is_it = |entry: &Entry| entry.instance == self.0 && entry.history == history;
+        self.of_someone(Someone::with_history(history), work)
+    }
+
+    /// The result for someone, worked out if it is not at hand.
+    pub(crate) fn of_someone<T: 'static>(&self, someone: Someone<'_>, work: impl FnOnce() -> T) -> Rc<T> {
+        let Someone { history, attributes } = someone;
+        let is_it = |entry: &Entry| {
+            entry.instance == self.0 && entry.history == history && entry.attributes == *attributes
+        };
         let known =
             LATEST.with_borrow(|latest| latest.iter().find(|e| is_it(e)).map(|e| Rc::clone(&e.result)));
         if let Some(known) = known.and_then(|result| result.downcast::<T>().ok()) {
@@ -65,6 +75,7 @@ impl Memo {
             latest.push_front(Entry {
                 instance: self.0,
                 history: history.to_vec(),
+                attributes: attributes.clone(),
                 result: Rc::clone(&made) as Rc<dyn Any>,
             });
         });

@@ -11,6 +11,7 @@
 mod cholesky;
 mod csr;
 mod dense;
+mod eigen;
 mod kernels;
 mod parallel;
 mod product;
@@ -25,6 +26,7 @@ mod wide;
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
+pub use eigen::{SymmetricEigen, symmetric_eigen};
 pub use kernels::{add_rows, axpy, dot, dot_rows, dots_at, gram, norm, syrk_add, syrk_add_at};
 pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with, parallel_rows_with};
 pub use product::{multiply_add, multiply_transposed};

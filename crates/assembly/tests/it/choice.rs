@@ -23,6 +23,10 @@ pool = 20
 [placements.drawn.policy]
 name = "thompson"
 
+[placements.sure.policy]
+name = "thompson"
+uncertainty = "posterior"
+
 [placements.swapped.policy]
 name = "swaps"
 kind = "adjacent"
@@ -49,7 +53,7 @@ fn world() -> World {
 #[test]
 fn propensities_are_recorded_and_seeds_replay() {
     let world = world();
-    for placement in ["half", "soft", "drawn", "swapped", "young"] {
+    for placement in ["half", "soft", "drawn", "sure", "swapped", "young"] {
         let mut first: BTreeMap<String, u32> = BTreeMap::new();
         let mut said: BTreeMap<String, f64> = BTreeMap::new();
         let trials = 2_000;

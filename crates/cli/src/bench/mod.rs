@@ -7,11 +7,12 @@ mod import;
 mod ingest;
 mod overhead;
 pub(crate) mod scratch;
+mod training;
 
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Measure this machine: import, ingestion over HTTP, freshness under load, what recording and exploring cost.
+/// Measure this machine: import, ingestion over HTTP, freshness under load, what recording and exploring cost, training.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,6 +25,7 @@ enum What {
     Ingest(ingest::Args),
     Freshness(freshness::Args),
     Overhead(overhead::Args),
+    Training(training::Args),
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -32,6 +34,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         What::Ingest(args) => ingest::run(args),
         What::Freshness(args) => freshness::run(args),
         What::Overhead(args) => overhead::run(args),
+        What::Training(args) => training::run(args),
     }
 }
 

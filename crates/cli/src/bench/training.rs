@@ -1,0 +1,183 @@
+//! `concierge bench training`: how time and memory of training grow with the data.
+
+use super::tell;
+use crate::failure::InputError;
+use crate::plot::{self, Series};
+use crate::{memory, output, progress};
+use anyhow::Context;
+use dataset::Synthetic;
+use models::{Run, TrainingData};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Passes of the shorter and of the longer training: their difference is free of what is done once.
+const EPOCHS: [usize; 2] = [1, 3];
+
+/// Train on made-up interactions of growing number and take time and memory.
+///
+/// Users and items are drawn by Zipf's law, each pair once. Each size is trained for one pass and for three; the time of a pass
+/// is half of the difference. Peak memory is that of the whole process, data included.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  concierge bench training --interactions 1000000,3000000,10000000 --users 100000 --items 20000 --svg growth.svg"
+)]
+pub(crate) struct Args {
+    /// Interactions, a training for each number, ascending
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        default_value = "10000000,30000000,100000000",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
+    )]
+    interactions: Vec<u64>,
+    /// Users
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    users: u32,
+    /// Items
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    items: u32,
+    /// Exponent of Zipf's law, for users and items
+    #[arg(long, value_name = "X", default_value_t = 0.6)]
+    exponent: f64,
+    /// Length of a factor
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    factors: u32,
+    /// Threads; all there are if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Source of all randomness
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Write a plot of both here
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if !(0.0..=2.0).contains(&args.exponent) {
+        let why = format!("--exponent: got {}, expected 0 to 2", args.exponent);
+        return Err(InputError(why).into());
+    }
+    let mut sizes = args.interactions.clone();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let mut rows = Vec::new();
+    for size in sizes {
+        rows.push(measured(args, size)?);
+    }
+    if let Some(path) = &args.svg {
+        std::fs::write(path, drawing(&rows)).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if args.json {
+        return tell(
+            &json!({
+                "model": "als", "factors": args.factors, "users": args.users, "items": args.items,
+                "exponent": args.exponent, "seed": args.seed, "threads": threads(args), "sizes": rows,
+            }),
+            true,
+        );
+    }
+    let cell = |row: &Value, name: &str| row[name].as_f64().unwrap_or(0.0);
+    let lines = rows.iter().map(|row| {
+        vec![
+            output::count(row["interactions"].as_u64().unwrap_or(0)),
+            format!("{:.2}", cell(row, "epoch_seconds")),
+            format!("{:.2}", cell(row, "once_seconds")),
+            format!("{:.1}", cell(row, "nanoseconds_per_interaction")),
+            format!("{:.0}", cell(row, "gflops")),
+            format!("{:.0}", cell(row, "peak_memory_mb")),
+        ]
+    });
+    let head = [
+        "interactions",
+        "pass s",
+        "once s",
+        "ns each",
+        "GFLOP/s",
+        "peak MB",
+    ];
+    output::table(&head, lines.collect())
+}
+
+fn threads(args: &Args) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    args.threads.map_or_else(all, |threads| threads as usize)
+}
+
+fn measured(args: &Args, size: u64) -> anyhow::Result<Value> {
+    memory::reset_peak();
+    let spinner = progress::spinner(&format!("making up {size} interactions"));
+    let synthetic = Synthetic {
+        users: args.users,
+        items: args.items,
+        events: size,
+        exponent: args.exponent,
+        seed: args.seed,
+        ..Synthetic::default()
+    };
+    let interactions = numeric::on_threads(threads(args), || synthetic.interactions());
+    let n = interactions.rows.len();
+    let data = TrainingData {
+        now: synthetic.start,
+        interactions: Arc::new(interactions),
+        features: Arc::default(),
+        user_features: Arc::default(),
+    };
+    let mut seconds = [0f64; 2];
+    for (seconds, epochs) in seconds.iter_mut().zip(EPOCHS) {
+        spinner.set_message(format!("training on {n} interactions, {epochs} passes"));
+        // Nobody's history is cut: all of the interactions count.
+        let config = json!({"factors": args.factors, "epochs": epochs, "history_max": args.items});
+        let entry = models::trainer("als").context("no learner als")?;
+        let trainer = (entry.build)(&config)?;
+        let started = Instant::now();
+        trainer.fit(&data, &Run::new(args.seed, threads(args)))?;
+        *seconds = started.elapsed().as_secs_f64();
+    }
+    spinner.finish_and_clear();
+    let epoch = (seconds[1] - seconds[0]) / (EPOCHS[1] - EPOCHS[0]) as f64;
+    let d = f64::from(args.factors);
+    // Both sides: half of each rank-one update, and a Cholesky factor for each row.
+    let people = f64::from(args.users) + f64::from(args.items);
+    let operations = 2.0 * n as f64 * d * (d + 1.0) + people * d * d * d / 3.0;
+    let rounded = |x: f64| (x * 1000.0).round() / 1000.0;
+    Ok(json!({
+        "interactions": n,
+        "epoch_seconds": rounded(epoch),
+        "once_seconds": rounded(seconds[0] - epoch),
+        "nanoseconds_per_interaction": rounded(epoch * 1e9 / n as f64),
+        "gflops": rounded(operations / epoch / 1e9),
+        "peak_memory_mb": memory::peak_mb(),
+    }))
+}
+
+/// Both curves, each with an axis of its own, on a page of their own.
+fn drawing(rows: &[Value]) -> String {
+    let series = |name: &'static str, key: &str, factor: f64| Series {
+        name,
+        points: rows
+            .iter()
+            .map(|row| {
+                let of = |key: &str| row[key].as_f64().unwrap_or(0.0);
+                (of("interactions") / 1e6, of(key) * factor)
+            })
+            .collect(),
+    };
+    let time = plot::lines(
+        &[series("pass", "epoch_seconds", 1.0)],
+        "millions of interactions",
+        "seconds",
+    );
+    let held = plot::lines(
+        &[series("peak", "peak_memory_mb", 1e-3)],
+        "millions of interactions",
+        "GB",
+    );
+    plot::file(&[time, held])
+}

@@ -1,0 +1,94 @@
+//! Configuration of implicit ALS.
+
+use crate::ModelError;
+use crate::als::NAME;
+use crate::als_step::Side;
+use crate::common::within;
+use serde::{Deserialize, Serialize};
+
+/// Factors up to which training solves for all of them at once.
+pub(crate) const EXACT_MAX: usize = 64;
+
+/// Coordinates solved for at a time with more factors than that.
+pub(crate) const BLOCK: usize = 32;
+
+/// Configuration of implicit ALS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlsConfig {
+    /// Length of a factor (d). Default 64.
+    pub factors: usize,
+    /// Passes over users and items. Default 12.
+    pub epochs: usize,
+    /// Regularisation (λ before scaling). Default 0.01.
+    pub reg: f32,
+    /// 1 scales λ by frequency, 0 not at all (ν). Default 1.
+    pub reg_exponent: f32,
+    /// Weight of a pair without interaction against one of mean strength (α₀). Default 0.2.
+    pub unobserved_weight: f32,
+    /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default: 32
+    /// above 64 factors, else all.
+    pub block: Option<usize>,
+    /// Latest events of a history that are folded in. Default 1000.
+    pub history_max: usize,
+    /// Draws factors of items towards a map of their attributes, so that a new one has a place at once. Default true.
+    pub item_attributes: bool,
+    /// The same for people. Default true.
+    pub user_attributes: bool,
+    /// Entries at which what somebody with attributes did not take, or who did not take something with attributes, is half believed (h).
+    /// Default 10.
+    pub handover: f32,
+}
+
+impl Default for AlsConfig {
+    fn default() -> Self {
+        AlsConfig {
+            factors: 64,
+            epochs: 12,
+            reg: 0.01,
+            reg_exponent: 1.0,
+            unobserved_weight: 0.2,
+            block: None,
+            history_max: 1000,
+            item_attributes: true,
+            user_attributes: true,
+            handover: 10.0,
+        }
+    }
+}
+
+impl AlsConfig {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        within(NAME, "factors", self.factors as f64, 1.0, 1024.0)?;
+        within(NAME, "epochs", self.epochs as f64, 1.0, 1000.0)?;
+        within(NAME, "reg", f64::from(self.reg), 1e-8, 1e6)?;
+        within(NAME, "reg_exponent", f64::from(self.reg_exponent), 0.0, 2.0)?;
+        within(
+            NAME,
+            "unobserved_weight",
+            f64::from(self.unobserved_weight),
+            1e-8,
+            1e3,
+        )?;
+        within(NAME, "block", self.block.unwrap_or(1) as f64, 1.0, 1024.0)?;
+        within(NAME, "history_max", self.history_max as f64, 1.0, 1e6)?;
+        within(NAME, "handover", f64::from(self.handover), 1e-3, 1e6)
+    }
+
+    /// The constants of a step whose other side has `n_other` rows.
+    pub(crate) fn side(&self, n_other: usize) -> Side {
+        Side {
+            d: self.factors,
+            block: self.block.unwrap_or(if self.factors > EXACT_MAX {
+                BLOCK
+            } else {
+                self.factors
+            }),
+            handover: self.handover,
+            unobserved: self.unobserved_weight,
+            reg: self.reg,
+            exponent: self.reg_exponent,
+            n_other,
+        }
+    }
+}

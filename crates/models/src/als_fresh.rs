@@ -1,0 +1,248 @@
+//! Items of implicit ALS between trainings: new ones, young ones that are taken again, and those whose attributes change.
+//!
+//! An item that had no entries in training is solved exactly as training would: from its users, as they were at that
+//! moment, and its prior mean. Of one that had k entries, k < [`SETTLED`], training left the factor y₀ alone; its normal matrix is
+//! taken to be A₀ = (α₀ + k/n)G + λ(k)I, as if its users had been any k of the n, and what came since is added: (A₀ + Σ w x xᵀ)y =
+//! A₀y₀ + Σ w x. New attributes move y₀ by A₀⁻¹(λI + (1 − e)α₀G) times the change of its mean, which is how the
+//! solution depends on the mean. Settled items stay until the next training.
+
+use crate::als::{Als, entry};
+use crate::als_step::State;
+use crate::{ItemFeatures, als_step::Side};
+use dataset::Interaction;
+use domain::{HistoryEvent, ItemId};
+use numeric::{axpy, dot};
+use std::sync::Arc;
+
+/// Items that can take in events between trainings, with up to 64 factors; with more, as many as fit in the same memory.
+pub const FRESH_MAX: usize = 4096;
+
+/// Entries in training from which on an item's factor stays until the next.
+pub(crate) const SETTLED: u32 = 32;
+
+/// A change of a prior mean below this share of its length is none.
+const SAME: f32 = 1e-5;
+
+/// An item as it is since the training.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Fresh {
+    pub(crate) factor: Vec<f32>,
+    /// Where its attributes draw it; empty for nowhere.
+    pub(crate) mean: Vec<f32>,
+    /// What the training says of it (y₀); empty if it had no entries there.
+    pub(crate) start: Vec<f32>,
+    /// What came since.
+    pub(crate) sums: Option<Sums>,
+    /// Whether YᵀY has it. Items without entries stand beside: nobody had the choice.
+    pub(crate) counted: bool,
+}
+
+/// Σ w x xᵀ (lower triangle used), Σ w x and the number of users.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Sums {
+    pub(crate) matrix: Vec<f32>,
+    pub(crate) side: Vec<f32>,
+    pub(crate) users: usize,
+}
+
+/// How many items can take in events with factors of this length.
+pub(crate) fn fresh_max(d: usize) -> usize {
+    (FRESH_MAX * 64 * 64 / (d * d).max(1)).clamp(64, FRESH_MAX)
+}
+
+/// The matrix of an item of which nothing but its number of entries is known: cG + λI, in full.
+fn plain(side: &Side, gram: &[f32], weight: f32, lambda: f32) -> Vec<f32> {
+    let mut matrix: Vec<f32> = gram.iter().map(|g| weight * g).collect();
+    (0..side.d).for_each(|i| matrix[i * side.d + i] += lambda);
+    matrix
+}
+
+fn times(matrix: &[f32], x: &[f32]) -> Vec<f32> {
+    matrix.chunks_exact(x.len()).map(|row| dot(row, x)).collect()
+}
+
+impl Als {
+    /// Entries that an item had in training.
+    pub(crate) fn entries_of(&self, item: u32) -> u32 {
+        self.counts.get(item as usize).copied().unwrap_or(0)
+    }
+
+    /// Entries that it has by now, as far as they were taken in.
+    pub(crate) fn entries_by_now(&self, item: u32) -> usize {
+        let since = self.fresh.get(&item).and_then(|fresh| fresh.sums.as_ref());
+        self.entries_of(item) as usize + since.map_or(0, |sums| sums.users)
+    }
+
+    /// The item as it is, to be changed.
+    fn opened(&mut self, item: u32) -> &mut Fresh {
+        if !self.fresh.contains_key(&item) {
+            let fresh = self.trained(item);
+            self.fresh.insert(item, fresh);
+        }
+        self.fresh.get_mut(&item).expect("it was put there if it was not")
+    }
+
+    /// The item as the training left it.
+    fn trained(&self, item: u32) -> Fresh {
+        let d = self.config.factors;
+        let at = item as usize * d..(item as usize + 1) * d;
+        let factor = self.factors.get(at).map_or(vec![0.0; d], <[f32]>::to_vec);
+        Fresh {
+            start: if self.entries_of(item) > 0 {
+                factor.clone()
+            } else {
+                Vec::new()
+            },
+            factor,
+            mean: self.mean_of(item).to_vec(),
+            sums: None,
+            counted: self.entries_of(item) > 0,
+        }
+    }
+
+    /// Takes in one event on an item that is not settled; false if nothing can be learnt from it.
+    pub(crate) fn absorb(&mut self, row: &Interaction, history: &[HistoryEvent]) -> bool {
+        let item = row.item;
+        let d = self.config.factors;
+        let settled = self.entries_of(item) >= SETTLED;
+        let again = history.iter().any(|h| h.item == item);
+        let usable = (item as usize) < self.vocabulary.len() && row.weight.is_finite();
+        if !usable || settled || again || row.weight <= 0.0 {
+            return false;
+        }
+        let known = self.fresh.get(&item).is_some_and(|fresh| fresh.sums.is_some());
+        if !known && self.taking >= fresh_max(d) {
+            return false;
+        }
+        let folded = self.fold_in(crate::Someone::with_history(history));
+        let user = folded.state.factor();
+        if user.iter().all(|x| *x == 0.0) {
+            return false;
+        }
+        let weight = entry(row.weight, self.scale);
+        let sums = self.opened(item).sums.get_or_insert_with(|| Sums {
+            matrix: vec![0.0; d * d],
+            side: vec![0.0; d],
+            users: 0,
+        });
+        numeric::syrk_add(&mut sums.matrix, d, user, &[weight]);
+        axpy(weight, user, &mut sums.side);
+        sums.users += 1;
+        self.taking += usize::from(!known);
+        true
+    }
+
+    /// Solves an item anew and brings YᵀY up to date.
+    pub(crate) fn resolve(&mut self, item: u32) {
+        let d = self.config.factors;
+        let side = self.config.side(self.n_users);
+        let before = self.entries_of(item) as usize;
+        let Some(fresh) = self.fresh.get(&item) else {
+            return;
+        };
+        let mean = (!fresh.mean.is_empty()).then_some(fresh.mean.as_slice());
+        let factor = match &fresh.sums {
+            None if before > 0 => fresh.start.clone(),
+            None => mean.map_or(vec![0.0; d], <[f32]>::to_vec),
+            Some(sums) => {
+                let mut state = State::new(&side);
+                let (mut matrix, mut right) = (sums.matrix.clone(), sums.side.clone());
+                let mut drawn = mean;
+                if before > 0 {
+                    let like_all = before as f32 / self.n_users.max(1) as f32;
+                    axpy(like_all, &self.users_gram, &mut matrix);
+                    let known = plain(
+                        &side,
+                        &self.users_gram,
+                        side.unobserved + like_all,
+                        side.lambda(before),
+                    );
+                    axpy(1.0, &times(&known, &fresh.start), &mut right);
+                    drawn = None; // It is in the factor of the training.
+                }
+                let sums_of = (matrix.as_slice(), right.as_slice());
+                state.solve_from(&side, &self.users_gram, sums_of, before + sums.users, drawn);
+                state.factor().to_vec()
+            }
+        };
+        let counts = before > 0 || fresh.sums.is_some();
+        self.replace(item, factor, counts);
+    }
+
+    /// Puts a factor in place, and in YᵀY if it counts there.
+    fn replace(&mut self, item: u32, factor: Vec<f32>, counts: bool) {
+        let d = self.config.factors;
+        let Some(fresh) = self.fresh.get_mut(&item) else {
+            return;
+        };
+        let mut change = |factor: &[f32], sign: f32| {
+            let rows = self.gram.chunks_exact_mut(d).zip(factor);
+            rows.for_each(|(row, x)| axpy(sign * x, factor, row));
+        };
+        if fresh.counted {
+            change(&fresh.factor, -1.0);
+        }
+        if counts {
+            change(&factor, 1.0);
+        }
+        fresh.counted = counts;
+        fresh.factor = factor;
+    }
+
+    /// Takes in new or changed attributes; true if they say anything.
+    pub(crate) fn describe(&mut self, id: &ItemId, features: &ItemFeatures) -> bool {
+        let position = self.vocabulary.position(id.as_str());
+        let item = position.unwrap_or_else(|| Arc::make_mut(&mut self.vocabulary).insert(id));
+        let Some(map) = &self.item_map else {
+            return false;
+        };
+        let mean = map.mean(features).unwrap_or_default();
+        let known = !mean.is_empty();
+        let old = self.mean_of(item).to_vec();
+        let d = self.config.factors;
+        let mut change = mean.clone();
+        change.resize(d, 0.0);
+        axpy(-1.0, &old, &mut change);
+        if numeric::norm(&change) <= SAME * numeric::norm(&mean) {
+            return known;
+        }
+        let before = self.entries_of(item) as usize;
+        let moved = (before > 0).then(|| self.shift(before, &change));
+        let fresh = self.opened(item);
+        fresh.mean = mean;
+        moved.inspect(|moved| axpy(1.0, moved, &mut fresh.start));
+        self.resolve(item);
+        known
+    }
+
+    /// Where an item is drawn to; empty for nowhere.
+    fn mean_of(&self, item: u32) -> &[f32] {
+        if let Some(fresh) = self.fresh.get(&item) {
+            return &fresh.mean;
+        }
+        let d = self.config.factors;
+        let mean = self.means.get(item as usize * d..(item as usize + 1) * d);
+        mean.filter(|mean| mean.iter().any(|m| *m != 0.0)).unwrap_or(&[])
+    }
+
+    /// How far a factor of the training moves with a change of its prior mean.
+    fn shift(&self, before: usize, change: &[f32]) -> Vec<f32> {
+        let side = self.config.side(self.n_users);
+        let like_all = before as f32 / self.n_users.max(1) as f32;
+        let matrix = plain(
+            &side,
+            &self.users_gram,
+            side.unobserved + like_all,
+            side.lambda(before),
+        );
+        let mut moved = vec![0.0; side.d];
+        side.draw(&self.users_gram, before, change, &mut moved);
+        let mut cholesky = numeric::Cholesky::default();
+        match cholesky.factor(&matrix, side.d) {
+            Ok(()) => cholesky.solve(&mut moved),
+            Err(_) => moved.fill(0.0),
+        }
+        moved.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
+        moved
+    }
+}

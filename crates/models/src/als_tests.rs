@@ -1,0 +1,412 @@
+//! What implicit ALS promises, against dense algebra in double precision.
+
+use crate::als::{Als, AlsTrainer};
+use crate::als_config::AlsConfig;
+use crate::{ItemFeatures, Model, Run, Someone, TrainingData, UserFeatures};
+use dataset::{Interaction, InteractionsBuilder};
+use domain::{HistoryEvent, ItemId, Timestamp, UserId};
+use numeric::SeededStream;
+use signals::TypedValue;
+use std::sync::Arc;
+
+const USERS: usize = 60;
+const ITEMS: usize = 30;
+
+fn kind(of: usize) -> ItemFeatures {
+    let name = if of.is_multiple_of(2) { "even" } else { "odd" };
+    ItemFeatures::from([("kind".to_owned(), TypedValue::Category(name.to_owned()))])
+}
+
+fn item_id(item: usize) -> ItemId {
+    ItemId::new(format!("i{item:03}")).unwrap()
+}
+
+/// People take things of their own parity; item `i` is taken by about a share of them that falls with i. With attributes, two items
+/// more that nobody took.
+fn world(described: bool) -> TrainingData {
+    let mut stream = SeededStream::new(7, 0);
+    let mut builder = InteractionsBuilder::default();
+    for user in 0..USERS {
+        for item in 0..ITEMS {
+            let share = if user % 2 == item % 2 { 0.7 } else { 0.05 } / (1.0 + item as f64 / 10.0);
+            if stream.uniform() < share {
+                let id = UserId::new(format!("u{user:03}")).unwrap();
+                builder.push(&id, &item_id(item), 1.0, Timestamp(0));
+            }
+        }
+    }
+    let (mut features, mut user_features) = (Vec::new(), Vec::new());
+    if described {
+        (ITEMS..ITEMS + 2).for_each(|item| builder.item(&item_id(item)));
+        features = (0..ITEMS + 2).map(kind).collect();
+        user_features = (0..USERS).map(kind).collect();
+    }
+    let interactions = builder.build();
+    assert_eq!(interactions.n_users(), USERS);
+    TrainingData {
+        interactions: Arc::new(interactions),
+        features: Arc::new(features),
+        user_features: Arc::new(user_features),
+        now: Timestamp(0),
+    }
+}
+
+fn config(factors: usize) -> AlsConfig {
+    AlsConfig {
+        factors,
+        epochs: 8,
+        ..AlsConfig::default()
+    }
+}
+
+fn fit(config: &AlsConfig, data: &TrainingData) -> Als {
+    let trainer = AlsTrainer::new(config.clone()).unwrap();
+    trainer.train(data, &Run::new(3, 1)).unwrap()
+}
+
+fn history(items: &[u32]) -> Vec<HistoryEvent> {
+    let event = |item: &u32| HistoryEvent {
+        item: *item,
+        weight: 1.0,
+        age_days: 0.0,
+    };
+    items.iter().map(event).collect()
+}
+
+/// x with Ax = b by elimination with pivots, in double precision.
+fn solved(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
+    let n = b.len();
+    for k in 0..n {
+        let pivot = (k..n)
+            .max_by(|i, j| a[*i][k].abs().total_cmp(&a[*j][k].abs()))
+            .unwrap();
+        a.swap(k, pivot);
+        b.swap(k, pivot);
+        let (own, right) = (a[k].clone(), b[k]);
+        for (i, row) in a.iter_mut().enumerate().filter(|(i, _)| *i != k) {
+            let factor = row[k] / own[k];
+            row.iter_mut().zip(&own).for_each(|(x, own)| *x -= factor * own);
+            b[i] -= factor * right;
+        }
+    }
+    (0..n).map(|i| b[i] / a[i][i]).collect()
+}
+
+fn product(a: &[f32], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
+}
+
+/// α₀G + Σ w r rᵀ + λI.
+fn normal_matrix(gram: &[f32], rows: &[(f32, Vec<f32>)], alpha: f64, lambda: f64, d: usize) -> Vec<Vec<f64>> {
+    let mut a = vec![vec![0f64; d]; d];
+    for i in 0..d {
+        for j in 0..d {
+            a[i][j] = alpha * f64::from(gram[i * d + j]);
+            for (w, row) in rows {
+                a[i][j] += f64::from(*w) * f64::from(row[i]) * f64::from(row[j]);
+            }
+        }
+        a[i][i] += lambda;
+    }
+    a
+}
+
+/// λ of Rendle et al. (2021), eq. 4: λ(|entries| + α₀|other side|)^ν.
+fn lambda(config: &AlsConfig, entries: usize, other: usize) -> f64 {
+    let frequency = entries as f64 + f64::from(config.unobserved_weight) * other as f64;
+    f64::from(config.reg) * frequency.powf(f64::from(config.reg_exponent))
+}
+
+#[test]
+fn variances_are_those_of_a_dense_inverse() {
+    let data = world(false);
+    let config = AlsConfig {
+        reg_exponent: 0.7,
+        ..config(6)
+    };
+    let model = fit(&config, &data);
+    let d = 6;
+    let taken = [0u32, 3, 4, 9];
+    let events = history(&taken);
+    let someone = Someone::with_history(&events);
+    let items: Vec<u32> = (0..ITEMS as u32).chain([999]).collect();
+    let got = model.variances(someone, &items);
+    let weight = model.scale.min(10.0);
+    let rows: Vec<_> = taken
+        .iter()
+        .map(|i| (weight, model.factor(*i).unwrap().to_vec()))
+        .collect();
+    let own = normal_matrix(
+        &model.gram,
+        &rows,
+        f64::from(config.unobserved_weight),
+        lambda(&config, 4, ITEMS),
+        d,
+    );
+    let right: Vec<f64> = (0..d)
+        .map(|i| rows.iter().map(|(w, r)| f64::from(w * r[i])).sum())
+        .collect();
+    let user = solved(own.clone(), right);
+    for item in 0..ITEMS as u32 {
+        let factor: Vec<f64> = model
+            .factor(item)
+            .unwrap()
+            .iter()
+            .map(|x| f64::from(*x))
+            .collect();
+        let of_person: f64 = product(model.factor(item).unwrap(), &solved(own.clone(), factor));
+        let entries = model.entries_by_now(item);
+        let believed = entries as f64 / (entries as f64 + f64::from(config.handover));
+        let alpha = believed * f64::from(config.unobserved_weight) + entries as f64 / USERS as f64;
+        let theirs = normal_matrix(&model.users_gram, &[], alpha, lambda(&config, entries, USERS), d);
+        let of_item: f64 = solved(theirs, user.clone())
+            .iter()
+            .zip(&user)
+            .map(|(a, b)| a * b)
+            .sum();
+        let expected = f64::from(model.noise) * (of_person + of_item);
+        let got = f64::from(got[item as usize].unwrap());
+        assert!(
+            (got - expected).abs() < 1e-3 * expected,
+            "{item}: {got} {expected}"
+        );
+    }
+    assert_eq!(got[ITEMS], None);
+    // Who took more is known better.
+    let more = history(&[0, 3, 4, 9, 1, 2, 5, 6, 7, 8]);
+    let narrower = model.variances(Someone::with_history(&more), &[10])[0].unwrap();
+    let wider = model.variances(Someone::with_history(&history(&[0])), &[10])[0].unwrap();
+    assert!(narrower < wider, "{narrower} {wider}");
+}
+
+fn takes(model: &mut Als, id: &ItemId, histories: &[Vec<HistoryEvent>]) -> u32 {
+    let known = model.vocabulary.position(id.as_str());
+    let new_items: Vec<ItemId> = known.is_none().then(|| id.clone()).into_iter().collect();
+    let item = known.unwrap_or(model.vocabulary.len() as u32);
+    let event = Interaction {
+        user: 0,
+        item,
+        weight: 1.0,
+        timestamp: Timestamp(0),
+    };
+    let events = vec![event; histories.len()];
+    let report = model.update(&new_items, &events, histories);
+    assert_eq!(report.absorbed, histories.len());
+    item
+}
+
+#[test]
+fn a_new_item_with_a_few_events_is_solved_as_training_would() {
+    for described in [false, true] {
+        let data = world(described);
+        let config = config(5);
+        let mut model = fit(&config, &data);
+        let histories = [history(&[0, 2, 4]), history(&[2, 6]), history(&[1, 3])];
+        let users: Vec<(f32, Vec<f32>)> = histories
+            .iter()
+            .map(|h| {
+                (
+                    model.scale.min(10.0),
+                    model.fold_in(Someone::with_history(h)).state.factor().to_vec(),
+                )
+            })
+            .collect();
+        let id = item_id(777);
+        if described {
+            model.absorb_items(&[(id.clone(), kind(0))]);
+        }
+        let mean: Vec<f64> = match &model.item_map {
+            Some(map) => map
+                .mean(&kind(0))
+                .unwrap()
+                .iter()
+                .map(|x| f64::from(*x))
+                .collect(),
+            None => vec![0.0; 5],
+        };
+        let item = takes(&mut model, &id, &histories);
+        let lambda = lambda(&config, 3, USERS);
+        let alpha = f64::from(config.unobserved_weight);
+        let absent = 1.0 - 3.0 / (3.0 + f64::from(config.handover));
+        let matrix = normal_matrix(&model.users_gram, &users, alpha, lambda, 5);
+        let right: Vec<f64> = (0..5)
+            .map(|i| {
+                let sums: f64 = users.iter().map(|(w, x)| f64::from(w * x[i])).sum();
+                sums + lambda * mean[i]
+                    + absent * alpha * product(&model.users_gram[i * 5..(i + 1) * 5], &mean)
+            })
+            .collect();
+        for (got, expected) in model.factor(item).unwrap().iter().zip(solved(matrix, right)) {
+            assert!((f64::from(*got) - expected).abs() < 1e-4, "{got} {expected}");
+        }
+        // YᵀY is that of the factors that count.
+        let counting = (0..model.vocabulary.len() as u32).filter(|i| model.entries_by_now(*i) > 0);
+        let rows: Vec<_> = counting
+            .map(|i| (1.0, model.factor(i).unwrap().to_vec()))
+            .collect();
+        let whole = normal_matrix(&model.gram, &rows, -1.0, 0.0, 5);
+        assert!(whole.iter().flatten().all(|x| x.abs() < 1e-3), "{whole:?}");
+    }
+}
+
+#[test]
+fn an_item_without_events_is_its_attributes_and_moves_with_them() {
+    let data = world(true);
+    let mut model = fit(&config(5), &data);
+    let evens = history(&[0, 2, 4, 6]);
+    let score = |model: &Als, item: u32| {
+        let mut score = [0f32];
+        model.score(&evens, &[item], &mut score);
+        score[0]
+    };
+    let (even, odd) = (ITEMS as u32, ITEMS as u32 + 1);
+    assert!(
+        score(&model, even) > 3.0 * score(&model, odd).abs(),
+        "{} {}",
+        score(&model, even),
+        score(&model, odd)
+    );
+    // One that came since, and one whose description was wrong.
+    model.absorb_items(&[(item_id(900), kind(0)), (item_id(ITEMS + 1), kind(0))]);
+    let new = model.vocabulary.position("i900").unwrap();
+    assert!((score(&model, new) - score(&model, even)).abs() < 1e-6);
+    assert!((score(&model, odd) - score(&model, even)).abs() < 1e-6);
+    // A trained item moves towards its new mean, and back; the less the more is known of it.
+    let moved = |model: &mut Als, item: usize| {
+        let before = score(model, item as u32);
+        model.absorb_items(&[(item_id(item), kind(1))]);
+        let after = score(model, item as u32);
+        model.absorb_items(&[(item_id(item), kind(0))]);
+        assert!((score(model, item as u32) - before).abs() < 1e-4);
+        before - after
+    };
+    let (known_well, known_less) = (moved(&mut model, 0), moved(&mut model, 28));
+    assert!(
+        known_well > 0.0 && known_less > 2.0 * known_well,
+        "{known_well} {known_less}"
+    );
+    let mut bytes = Vec::new();
+    model.save(&mut bytes);
+    let loaded = crate::load(&bytes).unwrap();
+    let items: Vec<u32> = (0..model.vocabulary.len() as u32).collect();
+    let (mut a, mut b) = (vec![0f32; items.len()], vec![0f32; items.len()]);
+    model.score(&evens, &items, &mut a);
+    loaded.score(&evens, &items, &mut b);
+    assert_eq!(a, b);
+}
+
+#[test]
+fn someone_without_history_is_their_attributes() {
+    let data = world(true);
+    let model = fit(&config(5), &data);
+    let even: UserFeatures = kind(0);
+    assert_eq!(
+        model.user_kinds(),
+        [("kind".to_owned(), domain::AttributeKind::Category)].into()
+    );
+    for items in [vec![], vec![1u32], vec![1, 3, 5]] {
+        let events = history(&items);
+        let someone = Someone {
+            history: &events,
+            attributes: &even,
+        };
+        assert!(model.personal_to(someone));
+        let all: Vec<u32> = (0..ITEMS as u32).collect();
+        let mut scores = vec![0f32; ITEMS];
+        model.score_for(someone, &all, &mut scores);
+        let list = model.recommend_for(someone, 5, &|_| true);
+        if items.is_empty() {
+            assert!(list.iter().all(|(item, _)| item % 2 == 0), "{list:?}");
+        }
+        for (item, score) in all.iter().zip(&scores) {
+            let total = model.explain_for(someone, *item).total();
+            assert!((total - score).abs() < 1e-4, "{items:?} {item}: {total} {score}");
+            let evidence = &model.evidence_for(someone, &[*item])[0];
+            let sum: f32 = evidence.history.iter().map(|e| e.1).sum::<f32>() + evidence.rest;
+            assert!((sum - score).abs() < 1e-4, "{items:?} {item}: {sum} {score}");
+        }
+        assert!(
+            model
+                .variances(someone, &all)
+                .iter()
+                .all(|v| v.is_some_and(|v| v > 0.0))
+        );
+    }
+    assert!(!model.personal(&[]));
+    assert!(model.recommend(&[], 5, &|_| true).is_empty());
+}
+
+#[test]
+fn a_young_item_comes_close_to_training_anew() {
+    // The last item is taken by fourteen of the evens; nine of them come after the training.
+    let with = |takers: std::ops::Range<usize>| {
+        let mut data = world(false);
+        let mut builder = InteractionsBuilder::default();
+        for row in &data.interactions.rows {
+            let user = &data.interactions.users[row.user as usize];
+            builder.push(user, data.interactions.items.id(row.item), 1.0, Timestamp(0));
+        }
+        for user in takers {
+            builder.push(
+                &data.interactions.users[2 * user].clone(),
+                &item_id(500),
+                1.0,
+                Timestamp(0),
+            );
+        }
+        data.interactions = Arc::new(builder.build());
+        data
+    };
+    let (before, after) = (with(0..5), with(0..14));
+    let mut model = fit(&config(5), &before);
+    let anew = fit(&config(5), &after);
+    let position = model.vocabulary.position("i500").unwrap();
+    let own = |user: usize| -> Vec<HistoryEvent> {
+        let rows = before.interactions.of_user(user).iter().map(|row| row.item);
+        history(&rows.filter(|item| *item != position).collect::<Vec<_>>())
+    };
+    let score = |model: &Als, user: usize| {
+        let mut score = [0f32];
+        model.score(&own(user), &[position], &mut score);
+        score[0]
+    };
+    let miss = |model: &Als| -> f32 {
+        (28..USERS)
+            .map(|user| (score(model, user) - score(&anew, user)).powi(2))
+            .sum()
+    };
+    let stale = miss(&model);
+    let histories: Vec<_> = (5..14).map(|user| own(2 * user)).collect();
+    takes(&mut model, &item_id(500), &histories);
+    let fresh = miss(&model);
+    assert!(fresh < 0.1 * stale, "{stale} {fresh}");
+}
+
+#[test]
+fn long_factors_fold_in_exactly_too() {
+    let data = world(true);
+    let config = AlsConfig {
+        epochs: 3,
+        reg: 0.1,
+        ..config(512)
+    };
+    let model = fit(&config, &data);
+    let taken = [0u32, 5, 8];
+    let state = model.fold_in(Someone::with_history(&history(&taken))).state;
+    let x: Vec<f64> = state.factor().iter().map(|x| f64::from(*x)).collect();
+    let lambda = lambda(&config, 3, ITEMS + 2);
+    let misses: Vec<(f64, &[f32])> = taken
+        .iter()
+        .map(|i| model.factor(*i).unwrap())
+        .map(|y| (f64::from(model.scale.min(10.0)) * (product(y, &x) - 1.0), y))
+        .collect();
+    for i in 0..512 {
+        let all = f64::from(config.unobserved_weight) * product(&model.gram[i * 512..(i + 1) * 512], &x);
+        let own: f64 = misses.iter().map(|(miss, y)| miss * f64::from(y[i])).sum();
+        let gradient = lambda * x[i] + all + own;
+        assert!(gradient.abs() < 1e-3, "{i}: {gradient}");
+    }
+    let mut score = [0f32];
+    model.score(&history(&taken), &[2], &mut score);
+    assert!(score[0] > 0.02, "{score:?}");
+}

@@ -1,0 +1,125 @@
+//! How much of the machine's peak the kernels of training reach.
+//!
+//! ```text
+//! cargo run --release -p numeric --example kernels
+//! ```
+//! The peak is measured: sixteen independent chains of fused multiply-adds in registers, as wide as the machine has
+//! them, on one thread and on two. Kernels run on one thread, on tables that fit the second-level cache and on rows
+//! drawn from a table of 64 MB. A multiply-add counts as two operations.
+
+use numeric::{Cholesky, SeededStream, dot_rows, gram, on_threads, syrk_add_at};
+use std::hint::black_box;
+use std::time::Instant;
+
+fn main() {
+    let (one, two) = (peak(1), peak(2));
+    println!("peak on one thread {one:.1} GFLOP/s, on two {two:.1}");
+    println!("{:<34}{:>6}{:>12}{:>10}", "kernel", "d", "GFLOP/s", "of peak");
+    let tell = |name: &str, d: usize, rate: f64| {
+        println!("{name:<34}{d:>6}{rate:>12.1}{:>9.0} %", 100.0 * rate / one);
+    };
+    for d in [32, 64, 128, 256] {
+        for (name, rows) in [
+            ("syrk, table in cache", 256),
+            ("syrk, table of 64 MB", (16 << 20) / d),
+        ] {
+            let table = random(rows * d);
+            let mut stream = SeededStream::new(2, 0);
+            let starts: Vec<usize> = (0..4096)
+                .map(|_| (stream.uniform() * rows as f64) as usize * d)
+                .collect();
+            let weights = vec![0.5f32; starts.len()];
+            let mut a = vec![0f32; d * d];
+            let operations = (starts.len() * d * (d + 1)) as f64;
+            let rate = measured(operations, || {
+                syrk_add_at(black_box(&mut a), d, &table, &starts, &weights)
+            });
+            tell(name, d, rate);
+        }
+        let table = random(512 * d);
+        let mut matrix = gram(&table, d);
+        (0..d).for_each(|i| matrix[i * d + i] += 1.0);
+        let mut cholesky = Cholesky::default();
+        let rate = measured((d * d * d) as f64 / 3.0, || {
+            assert!(cholesky.factor(black_box(&matrix), d).is_ok());
+        });
+        tell("Cholesky", d, rate);
+        let items = random((16 << 20) / d * d);
+        let n_items = items.len() / d;
+        let (x, mut out) = (random(d), vec![0f32; n_items]);
+        let rate = measured((2 * n_items * d) as f64, || {
+            dot_rows(&items, black_box(&x), &mut out)
+        });
+        tell("scores of a table of 64 MB", d, rate);
+    }
+}
+
+fn random(n: usize) -> Vec<f32> {
+    let mut stream = SeededStream::new(1, 0);
+    (0..n).map(|_| stream.normal() as f32 * 0.1).collect()
+}
+
+/// Billions of operations a second, the best of three runs of a fifth of a second.
+fn measured(operations: f64, mut work: impl FnMut()) -> f64 {
+    let mut best = 0f64;
+    for _ in 0..3 {
+        let started = Instant::now();
+        let mut times = 0u32;
+        while started.elapsed().as_secs_f64() < 0.2 {
+            work();
+            times += 1;
+        }
+        best = best.max(operations * f64::from(times) / started.elapsed().as_secs_f64() / 1e9);
+    }
+    best
+}
+
+const STEPS: usize = 20_000_000;
+
+/// Peak of this many threads at once.
+fn peak(threads: usize) -> f64 {
+    on_threads(threads, || {
+        let mut best = 0f64;
+        for _ in 0..3 {
+            let started = Instant::now();
+            let lanes = numeric::parallel_chunks(threads, 1, |_| chains(STEPS));
+            let seconds = started.elapsed().as_secs_f64();
+            let operations = 2.0 * STEPS as f64 * lanes.iter().sum::<usize>() as f64;
+            best = best.max(operations / seconds / 1e9);
+        }
+        best
+    })
+}
+
+/// Runs the chains and says how many numbers a step advances.
+fn chains(steps: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the machine has the feature, which is all that the call asks for.
+            return unsafe { chains_of_512(steps) };
+        }
+    }
+    let mut chains = [[1.0f32; 8]; 16];
+    for _ in 0..steps {
+        for x in chains.iter_mut().flatten() {
+            *x = x.mul_add(0.999, 0.001);
+        }
+    }
+    black_box(chains).len() * 8
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn chains_of_512(steps: usize) -> usize {
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
+    let (factor, step) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
+    let mut chains = [_mm512_set1_ps(1.0); 16];
+    for _ in 0..steps {
+        for x in &mut chains {
+            *x = _mm512_fmadd_ps(*x, factor, step);
+        }
+    }
+    black_box(chains.map(|x| _mm512_reduce_add_ps(x)));
+    16 * 16
+}
