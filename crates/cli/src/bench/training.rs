@@ -112,7 +112,7 @@ fn threads(args: &Args) -> usize {
 
 fn measured(args: &Args, size: u64) -> anyhow::Result<Value> {
     memory::reset_peak();
-    let spinner = progress::spinner(&format!("making up {size} interactions"));
+    let spinner = progress::spinner(format!("making up {size} interactions"));
     let synthetic = Synthetic {
         users: args.users,
         items: args.items,
