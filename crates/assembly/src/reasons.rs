@@ -13,6 +13,8 @@ const TITLES: [&str; 4] = ["title", "name", "headline", "label"];
 const REASONS_MAX: usize = 3;
 /// Things of a history that are named.
 const NAMED_MAX: usize = 2;
+/// Least that a person's attributes must say for an item, against what holds for everyone, to be named.
+const ALIKE_MIN: f32 = 0.1;
 /// Features looked at to say what is shared.
 const FEATURES_MAX: usize = 5;
 
@@ -37,7 +39,7 @@ pub(crate) struct TitleReasoner {
 }
 
 impl TitleReasoner {
-    /// True if what the person is described by says more for an item than what holds for everyone.
+    /// True if what the person is described by is a good part of what speaks for an item, beside what holds for everyone.
     fn by_attributes(&self, query: &Query, item: u32) -> bool {
         let Some(bound) = &self.bound else {
             return false;
@@ -57,8 +59,8 @@ impl TitleReasoner {
                 .map(|part| part.value)
                 .sum()
         };
-        sum(&|source| matches!(source, ContributionSource::Feature { .. }))
-            > sum(&|source| matches!(source, ContributionSource::Base { .. }))
+        let own = sum(&|source| matches!(source, ContributionSource::Feature { .. }));
+        own > ALIKE_MIN * sum(&|source| matches!(source, ContributionSource::Base { .. }))
     }
 
     fn shared(&self, query: &Query, item: u32) -> Option<String> {
