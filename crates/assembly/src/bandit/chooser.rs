@@ -248,3 +248,99 @@ impl Policy for BanditChooser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bandit::config::{Feature, FeatureOf};
+    use crate::bandit::learner::{Learner, Made};
+    use domain::{Attributes, Decision, DecisionId, ItemId, Sequence, Shown, SnapshotVersion, Timestamp};
+
+    /// Something learnt of three actions.
+    fn belief(bandit: &BanditConfig) -> Arc<Belief> {
+        let mut learner = Learner::new(bandit).expect("a configuration");
+        for round in 0..30u64 {
+            let shown = Shown {
+                item_id: ItemId::new(format!("item-{}", round % 3)).expect("an id"),
+                rank: 1,
+                score: round as f32 * 0.1,
+                propensity: 1.0,
+                position_propensity: None,
+                sources: Vec::new(),
+                reasons: Vec::new(),
+                explanation: None,
+            };
+            let decision = Decision {
+                decision_id: DecisionId::new(format!("d{round}")).expect("an id"),
+                now: Timestamp(round as i64),
+                placement: "offer".to_owned(),
+                user_id: None,
+                snapshot: SnapshotVersion::default(),
+                sequence: Sequence(round),
+                seed: round,
+                config_hash: String::new(),
+                n: 1,
+                attributes: Attributes::new(),
+                context: Attributes::new(),
+                item_id: None,
+                history: Vec::new(),
+                stages: Vec::new(),
+                considered: Vec::new(),
+                considered_cut: 0,
+                removals: Vec::new(),
+                removals_cut: 0,
+                policy: None,
+                shown: vec![shown],
+                degraded: Vec::new(),
+                arms: Vec::new(),
+            };
+            learner.observe(Made::of(&decision, bandit, &mut |_| None));
+        }
+        Arc::new(learner.belief())
+    }
+
+    #[test]
+    fn every_policy_keeps_the_promises_of_the_trait() {
+        let score = Feature {
+            of: FeatureOf::Score,
+            name: String::new(),
+            values: Vec::new(),
+            center: 0.0,
+            scale: 1.0,
+            prior: 1.0,
+        };
+        let learners = [
+            BanditConfig::default(),
+            BanditConfig {
+                learner: LearnerKind::Linear,
+                ..BanditConfig::default()
+            },
+            BanditConfig {
+                learner: LearnerKind::Linear,
+                shared: vec![score],
+                ..BanditConfig::default()
+            },
+        ];
+        let mut kept = 0;
+        for bandit in &learners {
+            let belief = belief(bandit);
+            let names = policies::policies().iter().map(|entry| entry.name);
+            for name in names.chain(NAMES) {
+                for new_items in [None, Some(NewItemsConfig::default())] {
+                    let policy = PolicyConfig {
+                        name: name.to_owned(),
+                        pool: 15,
+                        new_items,
+                        ..PolicyConfig::default()
+                    };
+                    // Not every policy goes with every learner.
+                    if let Some(chooser) = chooser(&policy, bandit, &Arc::default(), &belief) {
+                        testkit::stages::policy(&*chooser, 25);
+                        kept += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(kept, 2 * (6 + 7 + 7));
+    }
+}
