@@ -457,10 +457,10 @@ impl Belief {
         }
     }
 
-    /// Draws from the joint posterior; `None` where actions are independent, so that arms say it all.
+    /// Draws from the joint posterior; `None` where actions are independent, so that arms say it all, and where there are none.
     pub(crate) fn samples(&self, scene: &Scene, deviation: f64, draws: usize, seed: u64) -> Option<Samples> {
         match &self.knowledge {
-            Knowledge::Linear(posterior) if self.config.shape().1 > 0 => {
+            Knowledge::Linear(posterior) if self.config.shape().1 > 0 && !scene.seen.is_empty() => {
                 Some(posterior.samples(&Belief::contexts(scene), deviation, draws, seed))
             }
             _ => None,

@@ -340,3 +340,47 @@ fn what_cannot_be_learnt_is_refused_by_name() {
         "a learner that is linear",
     );
 }
+
+#[test]
+fn a_placement_starts_from_what_models_say_and_rewards_overrule_it() {
+    let world = shop();
+    let World { dir, clock, service } = world;
+    service.close().unwrap();
+    drop(service);
+    let own = "own = [{ of = \"context\", name = \"device\", values = [\"phone\", \"desk\"] }]";
+    let text = CONFIG.replacen(own, "shared = [{ of = \"score\", prior = 0.1 }]", 1);
+    assert_ne!(text, CONFIG);
+    std::fs::write(
+        dir.path().join("concierge.toml"),
+        text.replace("alpha = 0.5", "alpha = 0.1"),
+    )
+    .unwrap();
+    let service = open(&dir, &clock);
+    let bought = |item: &str, n: usize| {
+        (0..n)
+            .map(move |at| Ok(event(&format!("{item}-{at}"), item, "purchase")))
+            .collect()
+    };
+    service.ingest(bought("pen", 9)).unwrap();
+    service.ingest(bought("cap", 2)).unwrap();
+    service.train(&|_| {}).unwrap();
+    let world = World { dir, clock, service };
+    let top = |seed: u64| {
+        let answer = world.service.recommend(&on("offer", "desk", seed)).unwrap();
+        (ids(&answer).remove(0), answer)
+    };
+    // Nothing tried yet: what sells best stands first.
+    assert_eq!(top(0).0, "pen");
+    // Nobody clicks it; everybody clicks the cap.
+    let mut last = Vec::new();
+    for round in 1..80 {
+        world.later(60_000);
+        let (first, answer) = top(round);
+        if first == "cap" {
+            world.service.ingest(vec![Ok(clicked(&answer, 0))]).unwrap();
+        }
+        world.service.absorb().unwrap();
+        last.push(first);
+    }
+    assert_eq!(last[70..], vec!["cap".to_owned(); 9][..]);
+}
