@@ -48,7 +48,9 @@ pub(crate) fn page(report: &Report) -> String {
                 h2 { "Over time" }
                 p.soft { "Means over seeds, by round of " (report.round_days) " days." }
                 div.grid2 {
-                    @for (name, of) in CURVES { div.card { h3 { (name) } (curve(report, name, of)) } }
+                    @for (name, of) in CURVES {
+                        @if happened(report, of) { div.card { h3 { (name) } (curve(report, name, of)) } }
+                    }
                 }
                 h2 { "Retention by diversity" }
                 p.soft { "Share of people who have not left, by quarters of how many topics they were shown at a time; whiskers are 95 % intervals over seeds." }
@@ -95,6 +97,14 @@ fn range(figure: &Figure) -> String {
         || "–".to_owned(),
         |(low, high)| format!("{low:+.4} to {high:+.4}"),
     )
+}
+
+/// False for what is 0 all the time, such as new items where none arrive.
+fn happened(report: &Report, of: fn(&Round) -> f64) -> bool {
+    report
+        .variants
+        .iter()
+        .any(|variant| variant.rounds.iter().any(|round| of(round) != 0.0))
 }
 
 fn curve(report: &Report, name: &str, of: fn(&Round) -> f64) -> Markup {
