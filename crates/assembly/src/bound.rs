@@ -5,9 +5,35 @@ use domain::{
     AttributeKind, Attributes, Candidate, Contribution, ContributionSource, Evidence, Explanation,
     HistoryEvent, Outcome, Query, Ranker, Retriever, StageError,
 };
-use models::{Model, Someone, UserFeatures};
+use models::{Model, Someone, UserFeatures, VectorSpace};
+use numeric::TopK;
+use retrieval::{ItemSet, Together, VectorIndex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Items of a space from which on it has an index; fewer are scored one and all.
+const INDEX_MIN: usize = 512;
+/// Items that a search asks for beyond those wanted and those of the history, since rules may remove some.
+const SPARE: usize = 32;
+/// Items that a set may hold at least to be scored one by one, and its share of all (as the inverse) beyond that.
+const FEW: u64 = 2000;
+const FEW_SHARE: u64 = 64;
+
+/// The index of a model's vectors, by position of the catalogue, and where requests to it meet.
+struct Space {
+    index: VectorIndex,
+    meeting: Together,
+}
+
+impl Space {
+    fn new(index: VectorIndex) -> Space {
+        let passes = std::thread::available_parallelism().map_or(1, usize::from);
+        Space {
+            index,
+            meeting: Together::new(passes),
+        }
+    }
+}
 
 /// A model and the two ways between its positions and the catalogue's.
 pub(crate) struct Bound {
@@ -16,6 +42,8 @@ pub(crate) struct Bound {
     to_global: Arc<Vec<u32>>,
     /// How the attributes of people are read that the model makes use of.
     user_kinds: BTreeMap<String, AttributeKind>,
+    /// Of the model itself, then of its parts.
+    spaces: Vec<Option<Arc<Space>>>,
 }
 
 impl Bound {
@@ -27,6 +55,7 @@ impl Bound {
             to_local: Arc::default(),
             to_global: Arc::default(),
             user_kinds: BTreeMap::new(),
+            spaces: Vec::new(),
         };
         nothing.grown(model, positions)
     }
@@ -45,12 +74,46 @@ impl Bound {
             }
             Arc::make_mut(&mut to_global).extend(fresh);
         }
-        Bound {
+        let mut grown = Bound {
             user_kinds: model.user_kinds(),
             model,
             to_local,
             to_global,
+            spaces: Vec::new(),
+        };
+        let all = std::iter::once(None).chain((0..grown.model.parts().len()).map(Some));
+        let spaces = all.enumerate().map(|(at, part)| {
+            let before = self.spaces.get(at).and_then(Option::as_ref);
+            grown.indexed(grown.part(part)?.space()?, before)
+        });
+        grown.spaces = spaces.collect();
+        grown
+    }
+
+    /// The index of a space, made of what it was before and what has changed since.
+    fn indexed(&self, space: &dyn VectorSpace, before: Option<&Arc<Space>>) -> Option<Arc<Space>> {
+        if self.to_global.len() < INDEX_MIN {
+            return None;
         }
+        let Some(before) = before.filter(|before| before.index.dims() == space.dims()) else {
+            let vector = |item: u32| space.item_vector(self.local(item));
+            let index = VectorIndex::of(space.dims(), self.to_global.iter().copied(), vector);
+            return Some(Arc::new(Space::new(index)));
+        };
+        let changed = space.items_changed();
+        if changed.is_empty() {
+            return Some(before.clone());
+        }
+        let mut index = before.index.clone();
+        for local in changed {
+            match space.item_vector(local) {
+                Some(vector) => index.put(self.global(local), vector),
+                None => {
+                    index.remove(self.global(local));
+                }
+            }
+        }
+        Some(Arc::new(Space::new(index)))
     }
 
     /// The model's position of an item, or [`NOWHERE`].
@@ -116,11 +179,13 @@ impl Bound {
         }
     }
 
+    /// The best `n` that `allowed` admits, of those in `within` if that is given.
     pub(crate) fn recommend(
         &self,
         part: Option<usize>,
         query: &Query,
         n: usize,
+        within: Option<&Arc<ItemSet>>,
         allowed: &dyn Fn(u32) -> bool,
     ) -> Vec<(u32, f32)> {
         let Some(model) = self.part(part) else {
@@ -130,10 +195,70 @@ impl Bound {
             history: &self.history(&query.history),
             attributes: &self.attributes(&query.user_attributes),
         };
-        let top = model.recommend_for(someone, n, &|local| allowed(self.global(local)));
+        let space = self.spaces.get(part.map_or(0, |part| part + 1));
+        if let Some(space) = space.and_then(Option::as_ref)
+            && let Some(found) = self.nearest(model, space, someone, n, within, allowed)
+        {
+            return found;
+        }
+        if let Some(within) = within.filter(|within| self.is_small(within)) {
+            let admitted = within.iter().filter(|item| allowed(*item));
+            return self.best(model, someone, n, &admitted.collect::<Vec<_>>());
+        }
+        let admitted = |item: u32| within.is_none_or(|within| within.contains(item)) && allowed(item);
+        let top = model.recommend_for(someone, n, &|local| admitted(self.global(local)));
         top.into_iter()
             .map(|(local, score)| (self.global(local), score))
             .collect()
+    }
+
+    /// True if a set holds so few items that all of them can be scored.
+    pub(crate) fn is_small(&self, within: &ItemSet) -> bool {
+        within.len() <= FEW.max(self.to_global.len() as u64 / FEW_SHARE)
+    }
+
+    /// The best `n` of these items, scored one and all; those at zero are left out, as a model does.
+    fn best(&self, model: &dyn Model, someone: Someone<'_>, n: usize, items: &[u32]) -> Vec<(u32, f32)> {
+        let known = items
+            .iter()
+            .map(|item| self.local(*item))
+            .filter(|local| *local != NOWHERE);
+        let locals: Vec<u32> = known.collect();
+        let mut scores = vec![0f32; locals.len()];
+        model.score_for(someone, &locals, &mut scores);
+        let ids = model.vocabulary();
+        let mut top = TopK::new(n, |a, b| ids.id(a).cmp(ids.id(b)));
+        for (local, score) in locals.into_iter().zip(scores) {
+            if score != 0.0 {
+                top.push(local, score);
+            }
+        }
+        let best = top.finish().into_iter();
+        best.map(|(local, score)| (self.global(local), score)).collect()
+    }
+
+    /// The best `n` by the index of a space: the same as looking at every item. `None` if rules removed so many of what was
+    /// found that it cannot say.
+    fn nearest(
+        &self,
+        model: &dyn Model,
+        space: &Space,
+        someone: Someone<'_>,
+        n: usize,
+        within: Option<&Arc<ItemSet>>,
+        allowed: &dyn Fn(u32) -> bool,
+    ) -> Option<Vec<(u32, f32)>> {
+        let Some(vector) = model.space()?.vector_of(someone) else {
+            return Some(Vec::new());
+        };
+        let reach = n + someone.history.len() + SPARE;
+        let list = space
+            .meeting
+            .shortlist(&space.index, vector, reach, within.cloned());
+        let mut found = self.best(model, someone, reach, &list.items);
+        found.retain(|(item, _)| allowed(*item));
+        found.truncate(n);
+        (found.len() == n || list.is_whole).then_some(found)
     }
 
     pub(crate) fn similar(
@@ -159,6 +284,8 @@ pub(crate) struct ModelRetriever {
     pub(crate) name: String,
     pub(crate) bound: Arc<Bound>,
     pub(crate) part: Option<usize>,
+    /// If given, it proposes only these.
+    pub(crate) within: Option<Arc<ItemSet>>,
 }
 
 impl Retriever for ModelRetriever {
@@ -172,7 +299,8 @@ impl Retriever for ModelRetriever {
         budget: usize,
         allowed: &dyn Fn(u32) -> bool,
     ) -> Result<Vec<(u32, f32)>, StageError> {
-        Ok(self.bound.recommend(self.part, query, budget, allowed))
+        let within = self.within.as_ref();
+        Ok(self.bound.recommend(self.part, query, budget, within, allowed))
     }
 }
 
@@ -269,5 +397,100 @@ impl Ranker for ModelRanker {
             }
         }
         explanation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataset::{InteractionsBuilder, Synthetic};
+    use domain::ItemId;
+    use models::{Run, TrainingData};
+    use numeric::SeededStream;
+
+    fn trained(n_items: u32) -> Arc<dyn Model> {
+        let made = Synthetic {
+            users: 300,
+            items: n_items,
+            events: 20_000,
+            exponent: 0.5,
+            ..Synthetic::default()
+        };
+        let mut builder = InteractionsBuilder::default();
+        made.events()
+            .for_each(|event| builder.push(&event.user_id, &event.item_id, 1.0, event.timestamp));
+        let data = TrainingData {
+            interactions: Arc::new(builder.build()),
+            features: Arc::default(),
+            user_features: Arc::default(),
+            now: made.start,
+        };
+        let entry = models::trainer("als").expect("registered");
+        let trainer = (entry.build)(&serde_json::json!({"factors": 12, "epochs": 2})).expect("it builds");
+        Arc::from(trainer.fit(&data, &Run::new(1, 1)).expect("it fits"))
+    }
+
+    /// By the index, the same items with the same scores as by looking at everything; also after new items have come.
+    #[test]
+    fn a_space_is_searched_exactly() {
+        let positions = Positions::default();
+        // The catalogue knows other items first, so that positions differ.
+        positions.insert_all(&["x", "y"].map(|id| ItemId::new(id).expect("an id")));
+        let bound = Bound::new(trained(1500), &positions);
+        assert!(bound.spaces[0].is_some());
+        let mut grown = bound.model.fork();
+        let new: Vec<ItemId> = (0..5)
+            .map(|n| ItemId::new(format!("new-{n}")).expect("an id"))
+            .collect();
+        let mut stream = SeededStream::new(3, 1);
+        let history = |stream: &mut SeededStream, bound: &Bound| -> Vec<HistoryEvent> {
+            let one = |item: u32| HistoryEvent {
+                item,
+                weight: 1.0,
+                age_days: 0.0,
+            };
+            (0..10)
+                .map(|_| one(bound.global((stream.uniform() * 1400.0) as u32)))
+                .collect()
+        };
+        let first = bound.model.vocabulary().len() as u32;
+        let rows: Vec<dataset::Interaction> = (0..25)
+            .map(|n| dataset::Interaction {
+                user: 0,
+                item: first + n % 5,
+                weight: 1.0,
+                timestamp: domain::Timestamp(0),
+            })
+            .collect();
+        let histories: Vec<Vec<HistoryEvent>> = rows
+            .iter()
+            .map(|_| bound.history(&history(&mut stream, &bound)))
+            .collect();
+        grown.update(&new, &rows, &histories);
+        let grown = bound.grown(Arc::from(grown), &positions);
+        for bound in [&bound, &grown] {
+            for case in 0..30u32 {
+                let history = history(&mut stream, bound);
+                let query = Query {
+                    history: history.clone(),
+                    ..Query::default()
+                };
+                let admits = |item: u32| item % (case % 7 + 1) == 0;
+                let set: Arc<ItemSet> = Arc::new((0..1507).filter(|item| item % (case + 1) < 3).collect());
+                let within = (case % 2 == 1).then_some(&set);
+                let found = bound.recommend(None, &query, 40, within, &admits);
+                let allowed = |item: u32| admits(item) && within.is_none_or(|within| within.contains(item));
+                let all = bound.model.recommend(&bound.history(&history), 40, &|local| {
+                    allowed(bound.global(local))
+                });
+                let all: Vec<(u32, f32)> = all
+                    .into_iter()
+                    .map(|(local, score)| (bound.global(local), score))
+                    .collect();
+                assert_eq!(found, all, "case {case}");
+            }
+        }
+        let known = |bound: &Bound| bound.spaces[0].as_ref().map(|space| space.index.len());
+        assert_eq!(known(&grown), known(&bound).map(|n| n + 5));
     }
 }

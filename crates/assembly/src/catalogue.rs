@@ -3,13 +3,16 @@
 use dataset::Vocabulary;
 use domain::{Attributes, Item, ItemId, Schema, Timestamp};
 use engine::CatalogueView;
+use hashbrown::HashSet;
 use models::ItemFeatures;
-use rerank::{AttributeSource, AttributeValue};
+use numeric::Chunked;
+use rerank::{AttributeSource, AttributeValue, Filter, FilterNode, FilterTest};
+use retrieval::{AttributeIndex, ItemSet, Predicate, Value};
 use signals::TypedValue;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// No position.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -194,6 +197,8 @@ pub(crate) fn features(attributes: &Attributes, schema: &Schema) -> ItemFeatures
 const CHUNK: usize = 1024;
 /// Newest items that are a source of their own.
 const RECENT_MAX: usize = 500;
+/// Newest items that are known, so that some may leave before all items have to be looked at again.
+const RECENT_KNOWN: usize = 4 * RECENT_MAX;
 
 /// Items by position, immutable; a changed copy shares every untouched run of 1,024 items.
 #[derive(Debug, Clone, Default)]
@@ -201,11 +206,17 @@ pub(crate) struct LiveCatalogue {
     chunks: Vec<Arc<Vec<Entry>>>,
     len: usize,
     /// By position.
-    pub(crate) hidden: Arc<Vec<bool>>,
+    pub(crate) hidden: Chunked<bool>,
+    /// How many are hidden.
+    pub(crate) n_hidden: usize,
     /// By position: decides between equal scores.
-    pub(crate) tie_keys: Arc<Vec<u32>>,
+    pub(crate) tie_keys: Chunked<u32>,
     /// Newest items with the moment they were added, newest first.
-    pub(crate) recent: Arc<Vec<(u32, Timestamp)>>,
+    recent: Arc<Vec<(u32, Timestamp)>>,
+    /// Whether some were added before all of those.
+    recent_cut: bool,
+    /// Items by their attributes, once somebody has asked.
+    index: Arc<OnceLock<AttributeIndex>>,
     /// Kinds of the attributes.
     pub(crate) schema: Arc<Schema>,
     /// Revision of the stored catalogue.
@@ -228,7 +239,18 @@ impl LiveCatalogue {
         self.len
     }
 
-    /// A copy with entries appended for every position given out since, then `changes` put in.
+    /// True if the item may be seen by anybody.
+    pub(crate) fn is_visible(&self, item: u32) -> bool {
+        self.hidden.get(item as usize).is_some_and(|hidden| !hidden)
+    }
+
+    /// Newest items with the moment they were added, newest first.
+    pub(crate) fn recent(&self) -> &[(u32, Timestamp)] {
+        &self.recent[..self.recent.len().min(RECENT_MAX)]
+    }
+
+    /// A copy with entries appended for every position given out since, then `changes` put in. Costs what changes, not
+    /// what there is.
     pub(crate) fn with(&self, positions: &Positions, changes: Vec<(u32, Entry, bool)>) -> LiveCatalogue {
         self.with_up_to(positions, usize::MAX, changes)
     }
@@ -241,16 +263,15 @@ impl LiveCatalogue {
         changes: Vec<(u32, Entry, bool)>,
     ) -> LiveCatalogue {
         let mut next = self.clone();
-        let hidden = Arc::make_mut(&mut next.hidden);
+        let first_new = next.len as u32;
         let new_ids = positions.between(next.len, end);
         if !new_ids.is_empty() {
-            let tie_keys = Arc::make_mut(&mut next.tie_keys);
             let mut digest = crc32fast::Hasher::new_with_initial(next.digest);
             for id in new_ids {
                 digest.update(id.as_str().as_bytes());
                 digest.update(b"\n");
-                tie_keys.push(tie_key(&id));
-                hidden.push(false);
+                next.tie_keys.push(tie_key(&id));
+                next.hidden.push(false);
                 if next.len.is_multiple_of(CHUNK) {
                     next.chunks.push(Arc::default());
                 }
@@ -263,27 +284,121 @@ impl LiveCatalogue {
             }
             next.digest = digest.finalize();
         }
-        let moved = !changes.is_empty();
+        let changed: HashSet<u32> = changes.iter().map(|(position, _, _)| *position).collect();
         for (position, entry, is_hidden) in changes {
             let at = position as usize;
+            let was_hidden = next.hidden.get(at).copied().unwrap_or(false);
+            next.n_hidden = next.n_hidden + usize::from(is_hidden) - usize::from(was_hidden);
+            if was_hidden != is_hidden {
+                next.hidden.set(at, is_hidden);
+            }
             Arc::make_mut(&mut next.chunks[at / CHUNK])[at % CHUNK] = entry;
-            hidden[at] = is_hidden;
         }
-        if moved {
-            next.recent = Arc::new(recent(&next));
+        if !changed.is_empty() {
+            next.find_recent(&changed);
+        }
+        if !changed.is_empty() || first_new < next.len as u32 {
+            let known = self.index.get().filter(|index| !index.is_worn());
+            let index = known.map(|index| {
+                let mut index = index.clone();
+                let new = first_new..next.len as u32;
+                changed
+                    .iter()
+                    .copied()
+                    .chain(new)
+                    .for_each(|item| index.changed(item));
+                index
+            });
+            next.index = Arc::new(index.map(OnceLock::from).unwrap_or_default());
         }
         next
     }
+
+    /// Brings the newest items up to date.
+    fn find_recent(&mut self, changed: &HashSet<u32>) {
+        let added = |at: u32| Some((at, self.get(at)?.added_at?));
+        let order = |(at, moment): &(u32, Timestamp)| (std::cmp::Reverse(*moment), *at);
+        let mut recent: Vec<_> = self
+            .recent
+            .iter()
+            .filter(|(at, _)| !changed.contains(at))
+            .copied()
+            .collect();
+        // Of those that are not listed, none is newer than the last one that is.
+        let last = self.recent.last().filter(|_| self.recent_cut).map(order);
+        let fresh = changed.iter().filter_map(|at| added(*at));
+        let (near, far): (Vec<_>, Vec<_>) = fresh.partition(|one| last.is_none_or(|last| order(one) <= last));
+        recent.extend(near);
+        let mut cut = self.recent_cut || !far.is_empty();
+        if cut && recent.len() < RECENT_MAX {
+            recent = (0..self.len as u32).filter_map(added).collect();
+            cut = false;
+        }
+        recent.sort_unstable_by_key(order);
+        cut |= recent.len() > RECENT_KNOWN;
+        recent.truncate(RECENT_KNOWN);
+        self.recent = Arc::new(recent);
+        self.recent_cut = cut;
+    }
+
+    /// Items by their attributes; made when first asked for, which looks at every item.
+    pub(crate) fn index(&self) -> &AttributeIndex {
+        self.index.get_or_init(|| {
+            AttributeIndex::of(self.len as u32, |item, tell| {
+                let features = self.get(item).map(|entry| &entry.features);
+                for (name, value) in features.into_iter().flatten() {
+                    tell(name, index_value(value));
+                }
+            })
+        })
+    }
+
+    /// Items that satisfy a filter.
+    pub(crate) fn satisfying(&self, filter: &Filter) -> Arc<ItemSet> {
+        let holds = |item: u32| filter.holds(self, item);
+        self.index().satisfying(&predicate(filter.root()), &holds)
+    }
 }
 
-fn recent(catalogue: &LiveCatalogue) -> Vec<(u32, Timestamp)> {
-    let added = catalogue.entries().enumerate();
-    let mut added: Vec<_> = added
-        .filter_map(|(at, entry)| Some((at as u32, entry.added_at?)))
-        .collect();
-    added.sort_unstable_by_key(|(at, moment)| (std::cmp::Reverse(*moment), *at));
-    added.truncate(RECENT_MAX);
-    added
+fn index_value(value: &TypedValue) -> Value<'_> {
+    match value {
+        TypedValue::Category(text) | TypedValue::Text(text) => Value::Text(text),
+        TypedValue::Tags(texts) | TypedValue::Ids(texts) => Value::Texts(texts),
+        TypedValue::Number(number) => Value::Number(*number),
+        TypedValue::Timestamp(moment) => Value::Moment(*moment),
+        TypedValue::Geo { .. } | TypedValue::Embedding(_) => Value::Other,
+    }
+}
+
+/// A filter in the words of the index.
+fn predicate(node: &FilterNode) -> Predicate {
+    let all = |nodes: &[FilterNode]| nodes.iter().map(predicate).collect();
+    match node {
+        FilterNode::All(nodes) => Predicate::All(all(nodes)),
+        FilterNode::Any(nodes) => Predicate::Any(all(nodes)),
+        FilterNode::Not(node) => Predicate::Not(Box::new(predicate(node))),
+        FilterNode::Test { attribute, test } => {
+            let attribute = attribute.clone();
+            match test {
+                FilterTest::Has { texts, numbers } => Predicate::Has {
+                    attribute,
+                    texts: texts.clone(),
+                    numbers: numbers.clone(),
+                },
+                FilterTest::Numbers { min, max } => Predicate::Numbers {
+                    attribute,
+                    min: *min,
+                    max: *max,
+                },
+                FilterTest::Moments { min, max } => Predicate::Moments {
+                    attribute,
+                    min: *min,
+                    max: *max,
+                },
+                FilterTest::Exists => Predicate::Exists { attribute },
+            }
+        }
+    }
 }
 
 /// A number that depends on the id alone, so that ties break alike on every machine.
@@ -313,5 +428,51 @@ impl AttributeSource for LiveCatalogue {
             TypedValue::Timestamp(moment) => AttributeValue::Moment(*moment),
             TypedValue::Geo { .. } | TypedValue::Embedding(_) => AttributeValue::Other,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use numeric::SeededStream;
+
+    fn put(at: i64) -> impl Fn(&ItemId) -> Entry {
+        move |id| Entry {
+            added_at: Some(Timestamp(at)),
+            ..Entry::unknown(id.clone())
+        }
+    }
+
+    /// The newest items, however they came and changed, are those that sorting all of them gives.
+    #[test]
+    fn newest_items_stay_right() {
+        let positions = Positions::default();
+        let mut catalogue = LiveCatalogue::default();
+        let mut stream = SeededStream::new(4, 4);
+        for round in 0..60 {
+            let mut changes = Vec::new();
+            for _ in 0..200 {
+                let number = (stream.uniform() * 6000.0) as u32;
+                let id = ItemId::new(format!("i{number}")).expect("an id");
+                // The newest of the last rounds tend to become old.
+                let at = if round % 3 == 2 {
+                    0.0
+                } else {
+                    1000.0 * f64::from(round)
+                } + stream.uniform() * 9000.0;
+                changes.push((positions.insert(&id), put(at as i64)(&id), stream.uniform() < 0.1));
+            }
+            catalogue = catalogue.with(&positions, changes);
+            let mut all: Vec<_> = (0..catalogue.len as u32)
+                .filter_map(|at| Some((at, catalogue.get(at)?.added_at?)))
+                .collect();
+            all.sort_unstable_by_key(|(at, moment)| (std::cmp::Reverse(*moment), *at));
+            all.truncate(RECENT_MAX);
+            assert_eq!(catalogue.recent(), all);
+            assert_eq!(
+                catalogue.n_hidden,
+                catalogue.hidden.iter().filter(|hidden| **hidden).count()
+            );
+        }
     }
 }

@@ -137,6 +137,11 @@ fn wrong(field: &str, got: impl ToString, expected: impl ToString) -> PolicyErro
 }
 
 impl PolicyConfig {
+    /// True if nothing is left to chance.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.name == "greedy" && self.new_items.is_none()
+    }
+
     pub(crate) fn check(&self, training: &TrainingConfig) -> Result<(), PolicyError> {
         if !(1..=10_000).contains(&self.pool) {
             return Err(wrong("pool", self.pool, "1 to 10000"));
@@ -192,8 +197,7 @@ pub(crate) fn chooser(
     catalogue: &Arc<LiveCatalogue>,
     models: Option<&Models>,
 ) -> Arc<dyn Policy> {
-    let plain = config.name == "greedy" && config.new_items.is_none();
-    let Some(policy) = config.build().ok().filter(|_| !plain) else {
+    let Some(policy) = config.build().ok().filter(|_| !config.is_certain()) else {
         // Checked when the configuration was read, so this is the one that leaves nothing to chance.
         return Arc::new(GreedyPolicy);
     };

@@ -1,6 +1,8 @@
 //! Configuration of a data folder: one TOML file, unknown keys refused, checked whole at load.
 
+use crate::again::{AGAIN, AgainConfig, CONTINUE};
 use crate::bandit::{ActionsConfig, BanditConfig};
+use crate::chaos::ChaosConfig;
 use crate::choice::PolicyConfig;
 use crate::debias::InversePropensityConfig;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,11 @@ pub struct Config {
     pub server: ServerConfig,
     /// When and what to train.
     pub training: TrainingConfig,
+    /// What counts as taken and as begun, for the sources `again` and `continue`.
+    pub again: AgainConfig,
+    /// Faults put in on purpose; absent, as it should be where people are served, for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<ChaosConfig>,
     /// Surfaces of the product by name.
     pub placements: BTreeMap<String, PlacementConfig>,
     /// What events are worth.
@@ -79,6 +86,10 @@ pub struct ServerConfig {
     pub max_json_depth: usize,
     /// A request that takes longer is given up, milliseconds.
     pub request_timeout_ms: u64,
+    /// Requests that wait for a place at work; further ones are turned away with 503, 0 to 100,000.
+    pub queue_max: usize,
+    /// How long one waits before it is turned away, milliseconds, 1 to 60,000.
+    pub queue_wait_ms: u64,
 }
 
 impl Default for ServerConfig {
@@ -88,6 +99,8 @@ impl Default for ServerConfig {
             max_batch_rows: 100_000,
             max_json_depth: 16,
             request_timeout_ms: 30_000,
+            queue_max: 256,
+            queue_wait_ms: 200,
         }
     }
 }
@@ -147,12 +160,23 @@ pub struct PlacementConfig {
     pub n: usize,
     /// Candidates from each source, 1 to 10,000.
     pub source_quota: usize,
-    /// Sources by name; empty for all that the bundle has.
+    /// Candidates from single sources where that differs, by name, 1 to 10,000.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub quotas: BTreeMap<String, usize>,
+    /// Sources by name; empty for all that the bundle has. `again` (what may be due to be taken again) and `continue` (what was
+    /// begun and not ended) are asked only where they are named.
     pub sources: Vec<String>,
     /// Whether items with an event that marks them seen are left out.
     pub exclude_seen: bool,
     /// Time budget, milliseconds; 0 for none.
     pub deadline_ms: u64,
+    /// No source is asked later than this, so that time is left for the rest, milliseconds; 0 for the deadline alone.
+    pub retrieve_ms: u64,
+    /// The ranker is not asked later than this, milliseconds; 0 for the deadline alone.
+    pub rank_ms: u64,
+    /// How long a slate may be shown again to someone of whom nothing new is known, milliseconds, at most 60,000; 0 for never. Only
+    /// where the policy leaves nothing to chance.
+    pub slate_cache_ms: u64,
     /// What is recorded.
     pub record: engine::Caps,
     /// How much is left to chance.
@@ -170,14 +194,25 @@ impl Default for PlacementConfig {
         PlacementConfig {
             n: 10,
             source_quota: 100,
+            quotas: BTreeMap::new(),
             sources: Vec::new(),
             exclude_seen: true,
             deadline_ms: 100,
+            retrieve_ms: 60,
+            rank_ms: 80,
+            slate_cache_ms: 0,
             record: engine::Caps::default(),
             policy: PolicyConfig::default(),
             actions: None,
             bandit: None,
         }
+    }
+}
+
+impl PlacementConfig {
+    /// Candidates from a source.
+    pub(crate) fn quota(&self, source: &str) -> usize {
+        self.quotas.get(source).copied().unwrap_or(self.source_quota)
     }
 }
 
@@ -192,6 +227,8 @@ impl Default for Config {
             outcomes: OutcomesConfig::default(),
             server: ServerConfig::default(),
             training: TrainingConfig::default(),
+            again: AgainConfig::default(),
+            chaos: None,
             placements: BTreeMap::from([("home".to_owned(), PlacementConfig::default())]),
             event_types: EventTypes::default(),
         }
@@ -208,8 +245,11 @@ impl Config {
             file: file.display().to_string(),
             reason,
         };
-        let config: Config = toml::from_str(text).map_err(|e| fail(e.to_string()))?;
+        let mut config: Config = toml::from_str(text).map_err(|e| fail(e.to_string()))?;
         config.check().map_err(fail)?;
+        if let Some(chaos) = &mut config.chaos {
+            chaos.begin();
+        }
         Ok(config)
     }
 
@@ -257,6 +297,12 @@ impl Config {
             10,
             3_600_000,
         )?;
+        self.again.check()?;
+        if let Some(chaos) = &self.chaos {
+            chaos.check()?;
+        }
+        within("server.queue_max", self.server.queue_max as u64, 0, 100_000)?;
+        within("server.queue_wait_ms", self.server.queue_wait_ms, 1, 60_000)?;
         within("training.keep", self.training.keep as u64, 2, 1000)?;
         if let Some(weighed) = &self.training.inverse_propensity {
             let weighed = weighed.check();
@@ -310,6 +356,29 @@ impl Config {
                 0,
                 60_000,
             )?;
+            for (source, quota) in &placement.quotas {
+                within(
+                    &format!("placements.{name}.quotas.{source}"),
+                    *quota as u64,
+                    1,
+                    10_000,
+                )?;
+            }
+            let before = |source: &&String| *source == AGAIN || *source == CONTINUE;
+            if let Some(source) = placement.sources.iter().find(before)
+                && placement.exclude_seen
+            {
+                return Err(format!(
+                    "placements.{name}.exclude_seen: got true, expected false where the source {source} proposes what was seen"
+                ));
+            }
+            for (key, value) in [
+                ("retrieve_ms", placement.retrieve_ms),
+                ("rank_ms", placement.rank_ms),
+                ("slate_cache_ms", placement.slate_cache_ms),
+            ] {
+                within(&format!("placements.{name}.{key}"), value, 0, 60_000)?;
+            }
             if let Some(actions) = &placement.actions {
                 let actions = actions.check();
                 actions.map_err(|e| format!("placements.{name}.{e}"))?;

@@ -151,7 +151,7 @@ impl Service {
             events: self.stores.log.len(),
             items: catalogue.len() as u64,
             users: self.live.states.len() as u64,
-            hidden_items: catalogue.hidden.iter().filter(|hidden| **hidden).count() as u64,
+            hidden_items: catalogue.n_hidden as u64,
             models: training.models.clone(),
             trained_at: training.trained_at.map(|at| at.0),
             training: self.is_training.load(Ordering::SeqCst),

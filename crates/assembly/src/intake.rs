@@ -293,7 +293,9 @@ impl Service {
         if users.is_empty() {
             return Ok(PutOutcome::default());
         }
-        Ok(self.stores.catalogue.put_users(users)?)
+        let outcome = self.stores.catalogue.put_users(users)?;
+        users.iter().for_each(|user| self.people.changed(&user.user_id));
+        Ok(outcome)
     }
 
     /// Attribute kinds of items or users.

@@ -6,11 +6,13 @@
 //! Entry points: [`Service::open`], [`Service::ingest`], [`Service::recommend`], [`Service::train`].
 
 mod absorb;
+mod again;
 mod bandit;
 mod bound;
 mod bundle;
 mod care;
 mod catalogue;
+mod chaos;
 mod choice;
 mod clock;
 mod config;
@@ -24,16 +26,20 @@ mod lineage;
 mod live;
 mod outcomes;
 mod past;
+mod people;
 mod reasons;
 mod replay;
 mod serve;
 mod service;
+mod slates;
 mod snapshot;
 mod stores;
 mod wire;
 
+pub use again::AgainConfig;
 pub use bandit::{ActionsConfig, BanditConfig, BanditStatus, Feature, FeatureOf, LearnerKind};
 pub use care::{Check, DoctorReport, doctor, restore};
+pub use chaos::{ChaosConfig, Fault, Faults};
 pub use choice::{NewItemsConfig, Over, PolicyConfig, Uncertainty};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::{

@@ -118,7 +118,7 @@ impl Reasoner for TitleReasoner {
             strongest.push((*item, *value));
         }
         let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        let visible = |item: u32| !self.catalogue.hidden.get(item as usize).copied().unwrap_or(true);
+        let visible = |item: u32| self.catalogue.is_visible(item);
         strongest.retain(|(item, _)| visible(*item));
         if strongest.len() > NAMED_MAX {
             strongest.select_nth_unstable_by(NAMED_MAX, order);

@@ -650,6 +650,7 @@ impl Service {
             snapshot,
             positions: &self.live.positions,
             types: &config.event_types,
+            config: &config,
             now: recorded.now,
         };
         let sent = match &asked {
@@ -667,6 +668,10 @@ impl Service {
             view,
             sequence: recorded.sequence,
             attributes: recorded.attributes.clone(),
+            before: match (user, &person) {
+                (Some(user), Some(states)) => states.recent(user, usize::MAX),
+                _ => Vec::new(),
+            },
         };
         let id = recorded.decision_id.clone();
         let mut plan = match &asked {

@@ -1,23 +1,26 @@
 //! Answers: slates, similar items, given items in order, and past decisions.
 
+use crate::again::{self, AGAIN, CONTINUE};
 use crate::catalogue::{LiveCatalogue, Positions};
 use crate::intake::{attributes, id, moment};
 use crate::reasons::title_of;
-use crate::snapshot::{Placement, Snapshot};
+use crate::slates::{Made, SlateKey};
+use crate::snapshot::{Placement, Snapshot, chaos, placement_sources};
 use crate::wire::{
     KeptDecision, Part, RankRequest, RecommendRequest, RecommendResponse, Recommended, SessionEvent,
     SimilarRequest, SimilarResponse,
 };
-use crate::{Clock, Problem, Service, ServiceError};
+use crate::{AgainConfig, Clock, Config, Faults, PlacementConfig, Problem, Service, ServiceError};
 use domain::{
-    Attributes, Contribution, ContributionSource, DecisionId, Event, EventType, ItemId, Query, RawAttribute,
-    Retriever, Rule, Sequence, Shown, StageError, Timestamp, UserId,
+    Attributes, Contribution, ContributionSource, DecisionId, Degradation, Event, EventType, ItemId, Query,
+    RawAttribute, Retriever, Rule, Sequence, Shown, StageError, StoreError, Timestamp, UserId, Verdict,
 };
 use engine::{DecideRequest, Decided, GreedyPolicy, Pipeline, Source};
 use feedback::StoredDecision;
-use rerank::{Filter, FilterForm, FilterRule};
+use rerank::{Filter, FilterForm};
+use retrieval::{ItemSet, ListRetriever};
 use serde::{Deserialize, Serialize};
-use signals::{EventTypes, UserView};
+use signals::{EventTypes, RecentEvent, UserView};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +32,14 @@ const N_MAX: usize = 1000;
 const SESSION_MAX: usize = 1000;
 /// Most items excluded, or given to choose from.
 const LIST_MAX: usize = 10_000;
+/// Makes a list out of what someone did before.
+type Before = fn(&[RecentEvent], &AgainConfig, Timestamp) -> Vec<(u32, f32)>;
+
+/// Sources out of what someone did before.
+const BEFORE: [(&str, Before); 2] = [(CONTINUE, again::begun), (AGAIN, again::due)];
+
+/// Items that satisfy a filter up to which all of them are candidates.
+const FEW: u64 = 2000;
 /// Type of an event of a session that does not say.
 const SESSION_TYPE: &str = "click";
 
@@ -76,11 +87,28 @@ fn raw_moment(value: &RawAttribute) -> Option<Timestamp> {
     }
 }
 
-/// The filter of a request as a rule.
-pub(crate) fn filter_rule(
+/// Items that satisfy the filter of a request, as a rule.
+struct SetRule(Arc<ItemSet>);
+
+impl Rule for SetRule {
+    fn name(&self) -> &'static str {
+        "filter"
+    }
+
+    fn check(&self, _query: &Query, item: u32) -> Verdict {
+        if self.0.contains(item) {
+            Verdict::Keep
+        } else {
+            Verdict::Drop("filter")
+        }
+    }
+}
+
+/// The filter of a request, checked.
+pub(crate) fn filter(
     sent: Option<&serde_json::Value>,
-    catalogue: &Arc<LiveCatalogue>,
-) -> Result<Option<FilterRule>, Problem> {
+    catalogue: &LiveCatalogue,
+) -> Result<Option<Filter>, Problem> {
     let Some(sent) = sent else {
         return Ok(None);
     };
@@ -88,9 +116,10 @@ pub(crate) fn filter_rule(
         let expected = format!("a filter such as {{\"attribute\": \"genres\", \"any\": [\"Comedy\"]}}: {e}");
         Problem::new("filter", sent.to_string(), expected)
     })?;
-    let filter = Filter::check(&form, &catalogue.schema, &raw_moment)
-        .map_err(|e| Problem::new(e.field, e.got, e.expected))?;
-    Ok(Some(FilterRule::new(filter, catalogue.clone())))
+    let filter = Filter::check(&form, &catalogue.schema, &raw_moment);
+    filter
+        .map(Some)
+        .map_err(|e| Problem::new(e.field, e.got, e.expected))
 }
 
 /// What an answer depends on besides the request and the person: all of it can be had again later.
@@ -98,6 +127,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) positions: &'a Positions,
     pub(crate) types: &'a EventTypes,
+    pub(crate) config: &'a Config,
     pub(crate) now: Timestamp,
 }
 
@@ -108,6 +138,14 @@ pub(crate) struct Person {
     pub(crate) sequence: Sequence,
     /// Stored attributes and those of the request.
     pub(crate) attributes: Attributes,
+    /// What the person did, latest first, for the sources out of that; may be empty if the placement has none of them.
+    pub(crate) before: Vec<RecentEvent>,
+}
+
+/// True if a placement has sources out of what someone did before.
+fn looks_back(placement: &PlacementConfig) -> bool {
+    let is_named = |name: &str| placement.sources.iter().any(|source| source == name);
+    BEFORE.iter().any(|(name, _)| is_named(name))
 }
 
 /// A decision about to be made.
@@ -225,17 +263,15 @@ impl<'a> Setting<'a> {
             })?);
         }
         let filter =
-            filter_rule(request.filter.as_ref(), &self.snapshot.catalogue).map_err(ServiceError::Input)?;
+            filter(request.filter.as_ref(), &self.snapshot.catalogue).map_err(ServiceError::Input)?;
+        let within = filter.map(|filter| self.snapshot.catalogue.satisfying(&filter));
         query.seed = seed.unwrap_or_else(|| numeric::hash_bytes(decision_id.as_str().as_bytes()));
         query.user_attributes = person.attributes;
-        let pipeline = match query.only.as_ref().map(Vec::len) {
-            // Sources propose more than is shown, however much that is.
-            None if 2 * n > placement.config.source_quota => {
-                Cow::Owned(with_quota(&placement.pipeline, 2 * n))
-            }
-            None => Cow::Borrowed(&placement.pipeline),
-            Some(len) => Cow::Owned(of_given(&placement.pipeline, len)),
-        };
+        let mut pipeline = self.pipeline(placement, &mut query, within.as_ref());
+        if query.only.is_none() && !person.before.is_empty() && looks_back(&placement.config) {
+            let before = self.before(&placement.config, &person.before);
+            pipeline.to_mut().sources.splice(0..0, before);
+        }
         let request = DecideRequest {
             decision_id,
             user_id: known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?,
@@ -244,13 +280,69 @@ impl<'a> Setting<'a> {
             config_hash: placement.config_hash.clone(),
             arms: Vec::new(),
             explain: request.explain,
-            rules: filter
+            rules: within
                 .into_iter()
-                .map(|rule| Arc::new(rule) as Arc<dyn Rule>)
+                .map(|within| Arc::new(SetRule(within)) as Arc<dyn Rule>)
                 .collect(),
             query,
         };
         Ok(Plan { pipeline, request })
+    }
+
+    /// The pipeline for this query, which may be told what its candidates are; only items of `within` may be shown, if that is given.
+    fn pipeline(
+        &self,
+        placement: &'a Placement,
+        query: &mut Query,
+        within: Option<&Arc<ItemSet>>,
+    ) -> Cow<'a, Pipeline> {
+        let (snapshot, quota) = (self.snapshot, 2 * query.n);
+        let Placement { config, pipeline, .. } = placement;
+        match within {
+            // So few satisfy the filter that all of them are candidates.
+            Some(within)
+                if query.only.is_none()
+                    && snapshot.models.is_some()
+                    && within.len() <= FEW.max(quota as u64) =>
+            {
+                let only: Vec<u32> = within.iter().collect();
+                let pipeline = of_given(pipeline, only.len());
+                query.only = Some(only);
+                Cow::Owned(pipeline)
+            }
+            _ if query.only.is_some() => {
+                Cow::Owned(of_given(pipeline, query.only.as_ref().map_or(0, Vec::len)))
+            }
+            // Actions are proposed one and all; the filter is a rule.
+            Some(_) if config.actions.is_some() => Cow::Borrowed(pipeline),
+            Some(within) => {
+                let models = snapshot.models.as_ref();
+                let sources =
+                    placement_sources(self.config, config, &snapshot.catalogue, models, Some(within));
+                let pipeline = Pipeline {
+                    sources,
+                    ..pipeline.clone()
+                };
+                Cow::Owned(with_quota(&pipeline, quota))
+            }
+            // Sources propose more than is shown, however much that is.
+            None if quota > config.source_quota => Cow::Owned(with_quota(pipeline, quota)),
+            None => Cow::Borrowed(pipeline),
+        }
+    }
+
+    /// The sources out of what someone did before that a placement names.
+    fn before(&self, placement: &PlacementConfig, events: &[RecentEvent]) -> Vec<Source> {
+        let is_named = |name: &str| placement.sources.iter().any(|source| source == name);
+        let named = BEFORE.into_iter().filter(|(name, _)| is_named(name));
+        let source = |(name, list): (&str, Before)| Source {
+            retriever: Arc::new(ListRetriever::new(
+                name,
+                Arc::new(list(events, &self.config.again, self.now)),
+            )),
+            quota: placement.quota(name),
+        };
+        named.map(source).collect()
     }
 
     /// Given items in order.
@@ -318,6 +410,35 @@ impl<'a> Setting<'a> {
     }
 }
 
+/// Under which key the slate is kept; `None` if it is not, since it depends on more than the person, or on chance.
+fn slate_key(placement: &Placement, request: &RecommendRequest) -> Option<SlateKey> {
+    let PlacementConfig {
+        slate_cache_ms,
+        policy,
+        bandit,
+        n,
+        ..
+    } = &placement.config;
+    if *slate_cache_ms == 0 || !policy.is_certain() || bandit.is_some() {
+        return None;
+    }
+    let user = UserId::new(request.user_id.as_deref()?).ok()?;
+    let plain = RecommendRequest {
+        placement: request.placement.clone(),
+        user_id: request.user_id.clone(),
+        n: request.n,
+        explain: request.explain,
+        seed: request.seed,
+        ..RecommendRequest::default()
+    };
+    (*request == plain).then(|| SlateKey {
+        placement: request.placement.clone(),
+        user,
+        n: request.n.unwrap_or(*n),
+        explain: request.explain,
+    })
+}
+
 fn known_user(sent: Option<&str>) -> Result<Option<UserId>, Problem> {
     sent.map(|text| id(UserId::new, text)).transpose()
 }
@@ -353,6 +474,7 @@ impl Service {
             snapshot,
             positions: &self.live.positions,
             types: &self.config.event_types,
+            config: &self.config,
             now,
         }
     }
@@ -362,10 +484,18 @@ impl Service {
         let user = known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?;
         let session = setting.session(&request.session).map_err(ServiceError::Input)?;
         let (view, sequence) = self.view(user.as_ref(), &session, setting.now);
+        let placement = setting
+            .placement(&request.placement)
+            .map_err(ServiceError::Input)?;
+        let before = match &user {
+            Some(user) if looks_back(&placement.config) => self.live.states.recent(user, usize::MAX),
+            _ => Vec::new(),
+        };
         Ok(Person {
             view,
             sequence,
             attributes: request.attributes.clone(),
+            before,
         })
     }
 
@@ -409,23 +539,107 @@ impl Service {
         Ok(self.response(&snapshot, &decided))
     }
 
+    /// A decision, made or, where that comes to the same, made a moment ago.
     fn decided(&self, request: &RecommendRequest) -> Result<(Arc<Snapshot>, Decided), ServiceError> {
         let snapshot = self.snapshot.load_full();
-        let setting = self.setting(&snapshot, self.clock.now());
-        setting
+        let now = self.clock.now();
+        let setting = self.setting(&snapshot, now);
+        let placement = setting
             .placement(&request.placement)
             .map_err(ServiceError::Input)?;
-        let mut person = self.person(&setting, request)?;
-        if let Some(user) = known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?
-            && let Some(stored) = self.stores.catalogue.user(&user)?
-        {
-            person.attributes = stored.attributes.into_iter().chain(person.attributes).collect();
+        let make = || self.decided_anew(&setting, request);
+        let Some(key) = slate_key(placement, request) else {
+            let decided = make()?;
+            return Ok((snapshot, decided));
+        };
+        let made = Made {
+            snapshot: Arc::as_ptr(&snapshot) as usize,
+            sequence: self.live.states.last(&key.user),
+            person: self.people.version(&key.user),
+        };
+        let start = self.clock.micros();
+        let age_max = placement.config.slate_cache_ms * 1000;
+        let (decided, is_kept) = self.slates.of(&key, &snapshot, made, start, age_max, make)?;
+        let mut decided = Arc::unwrap_or_clone(decided);
+        if is_kept {
+            // Another decision, though for the same moment and so with the same outcome.
+            let id = self.new_decision_id(now);
+            let drawn = || numeric::hash_bytes(id.as_str().as_bytes());
+            decided.decision.seed = request.seed.unwrap_or_else(drawn);
+            decided.decision.decision_id = id;
+            let took = self.clock.micros().saturating_sub(start);
+            decided.timings_us = ["cache", "total"].map(|stage| (stage.to_owned(), took)).into();
+        }
+        Ok((snapshot, decided))
+    }
+
+    fn decided_anew(
+        &self,
+        setting: &Setting<'_>,
+        request: &RecommendRequest,
+    ) -> Result<Decided, ServiceError> {
+        let mut person = self.person(setting, request)?;
+        // A slate without what is stored of the person is better than none.
+        let mut degraded = None;
+        if let Some(user) = known_user(request.user_id.as_deref()).map_err(ServiceError::Input)? {
+            match self.stored_attributes(&user) {
+                Ok(stored) if stored.is_empty() => {}
+                Ok(stored) => {
+                    let stored = Attributes::clone(&stored).into_iter();
+                    person.attributes = stored.chain(person.attributes).collect();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a slate was made without the person's stored attributes");
+                    degraded = Some(Degradation {
+                        stage: "attributes".to_owned(),
+                        reason: error.to_string(),
+                    });
+                }
+            }
         }
         let decision_id = self.new_decision_id(setting.now);
         let plan = setting.recommending(request, person, decision_id, request.seed)?;
         let clock = Elapsed(&*self.clock);
-        let decided = engine::decide(&plan.pipeline, &*snapshot.catalogue, &plan.request, &clock);
-        Ok((snapshot, decided))
+        let catalogue = &*setting.snapshot.catalogue;
+        let mut decided = engine::decide(&plan.pipeline, catalogue, &plan.request, &clock);
+        decided.decision.degraded.extend(degraded);
+        Ok(decided)
+    }
+
+    fn stored_attributes(&self, user: &UserId) -> Result<Arc<Attributes>, StoreError> {
+        if let Some(chaos) = chaos(&self.config) {
+            chaos.store()?;
+        }
+        self.people.attributes(user, || {
+            let stored = self.stores.catalogue.user(user)?;
+            Ok(stored.map(|stored| stored.attributes).unwrap_or_default())
+        })
+    }
+
+    /// Faults put in on purpose, as they are now.
+    ///
+    /// # Errors
+    /// [`ServiceError::Input`] unless the configuration asks for chaos.
+    pub fn faults(&self) -> Result<Faults, ServiceError> {
+        let chaos = chaos(&self.config);
+        let expected = "true, with the section chaos in the configuration";
+        let chaos = chaos.ok_or_else(|| ServiceError::input("chaos.enabled", "false", expected))?;
+        Ok(chaos.faults())
+    }
+
+    /// Changes the faults put in on purpose, from the next request on.
+    ///
+    /// # Errors
+    /// [`ServiceError::Input`] unless the configuration asks for chaos, or for a number that cannot be.
+    pub fn set_faults(&self, faults: &Faults) -> Result<Faults, ServiceError> {
+        self.faults()?;
+        faults
+            .check()
+            .map_err(|(field, got, expected)| ServiceError::input(field, got, expected))?;
+        if let Some(chaos) = chaos(&self.config) {
+            chaos.set(faults);
+        }
+        self.faults()
     }
 
     /// A decision in the caller's words.
@@ -543,14 +757,10 @@ impl Service {
             })?,
         };
         let catalogue = &snapshot.catalogue;
-        let filter = filter_rule(request.filter.as_ref(), catalogue).map_err(ServiceError::Input)?;
-        let nobody = Query::default();
-        let hidden = |item: u32| catalogue.hidden.get(item as usize).copied().unwrap_or(true);
-        let admits = |item: u32| {
-            let kept = filter.as_ref().map(|rule| rule.check(&nobody, item));
-            kept.is_none_or(|verdict| verdict == domain::Verdict::Keep)
-        };
-        let allowed = |item: u32| !hidden(item) && admits(item);
+        let filter = filter(request.filter.as_ref(), catalogue).map_err(ServiceError::Input)?;
+        let within = filter.map(|filter| catalogue.satisfying(&filter));
+        let admits = |item: u32| within.as_ref().is_none_or(|within| within.contains(item));
+        let allowed = |item: u32| admits(item) && catalogue.is_visible(item);
         let found = bound.similar(part, item, n, &allowed);
         let like = catalogue.get(item).map_or(request.item_id.as_str(), title_of);
         let source = bound.part(part).map_or("", |model| model.name());

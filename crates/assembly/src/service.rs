@@ -9,6 +9,8 @@ use crate::decisions::Joining;
 use crate::lineage::{Lineage, Step};
 use crate::live::Live;
 use crate::past::PastCatalogue;
+use crate::people::People;
+use crate::slates::Slates;
 use crate::snapshot::{Models, Snapshot};
 use crate::stores::{Stores, settled};
 use crate::{CONFIG_FILE, Clock, Config, ConfigError, ServiceError};
@@ -63,6 +65,8 @@ pub struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stores: Stores,
     pub(crate) live: Live,
+    pub(crate) people: People,
+    pub(crate) slates: Slates<Snapshot>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) decisions: DecisionLog,
     /// Placements that learn by themselves.
@@ -232,6 +236,8 @@ impl Service {
             config,
             stores,
             live,
+            people: People::default(),
+            slates: Slates::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             decisions,
             bandits,
@@ -316,6 +322,8 @@ impl Service {
         self.live.states.erase(&user);
         self.bandits.erase(&user)?;
         let attributes = self.stores.catalogue.erase_user(&user)?;
+        self.people.changed(&user);
+        self.slates.forget(&user);
         let decisions = self
             .decisions
             .erase_user(&user)

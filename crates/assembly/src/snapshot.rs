@@ -3,14 +3,15 @@
 use crate::bandit::{self, ActionRetriever, ActionRule, Beliefs};
 use crate::bound::{AnchorRetriever, Bound, ModelRanker, ModelRetriever};
 use crate::catalogue::LiveCatalogue;
+use crate::chaos::{Chaos, ChaosRanker, ChaosRetriever};
 use crate::choice::chooser;
 use crate::config::{Config, PlacementConfig};
 use crate::reasons::TitleReasoner;
 use domain::{Ranker, Retriever, Rule, Sequence, SnapshotVersion};
-use engine::{Pipeline, Source};
+use engine::{Budgets, Pipeline, Source};
 use ranking::SourceScoreRanker;
 use rerank::{AnchorRule, ExcludedRule, HiddenRule, OnlyRule, SeenRule, TopReranker};
-use retrieval::RecentRetriever;
+use retrieval::{ItemSet, RecentRetriever};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -108,30 +109,73 @@ impl Snapshot {
     }
 }
 
-fn retriever(bound: &Arc<Bound>, part: Option<usize>, name: &str) -> Arc<dyn Retriever> {
+fn retriever(
+    bound: &Arc<Bound>,
+    part: Option<usize>,
+    name: &str,
+    within: Option<&Arc<ItemSet>>,
+) -> Arc<dyn Retriever> {
     Arc::new(ModelRetriever {
         name: name.to_owned(),
         bound: bound.clone(),
         part,
+        within: within.cloned(),
     })
 }
 
 /// Every source that the models offer, most telling first.
-fn sources(models: &Models) -> Vec<Arc<dyn Retriever>> {
+fn sources(models: &Models, within: Option<&Arc<ItemSet>>) -> Vec<Arc<dyn Retriever>> {
     let parts = models.main.model.parts();
     let mut sources: Vec<_> = (parts.iter().enumerate())
-        .map(|(at, part)| retriever(&models.main, Some(at), part.name()))
+        .map(|(at, part)| retriever(&models.main, Some(at), part.name(), within))
         .collect();
     if parts.is_empty() {
-        sources.push(retriever(&models.main, None, models.main.model.name()));
+        sources.push(retriever(&models.main, None, models.main.model.name(), within));
     }
     for bound in &models.fallbacks {
-        sources.push(retriever(bound, None, bound.model.name()));
+        sources.push(retriever(bound, None, bound.model.name(), within));
     }
     sources.push(Arc::new(AnchorRetriever {
         bound: models.main.clone(),
     }));
     sources
+}
+
+/// Faults that can be put in, if any.
+pub(crate) fn chaos(config: &Config) -> Option<&Arc<Chaos>> {
+    config.chaos.as_ref().map(|chaos| &chaos.now)
+}
+
+/// The sources of a placement. With a set of items, those of models propose from it alone; the rules must say the same.
+pub(crate) fn placement_sources(
+    config: &Config,
+    placement: &PlacementConfig,
+    catalogue: &LiveCatalogue,
+    models: Option<&Models>,
+    within: Option<&Arc<ItemSet>>,
+) -> Vec<Source> {
+    let mut retrievers = models.map(|models| sources(models, within)).unwrap_or_default();
+    if let Some(chaos) = chaos(config) {
+        let unsure = |inner| -> Arc<dyn Retriever> {
+            Arc::new(ChaosRetriever {
+                inner,
+                chaos: chaos.clone(),
+            })
+        };
+        retrievers = retrievers.into_iter().map(unsure).collect();
+    }
+    retrievers.push(Arc::new(RecentRetriever::new(
+        "recent",
+        catalogue.recent().to_vec(),
+    )));
+    if !placement.sources.is_empty() {
+        retrievers.retain(|retriever| placement.sources.iter().any(|source| source == retriever.name()));
+    }
+    let source = |retriever: Arc<dyn Retriever>| Source {
+        quota: placement.quota(retriever.name()),
+        retriever,
+    };
+    retrievers.into_iter().map(source).collect()
 }
 
 fn pipeline(
@@ -142,26 +186,25 @@ fn pipeline(
     models: Option<&Models>,
     beliefs: &Beliefs,
 ) -> Pipeline {
-    let mut retrievers = models.map(sources).unwrap_or_default();
     let ranker: Arc<dyn Ranker> = match models {
         Some(models) => Arc::new(ModelRanker {
             bound: models.main.clone(),
         }),
         None => Arc::new(SourceScoreRanker::default()),
     };
+    let ranker = match chaos(config) {
+        Some(chaos) => Arc::new(ChaosRanker {
+            inner: ranker,
+            chaos: chaos.clone(),
+        }),
+        None => ranker,
+    };
     let rungs = config.training.fallbacks.iter();
     let ladder = rungs.filter_map(|rung| {
         let (bound, part) = models?.named(rung)?;
-        Some(retriever(bound, part, rung))
+        Some(retriever(bound, part, rung, None))
     });
     let ladder: Vec<_> = ladder.collect();
-    retrievers.push(Arc::new(RecentRetriever::new(
-        "recent",
-        catalogue.recent.to_vec(),
-    )));
-    if !placement.sources.is_empty() {
-        retrievers.retain(|retriever| placement.sources.iter().any(|source| source == retriever.name()));
-    }
     let mut rules: Vec<Arc<dyn Rule>> = vec![Arc::new(HiddenRule::new(catalogue.hidden.clone()))];
     if placement.exclude_seen {
         rules.push(Arc::new(SeenRule));
@@ -171,23 +214,22 @@ fn pipeline(
         Arc::new(OnlyRule),
         Arc::new(AnchorRule),
     ]);
-    let mut quota = placement.source_quota;
+    let mut sources = placement_sources(config, placement, catalogue, models, None);
     if let Some(actions) = &placement.actions {
         let actions = beliefs.actions.actions(name, actions, catalogue);
         rules.push(Arc::new(ActionRule(actions.clone())));
         let all = ActionRetriever(actions);
-        quota = all.quota();
-        retrievers = vec![Arc::new(all)];
+        sources = vec![Source {
+            quota: all.quota(),
+            retriever: Arc::new(all),
+        }];
     }
     let learnt = placement.bandit.as_ref().zip(beliefs.of.get(name));
     let learnt =
         learnt.and_then(|(bandit, belief)| bandit::chooser(&placement.policy, bandit, catalogue, belief));
     Pipeline {
         placement: name.to_owned(),
-        sources: retrievers
-            .into_iter()
-            .map(|retriever| Source { retriever, quota })
-            .collect(),
+        sources,
         ranker,
         fallback_ranker: Arc::new(SourceScoreRanker::default()),
         rules,
@@ -200,5 +242,9 @@ fn pipeline(
         })),
         caps: placement.record,
         deadline_us: placement.deadline_ms * 1000,
+        budgets: Budgets {
+            retrieve_us: placement.retrieve_ms * 1000,
+            rank_us: placement.rank_ms * 1000,
+        },
     }
 }

@@ -52,6 +52,10 @@ use clap::{Parser, Subcommand};
 use logging::LogFormat;
 use std::process::ExitCode;
 
+/// Slates are made of many small pieces by several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Decides what to show: items, users and events go in, slates come out.
 #[derive(Debug, Parser)]
 #[command(

@@ -67,12 +67,20 @@ impl<'a> Trace<'a> {
 
     /// True, and noted as degraded, if the time budget is spent before this stage has begun.
     pub(crate) fn late(&mut self, stage: &str) -> bool {
+        self.later_than(0, stage)
+    }
+
+    /// The same for a stage with a budget of its own; zero for none.
+    pub(crate) fn later_than(&mut self, budget_us: u64, stage: &str) -> bool {
         let spent = self.last.saturating_sub(self.start);
-        let late = self.deadline_us > 0 && spent >= self.deadline_us;
+        let out_of = |limit: u64| limit > 0 && spent >= limit;
+        let late = out_of(self.deadline_us);
         if late {
             self.degrade(stage, "skipped: out of time");
+        } else if out_of(budget_us) {
+            self.degrade(stage, "skipped: the time for this stage is spent");
         }
-        late
+        late || out_of(budget_us)
     }
 }
 

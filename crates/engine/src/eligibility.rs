@@ -23,13 +23,52 @@ struct RuleCount {
     first: Vec<(u32, &'static str)>,
 }
 
+/// A verdict per item, of the requests of one thread one after the other: clearing what was asked about is cheaper than a
+/// byte per item of the catalogue anew for each.
+#[derive(Debug, Default)]
+struct Verdicts {
+    by_item: Vec<u8>,
+    asked: Vec<u32>,
+}
+
+impl Verdicts {
+    fn taken(n_items: u32) -> Verdicts {
+        let mut verdicts = VERDICTS.take();
+        verdicts.by_item.resize(n_items as usize, UNKNOWN);
+        verdicts
+    }
+
+    fn set(&mut self, item: u32, verdict: u8) {
+        self.by_item[item as usize] = verdict;
+        self.asked.push(item);
+    }
+}
+
+impl Drop for Verdicts {
+    fn drop(&mut self) {
+        if self.by_item.is_empty() {
+            return;
+        }
+        let mut by_item = std::mem::take(&mut self.by_item);
+        let mut asked = std::mem::take(&mut self.asked);
+        asked.drain(..).for_each(|item| by_item[item as usize] = UNKNOWN);
+        // At the end of a thread there is nowhere left to keep them.
+        let _ = VERDICTS.try_with(|kept| kept.replace(Verdicts { by_item, asked }));
+    }
+}
+
+thread_local! {
+    /// All unknown between requests.
+    static VERDICTS: RefCell<Verdicts> = RefCell::default();
+}
+
 #[derive(Debug)]
 struct Memo {
-    verdicts: Vec<u8>,
+    verdicts: Verdicts,
     counts: Vec<RuleCount>,
 }
 
-/// Verdicts of all rules, remembered per item. Memory: one byte per item of the catalogue, zeroed.
+/// Verdicts of all rules, remembered per item. Memory: one byte per item of the catalogue, for each thread.
 pub(crate) struct Eligibility<'a> {
     query: &'a Query,
     rules: Vec<&'a Arc<dyn Rule>>,
@@ -50,7 +89,7 @@ impl<'a> Eligibility<'a> {
             rules,
             removals_max,
             memo: RefCell::new(Memo {
-                verdicts: vec![UNKNOWN; n_items as usize],
+                verdicts: Verdicts::taken(n_items),
                 counts,
             }),
         }
@@ -58,13 +97,13 @@ impl<'a> Eligibility<'a> {
 
     /// True if every rule keeps the item. Items that do not exist are never kept.
     pub(crate) fn allows(&self, item: u32) -> bool {
-        let known = self.memo.borrow().verdicts.get(item as usize).copied();
+        let known = self.memo.borrow().verdicts.by_item.get(item as usize).copied();
         match known {
             None => false,
             Some(UNKNOWN) => {
                 let kept = self.ask(item);
                 let verdict = if kept { KEPT } else { DROPPED };
-                self.memo.borrow_mut().verdicts[item as usize] = verdict;
+                self.memo.borrow_mut().verdicts.set(item, verdict);
                 kept
             }
             Some(verdict) => verdict == KEPT,

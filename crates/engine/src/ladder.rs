@@ -2,16 +2,16 @@
 
 use crate::decide::Trace;
 use crate::eligibility::Eligibility;
+use crate::positions::PositionSet;
 use crate::sources::ask;
 use crate::{CatalogueView, Pipeline};
 use domain::{Candidate, Query, SourceHit};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A slate being filled.
 struct Filling<'s> {
     slate: &'s mut Vec<(Candidate, f64)>,
-    used: HashSet<u32>,
+    used: PositionSet,
     n: usize,
 }
 
@@ -71,7 +71,13 @@ pub(crate) fn fill(
         used,
         n: query.n,
     };
-    for retriever in &pipeline.ladder {
+    // Where the request says which items there are, no list has others.
+    let ladder = if query.only.is_some() {
+        &[][..]
+    } else {
+        &pipeline.ladder
+    };
+    for retriever in ladder {
         if filling.missing() == 0 {
             return;
         }
@@ -82,8 +88,12 @@ pub(crate) fn fill(
     }
     if filling.missing() > 0 {
         let open = |item: &u32| !filling.used.contains(item) && eligibility.allows(*item);
-        let fit = (0..catalogue.n_items()).filter(open).take(filling.missing());
-        let any: Vec<(u32, f32)> = fit.map(|item| (item, 0.0)).collect();
+        let missing = filling.missing();
+        let any: Vec<u32> = match &query.only {
+            Some(only) => only.iter().copied().filter(open).take(missing).collect(),
+            None => (0..catalogue.n_items()).filter(open).take(missing).collect(),
+        };
+        let any: Vec<(u32, f32)> = any.into_iter().map(|item| (item, 0.0)).collect();
         filling.put("any", &any, None, trace);
     }
     if filling.slate.is_empty() && !held_back.is_empty() {

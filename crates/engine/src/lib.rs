@@ -19,11 +19,12 @@ mod greedy;
 mod guard;
 mod ladder;
 mod pipeline;
+mod positions;
 mod select;
 mod sources;
 
 pub use decide::{conditionals, decide};
 pub use greedy::GreedyPolicy;
 pub use pipeline::{
-    Caps, CatalogueView, Clock, DecideRequest, Decided, Pipeline, PipelineError, Reasoner, Source,
+    Budgets, Caps, CatalogueView, Clock, DecideRequest, Decided, Pipeline, PipelineError, Reasoner, Source,
 };

@@ -81,6 +81,18 @@ pub struct Pipeline {
     pub caps: Caps,
     /// Microseconds after which no optional stage is started; zero for no limit.
     pub deadline_us: u64,
+    /// Parts of it.
+    pub budgets: Budgets,
+}
+
+/// When stages must have begun, so that one that is slow leaves time to the others. Microseconds from the start of the
+/// decision; zero for the deadline alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budgets {
+    /// No source is asked after this.
+    pub retrieve_us: u64,
+    /// The ranker is not asked after this.
+    pub rank_us: u64,
 }
 
 /// A pipeline that cannot be.

@@ -3,7 +3,9 @@
 use crate::decide::Trace;
 use crate::guard::guarded;
 use crate::{CatalogueView, GreedyPolicy, Pipeline};
-use domain::{Candidate, Choice, Outcome, Policy, PolicyRecord, Query, Ranker, Reranked, StageError};
+use domain::{
+    Candidate, Choice, Outcome, Policy, PolicyRecord, Query, Ranker, Reranked, SourceHit, StageError,
+};
 use std::cmp::Ordering;
 
 /// Best first; equal scores by item id.
@@ -54,7 +56,7 @@ pub(crate) fn rank<'a>(
     ];
     for (ranker, main) in attempts {
         let stage = format!("rank/{}", ranker.name());
-        if candidates.is_empty() || (main && trace.late(&stage)) {
+        if candidates.is_empty() || (main && trace.later_than(pipeline.budgets.rank_us, &stage)) {
             continue;
         }
         let answer = outcomes(ranker, query, &candidates);
@@ -96,22 +98,74 @@ pub(crate) fn rank<'a>(
     }
 }
 
-fn items(candidates: &[Candidate]) -> Vec<u32> {
-    let mut items: Vec<u32> = candidates.iter().map(|c| c.item).collect();
-    items.sort_unstable();
-    items
+/// What a stage was handed, so that its answer can be held against it without a copy of every candidate.
+struct Handed {
+    /// Item, score and number of hits, ascending by item.
+    entries: Vec<(u32, f32, u32)>,
+    /// Place of each entry in the order handed over, and where its hits begin.
+    places: Vec<(u32, u32)>,
+    hits: Vec<SourceHit>,
 }
 
-/// Replaces every candidate by the one that went in, so that no stage changes a score or a source.
-fn restored(orders: [Vec<u32>; 2], input: Vec<Candidate>) -> [Vec<Candidate>; 2] {
-    let mut by_item: std::collections::HashMap<u32, Candidate> =
-        input.into_iter().map(|c| (c.item, c)).collect();
-    orders.map(|order| {
-        order
-            .into_iter()
-            .filter_map(|item| by_item.remove(&item))
-            .collect()
-    })
+impl Handed {
+    fn new(candidates: &[Candidate]) -> Handed {
+        let mut order: Vec<u32> = (0..candidates.len() as u32).collect();
+        order.sort_unstable_by_key(|at| candidates[*at as usize].item);
+        let mut hits = Vec::with_capacity(2 * candidates.len());
+        let (mut entries, mut places) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
+        for at in order {
+            let candidate = &candidates[at as usize];
+            places.push((at, hits.len() as u32));
+            hits.extend_from_slice(&candidate.hits);
+            entries.push((candidate.item, candidate.score, candidate.hits.len() as u32));
+        }
+        Handed {
+            entries,
+            places,
+            hits,
+        }
+    }
+
+    fn hits_of(&self, at: usize) -> &[SourceHit] {
+        let start = self.places[at].1 as usize;
+        &self.hits[start..start + self.entries[at].2 as usize]
+    }
+
+    /// Puts scores and sources back as they were, whatever the stage made of them. False if an item is missing, new or there twice.
+    fn restore<'a>(&self, answered: impl Iterator<Item = &'a mut Candidate>) -> bool {
+        let mut met = vec![false; self.entries.len()];
+        let mut count = 0;
+        for candidate in answered {
+            let Ok(at) = self
+                .entries
+                .binary_search_by_key(&candidate.item, |entry| entry.0)
+            else {
+                return false;
+            };
+            if std::mem::replace(&mut met[at], true) {
+                return false;
+            }
+            count += 1;
+            candidate.score = self.entries[at].1;
+            if candidate.hits != self.hits_of(at) {
+                candidate.hits = self.hits_of(at).to_vec();
+            }
+        }
+        count == self.entries.len()
+    }
+
+    /// All candidates in the order handed over.
+    fn all(&self) -> Vec<Candidate> {
+        let mut all = vec![Candidate::default(); self.entries.len()];
+        for (at, ((item, score, _), (place, _))) in self.entries.iter().zip(&self.places).enumerate() {
+            all[*place as usize] = Candidate {
+                item: *item,
+                score: *score,
+                hits: self.hits_of(at).to_vec(),
+            };
+        }
+        all
+    }
 }
 
 /// Orders by the reranker, else leaves the ranker's order. Second: those held back.
@@ -125,12 +179,11 @@ pub(crate) fn order(
     if ranked.is_empty() || trace.late(&stage) {
         return (ranked, Vec::new());
     }
+    let input = ranked.len() as u32;
+    let handed = Handed::new(&ranked);
     let answer = guarded(|| {
-        let out = pipeline.reranker.rerank(query, ranked.clone());
-        let mut all = items(&out.chosen);
-        all.extend(items(&out.held_back));
-        all.sort_unstable();
-        if all == items(&ranked) {
+        let mut out = pipeline.reranker.rerank(query, ranked);
+        if handed.restore(out.chosen.iter_mut().chain(&mut out.held_back)) {
             Ok(out)
         } else {
             Err(StageError::Failed(
@@ -139,7 +192,6 @@ pub(crate) fn order(
         }
     });
     trace.timed(&stage);
-    let input = ranked.len() as u32;
     match answer {
         Ok(Reranked {
             chosen,
@@ -150,14 +202,12 @@ pub(crate) fn order(
                 trace.degrade(&stage, &format!("relaxed {constraint}"));
             }
             trace.report(&stage, input, chosen.len() as u32, None);
-            let order = |list: Vec<Candidate>| list.into_iter().map(|c| c.item).collect();
-            let [chosen, held_back] = restored([order(chosen), order(held_back)], ranked);
             (chosen, held_back)
         }
         Err(error) => {
             trace.degrade(&stage, &error.to_string());
             trace.report(&stage, input, input, Some(error.to_string()));
-            (ranked, Vec::new())
+            (handed.all(), Vec::new())
         }
     }
 }
@@ -181,9 +231,10 @@ pub(crate) fn choose(
 ) -> Chosen {
     let stage = format!("choose/{}", pipeline.policy.name());
     let input = ordered.len() as u32;
+    let handed = Handed::new(&ordered);
     let answer = guarded(|| {
-        let choice = pipeline.policy.choose(query, ordered.clone());
-        fits(&choice, &ordered, query.n).map(|()| choice)
+        let mut choice = pipeline.policy.choose(query, ordered);
+        fits(&mut choice, &handed, query.n).map(|()| choice)
     });
     trace.timed(&stage);
     let (choice, by, error): (_, &dyn Policy, _) = match answer {
@@ -191,7 +242,7 @@ pub(crate) fn choose(
         Err(error) => {
             trace.degrade(&stage, &error.to_string());
             (
-                GreedyPolicy.choose(query, ordered.clone()),
+                GreedyPolicy.choose(query, handed.all()),
                 &GreedyPolicy,
                 Some(error.to_string()),
             )
@@ -199,21 +250,19 @@ pub(crate) fn choose(
     };
     trace.report(&stage, input, choice.slate.len() as u32, error);
     let propensities: Vec<f64> = choice.slate.iter().map(|(_, p)| *p).collect();
-    let shown = choice.slate.into_iter().map(|(c, _)| c.item).collect();
     let by = PolicyRecord {
         name: by.name().to_owned(),
         version: by.version().to_owned(),
         slate_propensity: propensities.iter().product(),
     };
-    let [slate, _] = restored([shown, Vec::new()], ordered);
     Chosen {
-        slate: slate.into_iter().zip(propensities).collect(),
+        slate: choice.slate,
         marginals: choice.marginals,
         by,
     }
 }
 
-fn fits(choice: &Choice, ordered: &[Candidate], n: usize) -> Result<(), StageError> {
+fn fits(choice: &mut Choice, handed: &Handed, n: usize) -> Result<(), StageError> {
     let fail = |reason: String| Err(StageError::Failed(reason));
     if choice.slate.len() > n {
         return fail(format!("chose {} of {n}", choice.slate.len()));
@@ -231,10 +280,8 @@ fn fits(choice: &Choice, ordered: &[Candidate], n: usize) -> Result<(), StageErr
     if let Some(p) = choice.marginals.iter().find(|p| !(**p > 0.0 && **p <= 1.0)) {
         return fail(format!("gave a marginal probability of {p}"));
     }
-    let mut all: Vec<u32> = choice.slate.iter().map(|(c, _)| c.item).collect();
-    all.extend(choice.held_back.iter().map(|c| c.item));
-    all.sort_unstable();
-    if all != items(ordered) {
+    let shown = choice.slate.iter_mut().map(|(candidate, _)| candidate);
+    if !handed.restore(shown.chain(&mut choice.held_back)) {
         return fail("shown and held back are not what went in".to_owned());
     }
     Ok(())

@@ -3,9 +3,9 @@
 use crate::decide::Trace;
 use crate::eligibility::Eligibility;
 use crate::guard::guarded;
+use crate::positions::{PositionMap, PositionSet};
 use crate::{Pipeline, Source};
 use domain::{Candidate, Query, Retriever, SourceHit, StageError};
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Most candidates that a request may bring itself into ranking.
@@ -15,7 +15,7 @@ const REQUESTED_MAX: usize = 10_000;
 #[derive(Default)]
 pub(crate) struct Union {
     pub(crate) candidates: Vec<Candidate>,
-    places: HashMap<u32, usize>,
+    places: PositionMap<usize>,
 }
 
 impl Union {
@@ -52,7 +52,7 @@ pub(crate) fn ask(
 ) -> Result<Checked, StageError> {
     let list = guarded(|| retriever.retrieve(query, budget, allowed))?;
     let proposed = list.len();
-    let mut met = HashSet::new();
+    let mut met = PositionSet::with_capacity_and_hasher(list.len(), Default::default());
     let mut kept: Vec<(u32, f32)> = list
         .into_iter()
         .filter(|(item, score)| score.is_finite() && allowed(*item) && met.insert(*item))
@@ -93,7 +93,7 @@ pub(crate) fn retrieve(
     }
     for Source { retriever, quota } in &pipeline.sources {
         let stage = format!("retrieve/{}", retriever.name());
-        if trace.late(&stage) {
+        if trace.later_than(pipeline.budgets.retrieve_us, &stage) {
             continue;
         }
         let answer = ask(retriever.as_ref(), query, *quota, &allowed);

@@ -28,16 +28,15 @@ use crate::als_step::{Entries, Prior, Side, State, step};
 use crate::als_variance::noise;
 use crate::artefact::{Reader, Writer, seal};
 use crate::common::{append, best, best_allowed, parse, require_rows, shown, usable};
-use crate::memo::Memo;
+use crate::memo::{Kept, Memo};
 use crate::{
     ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
-    UpdateReport,
+    UpdateReport, VectorSpace,
 };
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{AttributeKind, Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, SeededStream, SymmetricEigen, dot, dot_rows, gram, hash_bytes, norm, parallel_chunks};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 pub(crate) const NAME: &str = "als";
@@ -251,6 +250,12 @@ impl Trainer for AlsTrainer {
     }
 }
 
+impl Kept for Folded {
+    fn bytes(&self) -> usize {
+        self.entries.len() * 8 + self.state.bytes() + self.mean.as_ref().map_or(0, Vec::len) * 4
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Als {
     pub(crate) config: AlsConfig,
@@ -336,7 +341,7 @@ impl Als {
     }
 
     /// The same, kept for the next question about this person.
-    pub(crate) fn folded(&self, someone: Someone<'_>) -> Rc<Folded> {
+    pub(crate) fn folded(&self, someone: Someone<'_>) -> Arc<Folded> {
         self.memo.of_someone(someone, || self.fold_in(someone))
     }
 
@@ -624,6 +629,10 @@ impl Model for Als {
         self.variances_of(someone, items)
     }
 
+    fn space(&self) -> Option<&dyn VectorSpace> {
+        Some(self)
+    }
+
     fn guarantee(&self) -> UpdateGuarantee {
         UpdateGuarantee::Bounded(
             "users are exact; items with 32 entries or more stay until the next training; others are solved against users as they were",
@@ -648,8 +657,10 @@ impl Model for Als {
                 report.ignored += 1;
             }
         }
+        if !touched.is_empty() || !new_items.is_empty() {
+            self.memo.renew();
+        }
         touched.into_iter().for_each(|item| self.resolve(item));
-        self.memo.renew();
         report
     }
 
@@ -677,5 +688,24 @@ impl Model for Als {
         let items = self.factors.len() + self.means.len() + 2 * self.norms.len();
         let fresh = self.taking * (d * d + d) + self.fresh.len() * 2 * d;
         (items + 2 * d * d + fresh) * 4 + maps
+    }
+}
+
+impl VectorSpace for Als {
+    fn dims(&self) -> usize {
+        self.config.factors
+    }
+
+    fn item_vector(&self, item: u32) -> Option<&[f32]> {
+        self.factor(item)
+    }
+
+    fn vector_of(&self, someone: Someone<'_>) -> Option<Vec<f32>> {
+        self.personal_to(someone)
+            .then(|| self.folded(someone).state.factor().to_vec())
+    }
+
+    fn items_changed(&self) -> Vec<u32> {
+        self.fresh.keys().copied().collect()
     }
 }

@@ -115,6 +115,12 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        // The matrix, its decomposition, and what is as long as a factor or as the entries.
+        self.matrix.len() * 8 + (4 * self.factor.len() + 4 * self.predicted.len()) * 4
+    }
+
     pub(crate) fn new(side: &Side) -> State {
         State {
             matrix: Vec::new(),

@@ -20,7 +20,7 @@ use crate::content_terms::{
     Analyser, Bm25, Described, FieldStatistics, TermTable, TermVector, describe, load_fields, rows_of,
     write_fields,
 };
-use crate::memo::Memo;
+use crate::memo::{Kept, Memo};
 use crate::{
     ItemFeatures, Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport,
 };
@@ -30,13 +30,15 @@ use hashbrown::HashMap;
 use numeric::Csr;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) const NAME: &str = "content";
 
 /// Items beside the index that are always allowed.
 const BESIDE_MIN: usize = 1024;
+
+/// Terms up to which a vector is spread out over all of them.
+const SPREAD_MAX: usize = 1 << 16;
 
 /// Configuration of content neighbours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -188,6 +190,24 @@ struct Profile {
     parts: Vec<(u32, f32)>,
 }
 
+/// Weights of the terms that two vectors share, terms ascending.
+fn shared_terms<'a>(
+    a: (&'a [u32], &'a [f32]),
+    b: (&'a [u32], &'a [f32]),
+) -> impl Iterator<Item = (f32, f32)> + 'a {
+    let mut at = 0;
+    a.0.iter().zip(a.1).filter_map(move |(term, weight)| {
+        at += b.0[at..].iter().take_while(|other| *other < term).count();
+        (b.0.get(at) == Some(term)).then(|| (*weight, b.1[at]))
+    })
+}
+
+impl Kept for Profile {
+    fn bytes(&self) -> usize {
+        self.terms.len() * 24 + self.parts.len() * 8
+    }
+}
+
 impl Content {
     fn vector(&self, item: u32) -> (&[u32], &[f32]) {
         match self.beside.get(&item) {
@@ -230,7 +250,7 @@ impl Content {
     }
 
     /// The profile, kept for the next question about this history.
-    fn of_history(&self, history: &[HistoryEvent]) -> Rc<Profile> {
+    fn of_history(&self, history: &[HistoryEvent]) -> Arc<Profile> {
         self.memo.of(history, || {
             self.profile(usable(history, self.vocabulary.len(), self.config.history_max))
         })
@@ -394,21 +414,37 @@ impl Model for Content {
 
     fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
         let whole = self.of_history(history);
-        // One item's vector spread out, so that each product costs the terms of the other side alone.
-        let mut spread = vec![0f32; self.table.len()];
+        // One item's vector spread out, so that each product costs the terms of the other side alone; where there are so many
+        // terms that clearing room for all of them costs more, the two are merged.
+        let mut spread = vec![
+            0f32;
+            if self.table.len() <= SPREAD_MAX {
+                self.table.len()
+            } else {
+                0
+            }
+        ];
         let of_item = |item: &u32| {
             let (terms, weights) = self.vector(*item);
-            for (term, weight) in terms.iter().zip(weights) {
-                spread[*term as usize] = *weight;
+            if !spread.is_empty() {
+                for (term, weight) in terms.iter().zip(weights) {
+                    spread[*term as usize] = *weight;
+                }
             }
             let part = |(own, share): &(u32, f32)| {
-                let (terms, weights) = self.vector(*own);
-                let both = terms.iter().zip(weights);
-                let product: f32 = both.map(|(term, weight)| weight * spread[*term as usize]).sum();
+                let other = self.vector(*own);
+                let product: f32 = if spread.is_empty() {
+                    shared_terms(other, (terms, weights)).map(|(a, b)| a * b).sum()
+                } else {
+                    let both = other.0.iter().zip(other.1);
+                    both.map(|(term, weight)| weight * spread[*term as usize]).sum()
+                };
                 (*own, share * product)
             };
             let history = whole.parts.iter().map(part).collect();
-            terms.iter().for_each(|term| spread[*term as usize] = 0.0);
+            if !spread.is_empty() {
+                terms.iter().for_each(|term| spread[*term as usize] = 0.0);
+            }
             Evidence { history, rest: 0.0 }
         };
         items.iter().map(of_item).collect()
@@ -440,7 +476,9 @@ impl Model for Content {
         _histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
-        self.memo.renew();
+        if !new_items.is_empty() {
+            self.memo.renew();
+        }
         UpdateReport {
             absorbed: 0,
             ignored: interactions.len(),
@@ -471,5 +509,20 @@ impl Model for Content {
         let beside: usize = self.beside.values().map(|v| v.terms.len() * 8 + 80).sum();
         let index = self.index.vectors.memory_bytes() + self.index.postings.memory_bytes();
         index + self.table.memory_bytes() + beside
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shared_terms;
+
+    #[test]
+    fn shared_terms_by_hand() {
+        let a = ([1, 3, 4, 9], [1.0, 2.0, 3.0, 4.0]);
+        let b = ([0, 3, 5, 9, 11], [10.0, 20.0, 30.0, 40.0, 50.0]);
+        let shared: Vec<(f32, f32)> = shared_terms((&a.0, &a.1), (&b.0, &b.1)).collect();
+        assert_eq!(shared, [(2.0, 20.0), (4.0, 40.0)]);
+        assert_eq!(shared_terms((&a.0, &a.1), (&[], &[])).count(), 0);
+        assert_eq!(shared_terms((&[], &[]), (&b.0, &b.1)).count(), 0);
     }
 }

@@ -241,6 +241,11 @@ pub trait Model: Send + Sync {
         let _ = items;
         0
     }
+    /// The space in which this model scores, if it has one: then the score is a product of two vectors and can be searched
+    /// without looking at every item.
+    fn space(&self) -> Option<&dyn VectorSpace> {
+        None
+    }
     /// The models that this one is made of; empty if it stands alone.
     fn parts(&self) -> Vec<&dyn Model> {
         Vec::new()
@@ -256,4 +261,16 @@ pub trait Model: Send + Sync {
     fn save(&self, to: &mut Vec<u8>);
     /// Bytes held.
     fn memory_bytes(&self) -> usize;
+}
+
+/// A space in which the score of an item is the product of its vector with someone's, within rounding.
+pub trait VectorSpace {
+    /// Numbers of a vector.
+    fn dims(&self) -> usize;
+    /// The vector of an item; `None` for one that is not known.
+    fn item_vector(&self, item: u32) -> Option<&[f32]>;
+    /// The vector of someone; `None` if nothing that it can use is known of them.
+    fn vector_of(&self, someone: Someone<'_>) -> Option<Vec<f32>>;
+    /// Items whose vectors may differ from those that this model, or the one it was copied from, had when it was trained or loaded.
+    fn items_changed(&self) -> Vec<u32>;
 }

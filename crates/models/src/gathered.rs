@@ -2,12 +2,22 @@
 
 use crate::TopItems;
 use crate::common::best_allowed;
+use crate::memo::Kept;
 use dataset::Vocabulary;
 
 /// Scores by item: a table if most are touched, else a map. Both add in the same order.
 pub(crate) enum Gathered {
     Dense(Vec<f32>),
     Sparse(hashbrown::HashMap<u32, f32>),
+}
+
+impl Kept for Gathered {
+    fn bytes(&self) -> usize {
+        match self {
+            Gathered::Dense(table) => table.len() * 4,
+            Gathered::Sparse(map) => map.capacity() * 9,
+        }
+    }
 }
 
 impl Gathered {

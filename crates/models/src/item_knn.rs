@@ -31,7 +31,6 @@ use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuara
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, TopK};
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 /// Learns item neighbourhoods.
@@ -214,7 +213,7 @@ impl ItemKnn {
     }
 
     /// The same, kept for the next question about this history.
-    fn gathered(&self, history: &[HistoryEvent]) -> Rc<Gathered> {
+    fn gathered(&self, history: &[HistoryEvent]) -> Arc<Gathered> {
         self.memo.of(history, || self.gather(history))
     }
 

@@ -12,7 +12,6 @@ use crate::{Model, ModelError, TopItems, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use numeric::Csr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// A model with fixed weights from items to items.
@@ -52,7 +51,7 @@ impl ItemWeights {
         gathered
     }
 
-    fn gathered(&self, history: &[HistoryEvent]) -> Rc<Gathered> {
+    fn gathered(&self, history: &[HistoryEvent]) -> Arc<Gathered> {
         self.memo.of(history, || self.gather(history))
     }
 
@@ -178,7 +177,9 @@ impl Model for ItemWeights {
         _histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
-        self.memo.renew();
+        if !new_items.is_empty() {
+            self.memo.renew();
+        }
         UpdateReport {
             absorbed: 0,
             ignored: interactions.len(),

@@ -35,6 +35,7 @@ mod registry;
 mod rp3beta;
 pub mod space;
 mod spectral;
+mod standing;
 mod swing;
 mod taken;
 mod trending;
@@ -47,7 +48,7 @@ pub use blend::{BlendConfig, BlendPart, BlendTrainer};
 pub use content::{ContentConfig, ContentTrainer};
 pub use contract::{
     ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
-    UpdateReport, UserFeatures,
+    UpdateReport, UserFeatures, VectorSpace,
 };
 pub use dataset::Vocabulary;
 pub use ease::{EaseConfig, EaseTrainer};

@@ -7,13 +7,14 @@
 //! Limits: not personal; one user's many events all count; an event dated in the future ages all others.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, first_allowed, parse, require_rows, shown, within};
+use crate::common::{append, parse, require_rows, shown, within};
 use crate::decayed::DecayedSums;
+use crate::standing::Standing;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 pub(crate) const NAME: &str = "popular";
 
@@ -70,7 +71,7 @@ impl Trainer for PopularTrainer {
             .half_life_days
             .unwrap_or_else(|| likeliest_half_life(&rows, n_items));
         let mut model = Popular {
-            order: OnceLock::new(),
+            standing: Standing::default(),
             vocabulary: Arc::clone(&interactions.items),
             sums: DecayedSums::new(half_life, n_items, rows[0].timestamp),
             counts: vec![0; n_items],
@@ -112,11 +113,16 @@ pub(crate) struct Popular {
     counts: Vec<u32>,
     /// True if the half-life was taken from the data.
     chosen: bool,
-    /// All items that count, best first, once somebody has asked.
-    order: OnceLock<Arc<TopItems>>,
+    standing: Standing,
 }
 
 impl Popular {
+    /// Items that count with their scores.
+    fn scored(&self) -> impl Iterator<Item = (u32, f32)> {
+        let items = (0..self.vocabulary.len() as u32).filter(|i| self.knows(*i));
+        items.map(|i| (i, self.value(i)))
+    }
+
     fn take(&mut self, row: &Interaction) -> bool {
         let taken = self.sums.add(row.item, row.weight, row.timestamp);
         if taken {
@@ -146,7 +152,7 @@ impl Popular {
         let chosen = from.u32()? != 0;
         from.end()?;
         Ok(Box::new(Popular {
-            order: OnceLock::new(),
+            standing: Standing::default(),
             vocabulary,
             sums,
             counts,
@@ -179,15 +185,8 @@ impl Model for Popular {
     }
 
     fn recommend(&self, _history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let order = self.order.get_or_init(|| {
-            let items = (0..self.vocabulary.len() as u32).filter(|i| self.knows(*i));
-            Arc::new(best(
-                &self.vocabulary,
-                usize::MAX,
-                items.map(|i| (i, self.value(i))),
-            ))
-        });
-        first_allowed(order, n, allowed)
+        let scored = || self.scored();
+        self.standing.best(&self.vocabulary, n, allowed, scored)
     }
 
     fn similar(&self, _item: u32, _n: usize, _allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -223,12 +222,18 @@ impl Model for Popular {
         append(&mut self.vocabulary, new_items);
         self.sums.grow(self.vocabulary.len());
         self.counts.resize(self.vocabulary.len(), 0);
-        self.order = OnceLock::new();
         let absorbed = interactions.iter().filter(|row| self.take(row)).count();
+        // Better now than in somebody's request.
+        self.standing = Standing::default();
+        self.warm();
         UpdateReport {
             absorbed,
             ignored: interactions.len() - absorbed,
         }
+    }
+
+    fn warm(&self) {
+        self.standing.first(&self.vocabulary, &|| self.scored());
     }
 
     fn fork(&self) -> Box<dyn Model> {

@@ -9,13 +9,14 @@
 //! Cost: one pass; 20 bytes per item. Nothing is random. Ages are counted to the latest event.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, first_allowed, parse, require_rows, shown, within};
+use crate::common::{append, parse, require_rows, shown, within};
 use crate::decayed::DecayedSums;
+use crate::standing::Standing;
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Contribution, ContributionSource, Explanation, HistoryEvent, ItemId};
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 pub(crate) const NAME: &str = "trending";
 
@@ -82,7 +83,7 @@ impl Trainer for TrendingTrainer {
         rows.sort_by_key(|r| (r.timestamp, r.item));
         let (n_items, start) = (interactions.n_items(), rows[0].timestamp);
         let mut model = Trending {
-            order: OnceLock::new(),
+            standing: Standing::default(),
             vocabulary: Arc::clone(&interactions.items),
             short: DecayedSums::new(self.config.short_days, n_items, start),
             long: DecayedSums::new(self.config.long_days, n_items, start),
@@ -103,11 +104,16 @@ pub(crate) struct Trending {
     long: DecayedSums,
     counts: Vec<u32>,
     shrinkage: f64,
-    /// All items that count, best first, once somebody has asked.
-    order: OnceLock<Arc<TopItems>>,
+    standing: Standing,
 }
 
 impl Trending {
+    /// Items that count with their scores.
+    fn scored(&self) -> impl Iterator<Item = (u32, f32)> {
+        let items = (0..self.vocabulary.len() as u32).filter(|i| self.knows(*i));
+        items.map(|i| (i, self.value(i)))
+    }
+
     fn take(&mut self, row: &Interaction) -> bool {
         let taken = self.short.add(row.item, row.weight, row.timestamp)
             && self.long.add(row.item, row.weight, row.timestamp);
@@ -147,7 +153,7 @@ impl Trending {
         from.expect(shrinkage > 0.0, "shrinkage is not above zero")?;
         from.end()?;
         Ok(Box::new(Trending {
-            order: OnceLock::new(),
+            standing: Standing::default(),
             vocabulary,
             short,
             long,
@@ -181,15 +187,8 @@ impl Model for Trending {
     }
 
     fn recommend(&self, _history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let order = self.order.get_or_init(|| {
-            let items = (0..self.vocabulary.len() as u32).filter(|i| self.knows(*i));
-            Arc::new(best(
-                &self.vocabulary,
-                usize::MAX,
-                items.map(|i| (i, self.value(i))),
-            ))
-        });
-        first_allowed(order, n, allowed)
+        let scored = || self.scored();
+        self.standing.best(&self.vocabulary, n, allowed, scored)
     }
 
     fn similar(&self, _item: u32, _n: usize, _allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -222,12 +221,18 @@ impl Model for Trending {
         self.short.grow(self.vocabulary.len());
         self.long.grow(self.vocabulary.len());
         self.counts.resize(self.vocabulary.len(), 0);
-        self.order = OnceLock::new();
         let absorbed = interactions.iter().filter(|row| self.take(row)).count();
+        // Better now than in somebody's request.
+        self.standing = Standing::default();
+        self.warm();
         UpdateReport {
             absorbed,
             ignored: interactions.len() - absorbed,
         }
+    }
+
+    fn warm(&self) {
+        self.standing.first(&self.vocabulary, &|| self.scored());
     }
 
     fn fork(&self) -> Box<dyn Model> {

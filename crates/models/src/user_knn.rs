@@ -15,14 +15,13 @@
 use crate::artefact::{Reader, Writer, seal};
 use crate::common::{append, best_allowed, of_history, parse, shown, usable, within};
 use crate::gathered::Gathered;
-use crate::memo::Memo;
+use crate::memo::{Kept, Memo};
 use crate::taken::{Taken, of_rows};
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, TopK};
 use serde::{Deserialize, Serialize};
-use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) const NAME: &str = "user-knn";
@@ -132,6 +131,12 @@ struct Found {
     scores: Gathered,
 }
 
+impl Kept for Found {
+    fn bytes(&self) -> usize {
+        self.neighbours.len() * 8 + self.scores.bytes()
+    }
+}
+
 impl UserKnn {
     fn new(config: UserKnnConfig, vocabulary: Arc<Vocabulary>, lists: Csr, mean_strength: f32) -> UserKnn {
         let people = lists.transpose();
@@ -208,7 +213,7 @@ impl UserKnn {
         }
     }
 
-    fn found(&self, history: &[HistoryEvent]) -> Rc<Found> {
+    fn found(&self, history: &[HistoryEvent]) -> Arc<Found> {
         self.memo.of(history, || self.find(history))
     }
 

@@ -6,9 +6,11 @@
 //! What this crate does not know: items, users, models, files.
 //!
 //! Entry points: [`Csr`], [`Cholesky`], [`dot`], [`top_k`], [`SeededStream`],
-//! [`parallel_chunks`], [`bootstrap_mean`].
+//! [`parallel_chunks`], [`bootstrap_mean`], [`codes`].
 
 mod cholesky;
+mod chunked;
+pub mod codes;
 mod csr;
 mod dense;
 mod eigen;
@@ -24,6 +26,7 @@ mod top;
 mod wide;
 
 pub use cholesky::{Cholesky, NotPositiveDefinite};
+pub use chunked::Chunked;
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};

@@ -70,32 +70,51 @@ pub struct FilterError {
 
 /// A checked filter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Filter(pub(crate) Node);
+pub struct Filter(pub(crate) FilterNode);
 
+/// A part of a checked filter.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Node {
-    All(Vec<Node>),
-    Any(Vec<Node>),
-    Not(Box<Node>),
-    Test { attribute: String, test: Test },
+pub enum FilterNode {
+    /// Every one of these holds.
+    All(Vec<FilterNode>),
+    /// One of these holds.
+    Any(Vec<FilterNode>),
+    /// This does not hold.
+    Not(Box<FilterNode>),
+    /// A condition on an attribute, which an item without it fails.
+    Test {
+        /// Which attribute.
+        attribute: String,
+        /// The condition.
+        test: FilterTest,
+    },
 }
 
 /// One condition on one attribute.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Test {
-    /// Has one of these texts (ascending) or numbers (ascending).
+pub enum FilterTest {
+    /// Has one of these texts or numbers.
     Has {
+        /// Ascending.
         texts: Vec<String>,
+        /// Ascending.
         numbers: Vec<f64>,
     },
+    /// A number within these, both included.
     Numbers {
+        /// From.
         min: f64,
+        /// To.
         max: f64,
     },
+    /// A moment within these, both included.
     Moments {
+        /// From.
         min: Timestamp,
+        /// To.
         max: Timestamp,
     },
+    /// Is there.
     Exists,
 }
 
@@ -117,6 +136,11 @@ impl Filter {
             conditions: 0,
         };
         checker.node(form, "filter", 1).map(Filter)
+    }
+
+    /// The conditions, joined as they were written.
+    pub fn root(&self) -> &FilterNode {
+        &self.0
     }
 }
 
@@ -161,7 +185,7 @@ fn kind_name(kind: AttributeKind) -> &'static str {
 }
 
 impl Checker<'_> {
-    fn node(&mut self, form: &FilterForm, path: &str, depth: usize) -> Result<Node, FilterError> {
+    fn node(&mut self, form: &FilterForm, path: &str, depth: usize) -> Result<FilterNode, FilterError> {
         if depth > DEPTH_MAX {
             return fail(path, "deeper nesting", format!("at most {DEPTH_MAX} levels"));
         }
@@ -191,7 +215,7 @@ impl Checker<'_> {
             return self.tests(form, attribute, path);
         }
         if let Some(inner) = &form.not {
-            return Ok(Node::Not(Box::new(self.node(
+            return Ok(FilterNode::Not(Box::new(self.node(
                 inner,
                 &format!("{path}.not"),
                 depth + 1,
@@ -210,9 +234,9 @@ impl Checker<'_> {
             nodes.push(self.node(inner, &format!("{path}.{name}[{place}]"), depth + 1)?);
         }
         Ok(if name == "all" {
-            Node::All(nodes)
+            FilterNode::All(nodes)
         } else {
-            Node::Any(nodes)
+            FilterNode::Any(nodes)
         })
     }
 
@@ -225,7 +249,7 @@ impl Checker<'_> {
             || form.exists.is_some()
     }
 
-    fn tests(&mut self, form: &FilterForm, attribute: &str, path: &str) -> Result<Node, FilterError> {
+    fn tests(&mut self, form: &FilterForm, attribute: &str, path: &str) -> Result<FilterNode, FilterError> {
         let Some(known) = self.schema.get(attribute) else {
             let names: Vec<&str> = self.schema.keys().take(20).map(String::as_str).collect();
             let expected = if names.is_empty() {
@@ -244,7 +268,7 @@ impl Checker<'_> {
             );
         }
         let kind = known.kind;
-        let test = |test: Test| Node::Test {
+        let test = |test: FilterTest| FilterNode::Test {
             attribute: attribute.to_owned(),
             test,
         };
@@ -258,14 +282,14 @@ impl Checker<'_> {
         }
         if let Some(values) = &form.none {
             let has = test(self.has(values, kind, &format!("{path}.none"))?);
-            nodes.push(Node::Not(Box::new(has)));
+            nodes.push(FilterNode::Not(Box::new(has)));
         }
         if form.min.is_some() || form.max.is_some() {
             nodes.push(test(self.range(form, kind, path)?));
         }
         match form.exists {
-            Some(true) => nodes.push(test(Test::Exists)),
-            Some(false) => nodes.push(Node::Not(Box::new(test(Test::Exists)))),
+            Some(true) => nodes.push(test(FilterTest::Exists)),
+            Some(false) => nodes.push(FilterNode::Not(Box::new(test(FilterTest::Exists)))),
             None => {}
         }
         self.conditions += nodes.len();
@@ -280,13 +304,18 @@ impl Checker<'_> {
             Some(only) if nodes.is_empty() => only,
             Some(last) => {
                 nodes.push(last);
-                Node::All(nodes)
+                FilterNode::All(nodes)
             }
-            None => Node::All(nodes),
+            None => FilterNode::All(nodes),
         })
     }
 
-    fn has(&self, values: &[RawAttribute], kind: AttributeKind, path: &str) -> Result<Test, FilterError> {
+    fn has(
+        &self,
+        values: &[RawAttribute],
+        kind: AttributeKind,
+        path: &str,
+    ) -> Result<FilterTest, FilterError> {
         if values.is_empty() || values.len() > VALUES_MAX {
             let got = format!("{} values", values.len());
             return fail(path, got, format!("1 to {VALUES_MAX} values"));
@@ -317,10 +346,10 @@ impl Checker<'_> {
         }
         texts.sort_unstable();
         numbers.sort_unstable_by(f64::total_cmp);
-        Ok(Test::Has { texts, numbers })
+        Ok(FilterTest::Has { texts, numbers })
     }
 
-    fn range(&self, form: &FilterForm, kind: AttributeKind, path: &str) -> Result<Test, FilterError> {
+    fn range(&self, form: &FilterForm, kind: AttributeKind, path: &str) -> Result<FilterTest, FilterError> {
         let (low, high) = (format!("{path}.min"), format!("{path}.max"));
         match kind {
             AttributeKind::Number => {
@@ -334,7 +363,7 @@ impl Checker<'_> {
                 if min > max {
                     return fail(&low, min, format!("at most max, which is {max}"));
                 }
-                Ok(Test::Numbers { min, max })
+                Ok(FilterTest::Numbers { min, max })
             }
             AttributeKind::Timestamp => {
                 let read = |raw: &Option<RawAttribute>, field: &str, absent: i64| match raw {
@@ -349,7 +378,7 @@ impl Checker<'_> {
                 if min > max {
                     return fail(&low, "a moment after max", "a moment not after max");
                 }
-                Ok(Test::Moments { min, max })
+                Ok(FilterTest::Moments { min, max })
             }
             other => {
                 let field = if form.min.is_some() { &low } else { &high };

@@ -1,7 +1,7 @@
 //! Filters at work.
 
 use crate::Filter;
-use crate::filter::{Node, Test};
+use crate::filter::{FilterNode, FilterTest};
 use domain::{Query, Rule, Timestamp, Verdict};
 use std::sync::Arc;
 
@@ -33,29 +33,29 @@ impl Filter {
     }
 }
 
-fn holds(node: &Node, source: &dyn AttributeSource, item: u32) -> bool {
+fn holds(node: &FilterNode, source: &dyn AttributeSource, item: u32) -> bool {
     match node {
-        Node::All(nodes) => nodes.iter().all(|node| holds(node, source, item)),
-        Node::Any(nodes) => nodes.iter().any(|node| holds(node, source, item)),
-        Node::Not(node) => !holds(node, source, item),
-        Node::Test { attribute, test } => source
+        FilterNode::All(nodes) => nodes.iter().all(|node| holds(node, source, item)),
+        FilterNode::Any(nodes) => nodes.iter().any(|node| holds(node, source, item)),
+        FilterNode::Not(node) => !holds(node, source, item),
+        FilterNode::Test { attribute, test } => source
             .value(item, attribute)
             .is_some_and(|value| passes(test, value)),
     }
 }
 
-fn passes(test: &Test, value: AttributeValue<'_>) -> bool {
+fn passes(test: &FilterTest, value: AttributeValue<'_>) -> bool {
     match (test, value) {
-        (Test::Exists, _) => true,
-        (Test::Has { texts, .. }, AttributeValue::Text(text)) => {
+        (FilterTest::Exists, _) => true,
+        (FilterTest::Has { texts, .. }, AttributeValue::Text(text)) => {
             texts.binary_search_by(|t| t.as_str().cmp(text)).is_ok()
         }
-        (Test::Has { texts, .. }, AttributeValue::Texts(labels)) => {
+        (FilterTest::Has { texts, .. }, AttributeValue::Texts(labels)) => {
             labels.iter().any(|label| texts.binary_search(label).is_ok())
         }
-        (Test::Has { numbers, .. }, AttributeValue::Number(number)) => numbers.contains(&number),
-        (Test::Numbers { min, max }, AttributeValue::Number(number)) => (*min..=*max).contains(&number),
-        (Test::Moments { min, max }, AttributeValue::Moment(moment)) => (*min..=*max).contains(&moment),
+        (FilterTest::Has { numbers, .. }, AttributeValue::Number(number)) => numbers.contains(&number),
+        (FilterTest::Numbers { min, max }, AttributeValue::Number(number)) => (*min..=*max).contains(&number),
+        (FilterTest::Moments { min, max }, AttributeValue::Moment(moment)) => (*min..=*max).contains(&moment),
         _ => false,
     }
 }

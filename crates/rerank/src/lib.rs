@@ -14,7 +14,7 @@ mod rules;
 mod spread;
 mod top;
 
-pub use filter::{Filter, FilterError, FilterForm};
+pub use filter::{Filter, FilterError, FilterForm, FilterNode, FilterTest};
 pub use filter_rule::{AttributeSource, AttributeValue, FilterRule};
 pub use rules::{AnchorRule, ExcludedRule, HiddenRule, OnlyRule, SeenRule};
 pub use spread::SpreadReranker;

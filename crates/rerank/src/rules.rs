@@ -1,7 +1,7 @@
 //! Rules over the request and the state of the person.
 
 use domain::{Query, Rule, Verdict};
-use std::sync::Arc;
+use numeric::Chunked;
 
 fn drop_if(condition: bool, reason: &'static str) -> Verdict {
     if condition {
@@ -29,12 +29,12 @@ impl Rule for SeenRule {
 /// `unknown_item`.
 #[derive(Debug, Clone)]
 pub struct HiddenRule {
-    hidden: Arc<Vec<bool>>,
+    hidden: Chunked<bool>,
 }
 
 impl HiddenRule {
     /// A rule over one flag per position.
-    pub fn new(hidden: Arc<Vec<bool>>) -> HiddenRule {
+    pub fn new(hidden: Chunked<bool>) -> HiddenRule {
         HiddenRule { hidden }
     }
 }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_rule_keeps_the_promises() {
-        let hidden = HiddenRule::new(Arc::new(vec![false, true, false]));
+        let hidden = HiddenRule::new([false, true, false].into_iter().collect());
         let rules: [&dyn Rule; 5] = [&SeenRule, &hidden, &ExcludedRule, &OnlyRule, &AnchorRule];
         for rule in rules {
             testkit::stages::rule(rule, 20);
@@ -117,7 +117,7 @@ mod tests {
             anchor: Some(3),
             ..Query::default()
         };
-        let hidden = HiddenRule::new(Arc::new(vec![false, true]));
+        let hidden = HiddenRule::new([false, true].into_iter().collect());
         let dropped = |rule: &dyn Rule| -> Vec<u32> {
             (0..5)
                 .filter(|item| rule.check(&query, *item) != Verdict::Keep)

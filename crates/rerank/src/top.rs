@@ -1,7 +1,7 @@
 //! The order of the scores.
 
 use domain::{Candidate, Query, Reranked, Reranker};
-use std::sync::Arc;
+use numeric::Chunked;
 
 /// Orders by score, best first, and holds nobody back. Ties go by the tie key of the item's
 /// position (its rank by item id, say); without keys, or between items without, by position.
@@ -9,12 +9,12 @@ use std::sync::Arc;
 /// Cost: O(m log m) for m candidates.
 #[derive(Debug, Clone, Default)]
 pub struct TopReranker {
-    tie_keys: Arc<Vec<u32>>,
+    tie_keys: Chunked<u32>,
 }
 
 impl TopReranker {
     /// A reranker with a tie key for each position; lower stands first.
-    pub fn new(tie_keys: Arc<Vec<u32>>) -> TopReranker {
+    pub fn new(tie_keys: Chunked<u32>) -> TopReranker {
         TopReranker { tie_keys }
     }
 }
@@ -54,7 +54,7 @@ mod tests {
             score,
             hits: Vec::new(),
         };
-        let top = TopReranker::new(Arc::new(vec![2, 1, 0]));
+        let top = TopReranker::new([2, 1, 0].into_iter().collect());
         let out = top.rerank(
             &Query::default(),
             vec![one(0, 1.0), one(1, 1.0), one(2, 3.0), one(9, 1.0)],

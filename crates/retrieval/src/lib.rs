@@ -1,4 +1,7 @@
-//! Stage 2, candidate generation: sources that need no model.
+//! Stage 2, candidate generation: sources that need no model, and what makes those that do fast.
+//!
+//! [`VectorIndex`] finds the best items of a vector space, exactly, for several requests in one pass ([`Together`]);
+//! [`AttributeIndex`] says which items satisfy conditions, as an [`ItemSet`].
 //!
 //! [`ListRetriever`] proposes from a list made beforehand (popular, trending, picked by hand) and
 //! is the fallback that answers when nothing else does; [`RecentRetriever`] proposes what
@@ -7,11 +10,19 @@
 //!
 //! What this crate does not know: models, item ids, attributes, the clock.
 
+mod attributes;
+mod item_set;
 mod list;
 mod recent;
+mod together;
+mod vectors;
 
+pub use attributes::{AttributeIndex, Predicate, Value};
+pub use item_set::ItemSet;
 pub use list::ListRetriever;
 pub use recent::RecentRetriever;
+pub use together::{SHARED_MAX, Together};
+pub use vectors::{Shortlist, VectorIndex, Wanted};
 
 #[cfg(test)]
 mod tests {

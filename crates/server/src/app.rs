@@ -1,6 +1,7 @@
 //! What all handlers share.
 
 use crate::access::Access;
+use crate::admission::Admission;
 use crate::answer::Answer;
 use crate::body::BodyLimits;
 use crate::http::Call;
@@ -15,7 +16,7 @@ pub(crate) struct App {
     pub(crate) service: Arc<Service>,
     pub(crate) access: Access,
     pub(crate) numbers: Numbers,
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) admission: Admission,
     /// Places for requests whose bodies are large, held until they are answered.
     pub(crate) large_bodies: Arc<Semaphore>,
     /// Set once the server is told to stop.

@@ -147,8 +147,8 @@ pub(crate) fn rank(app: &App, call: &Call) -> Answer {
 }
 
 fn slate(app: &App, slate: Result<assembly::RecommendResponse, ServiceError>) -> Answer {
-    if slate.as_ref().is_ok_and(|slate| !slate.degraded.is_empty()) {
-        app.numbers.degraded();
+    if let Ok(slate) = &slate {
+        app.numbers.slate(slate);
     }
     answered(slate)
 }
@@ -244,6 +244,17 @@ pub(crate) fn models(app: &App, _: &Call) -> Answer {
     )
 }
 
+pub(crate) fn faults(app: &App, _: &Call) -> Answer {
+    answered(app.service.faults())
+}
+
+pub(crate) fn set_faults(app: &App, call: &Call) -> Answer {
+    match one::<assembly::Faults>(app, call) {
+        Ok(faults) => answered(app.service.set_faults(&faults)),
+        Err(refused) => refused,
+    }
+}
+
 pub(crate) fn placements(app: &App, _: &Call) -> Answer {
     Answer::json(200, &app.service.config().placements)
 }
@@ -336,7 +347,7 @@ pub(crate) fn ready(app: &App, _: &Call) -> Answer {
 pub(crate) fn metrics(app: &App, _: &Call) -> Answer {
     Answer {
         content_type: "text/plain; version=0.0.4; charset=utf-8",
-        ..Answer::text(200, app.numbers.render(&app.service))
+        ..Answer::text(200, app.numbers.render(&app.service, app.admission.waiting()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! From axum's requests to calls and back: bodies within their limit, time limits, blocking threads.
 
+use crate::admission::Turned;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::operations::Operation;
@@ -176,8 +177,19 @@ async fn answer(
         Ok(body) => body,
         Err(refused) => return refused,
     };
-    let Ok(permit) = app.permits.clone().acquire_owned().await else {
-        return Answer::unavailable("the server is stopping");
+    if operation.is_light {
+        return (operation.handler)(app, &call);
+    }
+    let permit = match app.admission.enter().await {
+        Ok(permit) => permit,
+        Err(turned) => {
+            app.numbers.turned_away(turned.word());
+            return Answer::unavailable(match turned {
+                Turned::Full => "as many requests wait as may; send it again a little later",
+                Turned::Late => "no place came free in time; send it again a little later",
+                Turned::Stopping => "the server is stopping",
+            });
+        }
     };
     let app = app.clone();
     let work = move || {

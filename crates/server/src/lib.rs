@@ -8,6 +8,7 @@
 //! What this crate does not know: models, stores, files.
 
 mod access;
+mod admission;
 mod answer;
 mod app;
 mod background;

@@ -55,15 +55,30 @@ impl Numbers {
         });
     }
 
-    /// A slate that did not go as configured.
-    pub(crate) fn degraded(&self) {
+    /// A slate, with what took how long and what did not go as configured. Stages come from configuration and are few.
+    pub(crate) fn slate(&self, slate: &assembly::RecommendResponse) {
         metrics::with_local_recorder(&self.recorder, || {
-            counter!("concierge_degraded_total").increment(1)
+            for (stage, micros) in &slate.timings_us {
+                histogram!("concierge_stage_seconds", "stage" => stage.clone()).record(*micros as f64 / 1e6);
+            }
+            if !slate.degraded.is_empty() {
+                counter!("concierge_degraded_total").increment(1);
+            }
+            for degraded in &slate.degraded {
+                counter!("concierge_degraded_stages_total", "stage" => degraded.stage.clone()).increment(1);
+            }
+        });
+    }
+
+    /// A request that was turned away.
+    pub(crate) fn turned_away(&self, reason: &'static str) {
+        metrics::with_local_recorder(&self.recorder, || {
+            counter!("concierge_turned_away_total", "reason" => reason).increment(1);
         });
     }
 
     /// Everything, with how things stand now.
-    pub(crate) fn render(&self, service: &Service) -> String {
+    pub(crate) fn render(&self, service: &Service, waiting: usize) -> String {
         let status = service.status();
         metrics::with_local_recorder(&self.recorder, || {
             let lag = status.sequence.saturating_sub(status.absorbed_sequence);
@@ -81,6 +96,7 @@ impl Numbers {
                 ("concierge_sequence", status.sequence),
                 ("concierge_absorbed_lag_events", lag),
                 ("concierge_waiting_events", service.waiting() as u64),
+                ("concierge_waiting_requests", waiting as u64),
                 ("concierge_training", u64::from(status.training)),
                 ("concierge_warnings", status.warnings.len() as u64),
             ] {

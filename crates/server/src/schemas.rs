@@ -68,6 +68,7 @@ pub(crate) fn example(path: &str, method: &str) -> Option<Value> {
             json!({"placement": {"policy": {"name": "softmax", "temperature": 0.5}}})
         }
         ("POST", "/v1/train") => json!({"wait": false}),
+        ("PUT", "/v1/chaos") => json!({"ranker": {"fail": true}, "index": {"slow_ms": 20}}),
         ("PUT", "/v1/schema/{entity}/{attribute}") => json!({"kind": "tags"}),
         _ => return None,
     })
@@ -129,6 +130,10 @@ fn requests() -> Value {
         })),
         "OpeRequest": crate::ope::request_schema(),
         "TrainRequest": object(&[], json!({"wait": flag("Answer when it is done")})),
+        "Fault": object(&[], json!({
+            "fail": flag("It fails"), "slow_ms": count("It takes this much longer, milliseconds, at most 10,000"),
+        })),
+        "Faults": object(&[], json!({"ranker": of("Fault"), "index": of("Fault"), "store": of("Fault")})),
         "KindRequest": object(&["kind"], json!({"kind": {"enum":
             ["category", "tags", "number", "text", "timestamp", "geo", "embedding", "ids", null]}})),
     })

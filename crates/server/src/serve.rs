@@ -1,6 +1,7 @@
 //! Listening, serving, stopping.
 
 use crate::access::Access;
+use crate::admission::Admission;
 use crate::app::App;
 use crate::background::{self, Stop};
 use crate::connections::Connections;
@@ -34,7 +35,7 @@ pub struct ServerOptions {
     pub api_key: Option<String>,
     /// Names under which a server on loopback may be asked, besides `localhost` and its addresses.
     pub hosts: Vec<String>,
-    /// Requests handled at one time; others wait.
+    /// Requests handled at one time; others wait, within the bounds of the configuration.
     pub concurrency: usize,
 }
 
@@ -142,7 +143,11 @@ impl Server {
                 hosts: self.options.hosts.clone(),
             },
             numbers: Numbers::new(),
-            permits: Arc::new(Semaphore::new(self.options.concurrency.max(1))),
+            admission: {
+                let config = &self.service.config().server;
+                let wait_max = Duration::from_millis(config.queue_wait_ms);
+                Admission::new(self.options.concurrency, config.queue_max, wait_max)
+            },
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             is_stopping: is_stopping.clone(),
         });

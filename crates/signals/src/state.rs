@@ -483,6 +483,16 @@ impl ShardedUserStates {
         self.as_of.fetch_max(sequence.0, AtomicOrdering::AcqRel);
     }
 
+    /// Last of a user's events that was folded in; zero if there are none.
+    pub fn last(&self, user: &UserId) -> Sequence {
+        self.read(user, |states| {
+            states
+                .users
+                .get(user)
+                .map_or(Sequence::ZERO, |user| user.sequence)
+        })
+    }
+
     /// [`UserStates::history`].
     pub fn history(&self, user: &UserId, now: Timestamp, types: &EventTypes) -> UserView {
         self.read(user, |states| states.history(user, now, types))

@@ -2,7 +2,7 @@
 
 use super::config::ActionsConfig;
 use crate::catalogue::LiveCatalogue;
-use crate::serve::filter_rule;
+use crate::serve::filter;
 use domain::{Query, Retriever, Rule, StageError, Verdict};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,8 +44,8 @@ impl ActionCache {
 
 fn find(placement: &str, config: &ActionsConfig, catalogue: &Arc<LiveCatalogue>) -> Actions {
     let ids: HashSet<&str> = config.items.iter().map(String::as_str).collect();
-    let filter = match filter_rule(config.filter.as_ref(), catalogue) {
-        Ok(filter) => filter,
+    let within = match filter(config.filter.as_ref(), catalogue) {
+        Ok(filter) => filter.map(|filter| catalogue.satisfying(&filter)),
         Err(problem) => {
             tracing::warn!(
                 placement,
@@ -55,16 +55,14 @@ fn find(placement: &str, config: &ActionsConfig, catalogue: &Arc<LiveCatalogue>)
             return Actions::default();
         }
     };
-    let nobody = Query::default();
-    let is_action = |position: u32, id: &str| match &filter {
-        Some(filter) => filter.check(&nobody, position) == Verdict::Keep,
-        None => ids.contains(id),
+    let list: Vec<u32> = match within {
+        Some(within) => within.iter().collect(),
+        None => {
+            let entries = (0u32..).zip(catalogue.entries());
+            let named = entries.filter(|(_, entry)| ids.contains(entry.id.as_str()));
+            named.map(|(position, _)| position).collect()
+        }
     };
-    let entries = (0u32..).zip(catalogue.entries());
-    let list: Vec<u32> = entries
-        .filter(|(position, entry)| is_action(*position, entry.id.as_str()))
-        .map(|(position, _)| position)
-        .collect();
     Actions {
         set: list.iter().copied().collect(),
         list,

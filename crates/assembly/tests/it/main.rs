@@ -10,4 +10,5 @@ mod learning;
 mod outcomes;
 mod replay;
 mod requests;
+mod retrieving;
 mod world;

@@ -46,6 +46,11 @@ impl Server {
     pub(crate) fn peak_mb(&self) -> Option<f64> {
         crate::memory::peak_mb_of(&self.child.id().to_string())
     }
+
+    /// Processor time of the server so far, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> Option<f64> {
+        crate::memory::cpu_seconds_of(&self.child.id().to_string())
+    }
 }
 
 impl Drop for Server {

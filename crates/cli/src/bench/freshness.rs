@@ -1,7 +1,7 @@
 //! `concierge bench freshness`: from the answer of an event to a changed recommendation, under load.
 
 use super::child::Server;
-use super::http::Connection;
+use super::http::{Connection, Prepared};
 use super::scratch::Scratch;
 use super::{Durations, tell};
 use crate::failure::bad_input;
@@ -113,15 +113,19 @@ fn users(data: &std::path::Path) -> anyhow::Result<Vec<String>> {
 }
 
 fn ask(connection: &mut Connection, placement: &str, user: &str, n: usize) -> anyhow::Result<Value> {
-    send(connection, placement, user, n)?;
+    send(connection, &request(placement, user, n))?;
     serde_json::from_slice(&connection.body).context("reading an answer")
+}
+
+fn request(placement: &str, user: &str, n: usize) -> Prepared {
+    let body = json!({ "placement": placement, "user_id": user, "n": n });
+    Prepared::post("/v1/recommend", &body.to_string())
 }
 
 /// Asks and leaves the answer unread in the connection: a load that parsed each answer would use about
 /// as much of the machine as the server does.
-fn send(connection: &mut Connection, placement: &str, user: &str, n: usize) -> anyhow::Result<()> {
-    let body = json!({ "placement": placement, "user_id": user, "n": n }).to_string();
-    let status = connection.post("/v1/recommend", "application/json", body.as_bytes())?;
+fn send(connection: &mut Connection, request: &Prepared) -> anyhow::Result<()> {
+    let status = connection.send_prepared(request)?;
     ensure!(
         status == 200,
         "the server answered {status}: {}",
@@ -139,6 +143,10 @@ fn steady(
     stop: &AtomicBool,
 ) -> anyhow::Result<Vec<Duration>> {
     let mut connection = Connection::open(address)?;
+    let requests: Vec<Prepared> = users
+        .iter()
+        .map(|user| request(&args.placement, user, 10))
+        .collect();
     let (started, mut took) = (Instant::now(), Vec::new());
     let mut number = carrier;
     while !stop.load(Ordering::Relaxed) {
@@ -147,8 +155,10 @@ fn steady(
         if due > now {
             std::thread::sleep(due - now);
         }
-        let user = &users[(number as usize * 7919) % users.len()];
-        send(&mut connection, &args.placement, user, 10)?;
+        send(
+            &mut connection,
+            &requests[(number as usize * 7919) % requests.len()],
+        )?;
         took.push(due.elapsed());
         number += args.connections;
     }

@@ -7,12 +7,13 @@ mod import;
 mod ingest;
 mod overhead;
 pub(crate) mod scratch;
+mod serve;
 mod training;
 
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Measure this machine: import, ingestion over HTTP, freshness under load, what recording and exploring cost, training.
+/// Measure this machine: import, ingestion over HTTP, freshness under load, slates per second, what recording and exploring cost, training.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -25,6 +26,7 @@ enum What {
     Ingest(ingest::Args),
     Freshness(freshness::Args),
     Overhead(overhead::Args),
+    Serve(serve::Args),
     Training(training::Args),
 }
 
@@ -34,6 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         What::Ingest(args) => ingest::run(args),
         What::Freshness(args) => freshness::run(args),
         What::Overhead(args) => overhead::run(args),
+        What::Serve(args) => serve::run(args),
         What::Training(args) => training::run(args),
     }
 }

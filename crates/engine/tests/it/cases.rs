@@ -144,6 +144,18 @@ fn after_the_deadline_only_what_must_runs() {
             .iter()
             .any(|d| d.contains("time"))
     );
+    pipeline.budgets.retrieve_us = 50;
+    let decided = run(&pipeline, query(3), 60);
+    let spent = "skipped: the time for this stage is spent";
+    assert_eq!(
+        degraded(&decided),
+        [
+            format!("retrieve/b: {spent}"),
+            "ladder/popular: filled 1 of 3".to_owned()
+        ]
+    );
+    pipeline.budgets.rank_us = 50;
+    assert!(degraded(&run(&pipeline, query(3), 60)).contains(&format!("rank/hashed: {spent}")));
 }
 
 #[test]

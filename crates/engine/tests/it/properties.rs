@@ -97,7 +97,8 @@ proptest! {
         }
 
         // A slate as long as can be, short only of what the reranker holds back.
-        let eligible: Vec<u32> = (0..N_ITEMS).filter(|item| !dropped(*item)).collect();
+        let offered = |item: &u32| request.query.only.as_ref().is_none_or(|only| only.contains(item));
+        let eligible: Vec<u32> = (0..N_ITEMS).filter(offered).filter(|item| !dropped(*item)).collect();
         let held_back_max = eligible.iter().filter(|item| *item % 5 == 4).count();
         prop_assert!(shown.len() <= n);
         prop_assert!(shown.len() >= n.min(eligible.len() - held_back_max));

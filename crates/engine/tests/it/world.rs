@@ -226,6 +226,7 @@ pub(crate) fn pipeline(sources: Vec<Listed>, ladder: Vec<Listed>, rules: Vec<Lis
         reasoner: None,
         caps: Caps::default(),
         deadline_us: 0,
+        budgets: engine::Budgets::default(),
     }
 }
 

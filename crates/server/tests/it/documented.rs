@@ -199,6 +199,13 @@ fn every_operation_answers_as_documented() {
         ("GET", "/v1/status", "/v1/status".into(), Value::Null),
         ("GET", "/v1/models", "/v1/models".into(), Value::Null),
         ("GET", "/v1/placements", "/v1/placements".into(), Value::Null),
+        ("GET", "/v1/chaos", "/v1/chaos".into(), Value::Null),
+        (
+            "PUT",
+            "/v1/chaos",
+            "/v1/chaos".into(),
+            json!({"ranker": {"fail": true}}),
+        ),
         ("POST", "/v1/train", "/v1/train".into(), json!({"wait": true})),
         ("POST", "/v1/train", "/v1/train".into(), json!({})),
         (

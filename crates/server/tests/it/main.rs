@@ -6,5 +6,6 @@ mod documented;
 mod freshness;
 mod hostile;
 mod judging;
+mod overload;
 mod stopping;
 mod world;

@@ -81,9 +81,22 @@ impl World {
         serve(dir, options)
     }
 
+    /// The same with more configuration: keys of `[server]`, and whole sections.
+    pub(crate) fn configured(server: &str, sections: &str, options: ServerOptions) -> World {
+        let dir = TempDir::new().unwrap();
+        let text = CONFIG.replace("[training]", &format!("{server}\n[training]"));
+        std::fs::write(dir.path().join(assembly::CONFIG_FILE), text + sections).unwrap();
+        serve(dir, options)
+    }
+
     /// People and things of two kinds, put in over HTTP, trained over HTTP.
     pub(crate) fn trained() -> World {
-        let world = World::empty();
+        World::empty().filled()
+    }
+
+    /// This one, filled and trained.
+    pub(crate) fn filled(self) -> World {
+        let world = self;
         let board = testkit::worlds::checkerboard(60, 40, 10, 3);
         let items: Vec<Value> = board
             .items
