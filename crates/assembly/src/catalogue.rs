@@ -1,11 +1,13 @@
 //! The live catalogue: items by position, shared between snapshots piece by piece.
 
+use crate::learned::facts;
 use dataset::Vocabulary;
 use domain::{Attributes, Item, ItemId, Schema, Timestamp};
 use engine::CatalogueView;
 use hashbrown::HashSet;
 use models::ItemFeatures;
 use numeric::Chunked;
+use ranking::features::ItemFacts;
 use rerank::{AttributeSource, AttributeValue, Filter, FilterNode, FilterTest};
 use retrieval::{AttributeIndex, ItemSet, Predicate, Value};
 use signals::TypedValue;
@@ -163,6 +165,8 @@ pub(crate) struct Entry {
     /// Read by the schema.
     pub(crate) features: ItemFeatures,
     pub(crate) added_at: Option<Timestamp>,
+    /// The same as rankers read it.
+    pub(crate) facts: ItemFacts,
 }
 
 impl Entry {
@@ -172,13 +176,16 @@ impl Entry {
             attributes: None,
             features: ItemFeatures::new(),
             added_at: None,
+            facts: ItemFacts::default(),
         }
     }
 
     pub(crate) fn of(item: &Item, schema: &Schema) -> Entry {
+        let features = features(&item.attributes, schema);
         Entry {
             id: item.item_id.clone(),
-            features: features(&item.attributes, schema),
+            facts: facts(&features, item.added_at),
+            features,
             attributes: Some(item.attributes.clone()),
             added_at: item.added_at,
         }

@@ -187,6 +187,8 @@ pub struct PlacementConfig {
     /// If given, the placement learns by itself from rewards, and `policy` chooses by what was learnt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bandit: Option<BanditConfig>,
+    /// Who ranks, and how a ranker is learnt.
+    pub ranker: ranking::RankerConfig,
 }
 
 impl Default for PlacementConfig {
@@ -205,6 +207,7 @@ impl Default for PlacementConfig {
             policy: PolicyConfig::default(),
             actions: None,
             bandit: None,
+            ranker: ranking::RankerConfig::default(),
         }
     }
 }
@@ -392,6 +395,20 @@ impl Config {
                     let bandit = bandit.check(&placement.policy, &self.event_types);
                     bandit.map_err(|e| format!("placements.{name}.bandit or its policy: {e}"))?;
                 }
+            }
+            let ranker = placement.ranker.check();
+            ranker.map_err(|e| format!("placements.{name}.ranker.{e}"))?;
+            if let Some(unknown) = placement
+                .ranker
+                .weights
+                .keys()
+                .find(|t| self.event_types.get(t).is_none())
+            {
+                let known: Vec<&str> = self.event_types.0.keys().map(String::as_str).collect();
+                let known = known.join(", ");
+                return Err(format!(
+                    "placements.{name}.ranker.weights: got {unknown:?}, expected one of {known}"
+                ));
             }
         }
         self.event_types.check().map_err(|e| e.to_string())

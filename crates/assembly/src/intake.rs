@@ -350,6 +350,7 @@ impl Service {
             models,
             version.models,
             version.absorbed,
+            before.learned.clone(),
         );
         Ok(())
     }

@@ -3,6 +3,7 @@
 use crate::absorb::{Absorbable, FromLog, described, updated};
 use crate::bundle::{self, BundleInfo};
 use crate::catalogue::{LiveCatalogue, features};
+use crate::learned::{self, Learned};
 use crate::lineage::Step;
 use crate::live::{Pending, counting};
 use crate::service::{TrainingState, bind, lock, models_dir, sizes};
@@ -50,10 +51,10 @@ pub struct TrainedModel {
 }
 
 /// A model just trained, and how long it took.
-type Trained = (Box<dyn Model>, f64);
+pub(crate) type Trained = (Box<dyn Model>, f64);
 
 /// Ends a training whatever comes of it.
-struct Under<'a>(&'a Service);
+pub(crate) struct Under<'a>(pub(crate) &'a Service);
 
 impl Drop for Under<'_> {
     fn drop(&mut self) {
@@ -81,12 +82,15 @@ impl Service {
         models: Option<Models>,
         bundle: u64,
         absorbed: Sequence,
+        learned: Learned,
     ) {
         self.live.positions.save(false);
         let step = self.lineage.note(did, &catalogue, absorbed);
         let (config, catalogue) = (&self.config, Arc::new(catalogue));
         let beliefs = self.bandits.beliefs();
-        let next = Snapshot::new(config, catalogue, models, bundle, absorbed, step, &beliefs);
+        let next = Snapshot::new(
+            config, catalogue, models, bundle, absorbed, step, &beliefs, learned,
+        );
         self.snapshot.store(Arc::new(next));
     }
 
@@ -163,7 +167,15 @@ impl Service {
         let absorbed = absorbables
             .last()
             .map_or(before.version.absorbed, |last| last.sequence);
-        self.put_in_place(did, catalogue, Some(models), before.version.models, absorbed);
+        let learned = self.counted(&before.learned, pending);
+        self.put_in_place(
+            did,
+            catalogue,
+            Some(models),
+            before.version.models,
+            absorbed,
+            learned,
+        );
         Ok(())
     }
 
@@ -181,6 +193,7 @@ impl Service {
             before.models.clone(),
             version.models,
             version.absorbed,
+            before.learned.clone(),
         );
     }
 
@@ -244,7 +257,7 @@ impl Service {
         let head = self.stores.log.head();
         progress("reading events");
         let events = self.stores.log.len();
-        let data = self.training_data(head, now)?;
+        let data = self.training_data(head, now, None)?;
         let mut trained = self.fit_all(&data, progress, cancel)?;
         progress("publishing");
         let seconds = |since: u64| self.clock.micros().saturating_sub(since) as f64 / 1e6;
@@ -290,8 +303,13 @@ impl Service {
         Ok(report)
     }
 
-    /// Everything in log and catalogue, as learners see it.
-    fn training_data(&self, head: Sequence, now: Timestamp) -> Result<TrainingData, ServiceError> {
+    /// Everything in log and catalogue, as learners see it; if asked for, only events before a moment.
+    pub(crate) fn training_data(
+        &self,
+        head: Sequence,
+        now: Timestamp,
+        before: Option<Timestamp>,
+    ) -> Result<TrainingData, ServiceError> {
         let mut builder = InteractionsBuilder::default();
         let schema = self.stores.catalogue.schema(EntityKind::Item)?;
         let mut described: HashMap<String, ItemFeatures> = HashMap::new();
@@ -310,7 +328,8 @@ impl Service {
                     .config
                     .event_types
                     .strength(&event)
-                    .filter(|weight| *weight != 0.0);
+                    .filter(|weight| *weight != 0.0)
+                    .filter(|_| before.is_none_or(|before| event.timestamp < before));
                 if let Some(strength) = strength {
                     let weight = strength * weights.of(&event);
                     builder.push(&event.user_id, &event.item_id, weight, event.timestamp.min(now));
@@ -344,18 +363,22 @@ impl Service {
         users.iter().map(of).collect()
     }
 
-    fn fit_all(
+    /// Threads that training may use.
+    pub(crate) fn threads(&self) -> usize {
+        match self.config.training.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    pub(crate) fn fit_all(
         &self,
         data: &TrainingData,
         progress: &dyn Fn(&str),
         cancel: Arc<AtomicBool>,
     ) -> Result<Vec<Trained>, ServiceError> {
         let config = &self.config.training;
-        let threads = match config.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
-        let mut run = Run::new(config.seed, threads);
+        let mut run = Run::new(config.seed, self.threads());
         run.cancel = cancel;
         let fit = |name: &str, model_config: &serde_json::Value| {
             progress(&format!("training {name}"));
@@ -382,6 +405,39 @@ impl Service {
         Ok(trained)
     }
 
+    /// What rankers read, with these events counted.
+    fn counted(&self, learned: &Learned, pending: &[Pending]) -> Learned {
+        let mut learned = learned.clone();
+        if learned::wanted(&self.config) {
+            let counts = Arc::make_mut(&mut learned.counts);
+            for pending in pending {
+                learned::count(counts, &self.config.event_types, pending.item, &pending.event);
+            }
+        }
+        learned
+    }
+
+    /// Events counted up to a sequence number, from the log alone.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub(crate) fn counts_up_to(
+        &self,
+        last: Sequence,
+        config: &crate::Config,
+    ) -> Result<ranking::features::ItemCounts, ServiceError> {
+        let mut counts = learned::no_counts(&config.event_types);
+        if learned::wanted(config) && last > Sequence::ZERO {
+            for batch in self.stores.log.scan(Sequence(1), last)? {
+                for stored in batch? {
+                    let item = self.live.positions.insert(&stored.event.item_id);
+                    learned::count(&mut counts, &config.event_types, item, &stored.event);
+                }
+            }
+        }
+        Ok(counts)
+    }
+
     /// Binds new models, takes in what has come since they were begun, and swaps.
     fn put_in_service(
         &self,
@@ -400,12 +456,15 @@ impl Service {
             steps.push((Step::Items { from: revision }, info.absorbed));
         }
         let mut missed = std::mem::take(&mut lock(&self.training).replay);
+        let before = self.snapshot.load_full();
+        let mut learned = before.learned.clone();
         // What still waits goes in too.
         loop {
             let waiting = self.live.drain(ABSORB_MAX);
             if waiting.is_empty() {
                 break;
             }
+            learned = self.counted(&learned, &waiting);
             missed.extend(waiting);
         }
         missed.retain(|pending| pending.sequence > info.absorbed);
@@ -418,7 +477,16 @@ impl Service {
                 steps.push((did, part.last().map_or(absorbed, |last| last.sequence)));
             }
         }
-        self.live.skipped(true);
+        // Without models nothing was counted on the way, and what was skipped never is.
+        if self.live.skipped(true) > 0 || before.models.is_none() {
+            match self.counts_up_to(absorbed, &self.config) {
+                Ok(counts) => learned.counts = Arc::new(counts),
+                Err(error) => tracing::error!(%error, "events could not be counted anew"),
+            }
+        }
+        if let Ok(users) = self.stores.catalogue.schema(EntityKind::User) {
+            learned.users = Arc::new(users);
+        }
         let sizes = sizes(&models);
         let catalogue = self
             .snapshot
@@ -439,6 +507,7 @@ impl Service {
             absorbed,
             step,
             &beliefs,
+            learned,
         );
         self.snapshot.store(Arc::new(next));
         let training: &mut TrainingState = &mut lock(&self.training);

@@ -5,6 +5,7 @@
 //!
 //! Entry points: [`Service::open`], [`Service::ingest`], [`Service::recommend`], [`Service::train`].
 
+mod ablation;
 mod absorb;
 mod again;
 mod bandit;
@@ -22,11 +23,16 @@ mod error;
 mod inspect;
 mod intake;
 mod learn;
+mod learned;
 mod lineage;
 mod live;
 mod outcomes;
 mod past;
 mod people;
+mod ranker_again;
+mod ranker_history;
+mod ranker_rows;
+mod rankers;
 mod reasons;
 mod replay;
 mod serve;
@@ -34,8 +40,10 @@ mod service;
 mod slates;
 mod snapshot;
 mod stores;
+mod train_ranker;
 mod wire;
 
+pub use ablation::{AblationReport, AblationRequest, AblationStep, Estimate};
 pub use again::AgainConfig;
 pub use bandit::{ActionsConfig, BanditConfig, BanditStatus, Feature, FeatureOf, LearnerKind};
 pub use care::{Check, DoctorReport, doctor, restore};
@@ -51,12 +59,16 @@ pub use error::{Actor, Problem, ServiceError};
 pub use inspect::learners;
 pub use learn::{TrainReport, TrainedModel};
 pub use outcomes::{JoinReport, JoinRequest, JoinedSlate, JoinedUnder, SlateUnder};
+pub use ranker_again::FeatureCheck;
+pub use ranker_rows::RowsReport;
+pub use rankers::{Comparison, RankerInfo};
 pub use replay::{
     Difference, Part as ReplayedPart, ReplayReport, ReplayRequest, SampleReport, SlateChange, Unlike,
     WhatIfReport,
 };
 pub use service::{ErasureReport, OpenReport, Service};
 pub use stores::Stores;
+pub use train_ranker::RankerReport;
 pub use wire::{
     EventInput, EventReceipt, IngestReport, ItemInput, KeptDecision, Moment, Part, RankRequest,
     RecommendRequest, RecommendResponse, Recommended, RowProblem, RowStatus, SessionEvent, SimilarRequest,

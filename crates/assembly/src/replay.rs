@@ -10,6 +10,7 @@
 
 use crate::absorb::{FromLog, described, updated};
 use crate::bandit::Beliefs;
+use crate::learned::{InService, Learned};
 use crate::lineage::{Entry, Step, segment_of};
 use crate::past::PastCatalogue;
 use crate::serve::{AskedFor, Person, Plan, Setting, as_recommend};
@@ -596,6 +597,39 @@ impl Service {
         Ok(())
     }
 
+    /// A snapshot with the ranker that the decision's record names, or none if the model ranked.
+    fn with_ranker_of(
+        &self,
+        recorded: &domain::Decision,
+        snapshot: &Snapshot,
+        config: &Config,
+    ) -> Result<Snapshot, ServiceError> {
+        let mut stages = recorded.stages.iter();
+        let version = stages.find_map(|stage| stage.stage.strip_prefix("rank/trees@")?.parse().ok());
+        let mut learned = snapshot.learned.clone();
+        learned.rankers = Arc::default();
+        if let Some(version) = version {
+            let model = self.ranker_of(&recorded.placement, version);
+            let model = model.map_err(|e| ServiceError::gone("ranker", e.to_string()))?;
+            let one = InService {
+                version,
+                model: Arc::new(model),
+            };
+            learned.rankers = Arc::new([(recorded.placement.clone(), one)].into());
+        }
+        let of = snapshot.version;
+        Ok(Snapshot::new(
+            config,
+            snapshot.catalogue.clone(),
+            snapshot.models.clone(),
+            of.models,
+            of.absorbed,
+            of.step,
+            &Beliefs::default(),
+            learned,
+        ))
+    }
+
     fn make_again<T>(
         &self,
         task: Task,
@@ -612,6 +646,14 @@ impl Service {
             ..
         } = task;
         let recorded = &stored.decision;
+        let ranks = |placement: &crate::PlacementConfig| placement.ranker.kind == ranking::RankerKind::Trees;
+        let is_ranked = config.placements.get(&recorded.placement).is_some_and(ranks);
+        // The lineage says which models served; which ranker did, the decision says.
+        let then = match is_ranked && !request.today {
+            true => Some(self.with_ranker_of(recorded, snapshot, config)?),
+            false => None,
+        };
+        let snapshot = then.as_ref().unwrap_or(snapshot);
         let other = match &request.placement {
             None => None,
             Some(with) => {
@@ -626,6 +668,7 @@ impl Service {
                     version.absorbed,
                     version.step,
                     &Beliefs::default(),
+                    snapshot.learned.clone(),
                 );
                 Some((made, config))
             }
@@ -845,6 +888,11 @@ impl<'a> Walk<'a> {
         }
         let absorbed = Sequence(entry.absorbed);
         let models = self.models.clone();
+        let learned = Learned {
+            counts: Arc::new(service.counts_up_to(absorbed, config)?),
+            users: Arc::new(service.stores.catalogue.schema(domain::EntityKind::User)?),
+            ..Learned::default()
+        };
         Ok(Snapshot::new(
             config,
             Arc::new(catalogue),
@@ -853,6 +901,7 @@ impl<'a> Walk<'a> {
             absorbed,
             entry.step,
             &Beliefs::default(),
+            learned,
         ))
     }
 }

@@ -6,6 +6,7 @@ use crate::bound::Bound;
 use crate::bundle;
 use crate::catalogue::{Entry, LiveCatalogue, POSITIONS_FILE, Positions};
 use crate::decisions::Joining;
+use crate::learned::{self, Learned};
 use crate::lineage::{Lineage, Step};
 use crate::live::Live;
 use crate::past::PastCatalogue;
@@ -56,6 +57,8 @@ pub(crate) struct TrainingState {
     pub(crate) items: Vec<(domain::ItemId, models::ItemFeatures)>,
     /// Pending events handed to the models in service while a training runs; the new ones need them too.
     pub(crate) replay: Vec<crate::live::Pending>,
+    /// When each placement's ranker was last learnt, and the last event then.
+    pub(crate) rankers_at: std::collections::BTreeMap<String, (domain::Timestamp, u64)>,
 }
 
 /// A data folder in service. Share it as `Arc<Service>`.
@@ -185,9 +188,16 @@ impl Service {
         let positions =
             Positions::open(&positions_path).map_err(|e| ServiceError::io("reading", &positions_path, e))?;
         let live = Live::new(positions, config.history_events_max);
+        let (rankers, passed_over) = Service::load_rankers(&config, dir)?;
+        warnings.extend(passed_over);
+        let (counts_events, mut counts) = (learned::wanted(&config), learned::no_counts(&config.event_types));
         let absorbed = loaded.as_ref().map(|(info, _)| info.absorbed);
         stores.log.for_each(&mut |sequence, event| {
             let queue = absorbed.is_some_and(|absorbed| sequence > absorbed);
+            if counts_events && absorbed.is_some_and(|absorbed| sequence <= absorbed) {
+                let item = live.positions.insert(&event.item_id);
+                learned::count(&mut counts, &config.event_types, item, &event);
+            }
             live.apply(sequence, event, &config.event_types, queue);
         })?;
         let mut training = TrainingState::default();
@@ -223,7 +233,14 @@ impl Service {
         }
         training.models = models.as_ref().map(sizes).unwrap_or_default();
         let (catalogue, bundle) = (Arc::new(catalogue), training.bundle);
-        let snapshot = Snapshot::new(&config, catalogue, models, bundle, absorbed, step, &beliefs);
+        let learned = Learned {
+            rankers: Arc::new(rankers),
+            counts: Arc::new(counts),
+            users: Arc::new(stores.catalogue.schema(EntityKind::User)?),
+        };
+        let snapshot = Snapshot::new(
+            &config, catalogue, models, bundle, absorbed, step, &beliefs, learned,
+        );
         check(&snapshot, dir)?;
         let report = OpenReport {
             events: stores.log.len(),

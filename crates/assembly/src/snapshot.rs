@@ -6,10 +6,11 @@ use crate::catalogue::LiveCatalogue;
 use crate::chaos::{Chaos, ChaosRanker, ChaosRetriever};
 use crate::choice::chooser;
 use crate::config::{Config, PlacementConfig};
+use crate::learned::{Learned, ranker};
 use crate::reasons::TitleReasoner;
 use domain::{Ranker, Retriever, Rule, Sequence, SnapshotVersion};
 use engine::{Budgets, Pipeline, Source};
-use ranking::SourceScoreRanker;
+use ranking::{RankerKind, SourceScoreRanker};
 use rerank::{AnchorRule, ExcludedRule, HiddenRule, OnlyRule, SeenRule, TopReranker};
 use retrieval::{ItemSet, RecentRetriever};
 use std::collections::BTreeMap;
@@ -71,9 +72,14 @@ pub(crate) struct Snapshot {
     pub(crate) catalogue: Arc<LiveCatalogue>,
     pub(crate) models: Option<Models>,
     pub(crate) placements: BTreeMap<String, Placement>,
+    pub(crate) learned: Learned,
 }
 
 impl Snapshot {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a snapshot is the bundle of all of them"
+    )]
     pub(crate) fn new(
         config: &Config,
         catalogue: Arc<LiveCatalogue>,
@@ -82,6 +88,7 @@ impl Snapshot {
         absorbed: Sequence,
         step: u64,
         beliefs: &Beliefs,
+        learned: Learned,
     ) -> Snapshot {
         let version = SnapshotVersion {
             models: bundle,
@@ -90,7 +97,15 @@ impl Snapshot {
             step,
         };
         let placements = config.placements.iter().map(|(name, placement)| {
-            let pipeline = pipeline(config, name, placement, &catalogue, models.as_ref(), beliefs);
+            let pipeline = pipeline(
+                config,
+                name,
+                placement,
+                &catalogue,
+                models.as_ref(),
+                beliefs,
+                &learned,
+            );
             let text = serde_json::to_string(&(placement, &config.event_types, config.history_events_max))
                 .expect("a configuration is valid JSON");
             let placement = Placement {
@@ -105,6 +120,7 @@ impl Snapshot {
             placements: placements.collect(),
             catalogue,
             models,
+            learned,
         }
     }
 }
@@ -155,6 +171,13 @@ pub(crate) fn placement_sources(
     within: Option<&Arc<ItemSet>>,
 ) -> Vec<Source> {
     let mut retrievers = models.map(|models| sources(models, within)).unwrap_or_default();
+    if let Some(models) = models.filter(|_| placement.ranker.kind == RankerKind::Trees) {
+        // What the model as a whole would show, so that its rank is known to the ranker and nothing it wants is missing.
+        let name = models.main.model.name();
+        if retrievers.iter().all(|retriever| retriever.name() != name) {
+            retrievers.insert(0, retriever(&models.main, None, name, within));
+        }
+    }
     if let Some(chaos) = chaos(config) {
         let unsure = |inner| -> Arc<dyn Retriever> {
             Arc::new(ChaosRetriever {
@@ -185,13 +208,20 @@ fn pipeline(
     catalogue: &Arc<LiveCatalogue>,
     models: Option<&Models>,
     beliefs: &Beliefs,
+    learned: &Learned,
 ) -> Pipeline {
-    let ranker: Arc<dyn Ranker> = match models {
+    let model: Arc<dyn Ranker> = match models {
         Some(models) => Arc::new(ModelRanker {
             bound: models.main.clone(),
         }),
         None => Arc::new(SourceScoreRanker::default()),
     };
+    let mut sources = placement_sources(config, placement, catalogue, models, None);
+    let names = sources
+        .iter()
+        .map(|source| source.retriever.name().to_owned())
+        .collect();
+    let ranker = ranker(config, name, placement, names, catalogue, learned, model);
     let ranker = match chaos(config) {
         Some(chaos) => Arc::new(ChaosRanker {
             inner: ranker,
@@ -214,7 +244,6 @@ fn pipeline(
         Arc::new(OnlyRule),
         Arc::new(AnchorRule),
     ]);
-    let mut sources = placement_sources(config, placement, catalogue, models, None);
     if let Some(actions) = &placement.actions {
         let actions = beliefs.actions.actions(name, actions, catalogue);
         rules.push(Arc::new(ActionRule(actions.clone())));

@@ -4,6 +4,7 @@
 //! What this crate does not know: how anything is computed or stored; it asks `assembly`, `server`,
 //! `import` and `evaluate`.
 
+mod ablate;
 mod backup;
 mod bench;
 mod bulk;
@@ -27,6 +28,7 @@ mod init;
 mod logging;
 mod memory;
 mod metrics;
+mod models;
 mod ope;
 mod ope_files;
 mod output;
@@ -79,6 +81,7 @@ enum Command {
     Init(init::Args),
     Import(import_command::Args),
     Train(train::Args),
+    Models(models::Args),
     Serve(serve::Args),
     Recommend(recommend::Args),
     Replay(replay::Args),
@@ -86,6 +89,7 @@ enum Command {
     Similar(similar::Args),
     Evaluate(Box<evaluate::Args>),
     Tune(tune::Args),
+    Ablate(ablate::Args),
     Ratings(ratings::Args),
     Metrics(metrics::Args),
     Ope(Box<ope::Args>),
@@ -118,6 +122,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Init(args) => init::run(&args),
         Command::Import(args) => import_command::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Recommend(args) => recommend::run(&args),
         Command::Replay(args) => replay::run(&args),
@@ -125,6 +130,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Similar(args) => similar::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Ablate(args) => ablate::run(&args),
         Command::Ratings(args) => ratings::run(args),
         Command::Metrics(args) => metrics::run(args),
         Command::Ope(args) => ope::run(&args),

@@ -150,6 +150,47 @@ pub struct Shown {
     pub explanation: Option<Explanation>,
 }
 
+/// What a ranker knew of what was shown, to learn from later: exactly these numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FeatureRecord {
+    /// Names of the features.
+    pub names: Vec<String>,
+    /// Per item of the slate, the bits of its features one after the other, eight hexadecimal digits each.
+    pub rows: Vec<String>,
+}
+
+impl FeatureRecord {
+    /// A record of rows that stand one after the other in `values`, one value per name.
+    pub fn new(names: Vec<String>, values: &[f32]) -> FeatureRecord {
+        let row = |row: &[f32]| {
+            let mut text = String::with_capacity(8 * row.len());
+            for value in row {
+                let bits = value.to_bits();
+                text.extend(
+                    (0..8)
+                        .rev()
+                        .map(|at| char::from(b"0123456789abcdef"[(bits >> (4 * at) & 15) as usize])),
+                );
+            }
+            text
+        };
+        let rows = values.chunks(names.len().max(1)).map(row).collect();
+        FeatureRecord { names, rows }
+    }
+
+    /// The numbers of one item; `None` if it is not there or is not what [`new`](FeatureRecord::new) writes.
+    pub fn row(&self, at: usize) -> Option<Vec<f32>> {
+        let text = self.rows.get(at)?;
+        let (digits, rest) = text.as_bytes().as_chunks::<8>();
+        let value = |digits: &[u8; 8]| {
+            let text = std::str::from_utf8(digits).ok()?;
+            u32::from_str_radix(text, 16).ok().map(f32::from_bits)
+        };
+        let values: Option<Vec<f32>> = digits.iter().map(value).collect();
+        values.filter(|values| rest.is_empty() && values.len() == self.names.len())
+    }
+}
+
 /// Who chose the slate, and how probable it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PolicyRecord {
@@ -218,6 +259,9 @@ pub struct Decision {
     pub policy: Option<PolicyRecord>,
     /// What was shown.
     pub shown: Vec<Shown>,
+    /// What the ranker knew of each item of `shown` that it scored, in that order; absent if it keeps no features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<FeatureRecord>,
     /// Empty if all went as configured.
     pub degraded: Vec<Degradation>,
     /// Experiment arms, by experiment.

@@ -20,7 +20,7 @@ mod time;
 pub use attributes::{Attributes, Item, RawAttribute, User};
 pub use decision::{
     Candidate, Contribution, ContributionSource, Decision, DecisionItem, Degradation, Explanation,
-    PolicyRecord, Removal, Shown, SnapshotVersion, SourceHit, StageReport,
+    FeatureRecord, PolicyRecord, Removal, Shown, SnapshotVersion, SourceHit, StageReport,
 };
 pub use event::{Event, EventKey, NewEvent, StoredEvent};
 pub use ids::{DecisionId, EventId, EventType, IdError, ItemId, MAX_ID_BYTES, SessionId, UserId};

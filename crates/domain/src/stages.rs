@@ -1,7 +1,7 @@
 //! The stages of a decision, as traits. All are synchronous and object-safe: one dynamic call per
 //! component and request. Items are numbers here: positions in the snapshot's catalogue.
 
-use crate::{Attributes, Candidate, ContributionSource, Explanation, Timestamp};
+use crate::{Attributes, Candidate, ContributionSource, Explanation, FeatureRecord, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One thing someone did, as models see it: no user id, only what and how strongly and how long ago.
@@ -121,6 +121,11 @@ pub trait Ranker: Send + Sync {
     /// Takes the score of one candidate apart. Rankers that look at who proposed it override this.
     fn explain_candidate(&self, query: &Query, candidate: &Candidate) -> Explanation {
         self.explain(query, candidate.item)
+    }
+    /// What it knew of these candidates, for the record; `None` if it keeps no features. Asked for what is shown.
+    fn features(&self, query: &Query, candidates: &[&Candidate]) -> Option<FeatureRecord> {
+        let _ = (query, candidates);
+        None
     }
 }
 

@@ -7,8 +7,8 @@ use crate::select::{Chosen, choose, order, rank};
 use crate::sources::retrieve;
 use crate::{CatalogueView, Clock, DecideRequest, Decided, Pipeline, Reasoner};
 use domain::{
-    Candidate, Decision, DecisionItem, Degradation, Evidence, Explanation, Query, Ranker, Removal, Shown,
-    StageError, StageReport,
+    Candidate, Decision, DecisionItem, Degradation, Evidence, Explanation, FeatureRecord, Query, Ranker,
+    Removal, Shown, StageError, StageReport,
 };
 use std::collections::HashSet;
 
@@ -130,6 +130,8 @@ pub fn decide(
         shown.position_propensity = Some(marginal);
     }
 
+    let features = features(query, &slate[..n_ranked], by, &mut trace);
+
     let (rule_reports, mut removals, mut removals_cut) = eligibility.report(catalogue);
     let rank_name = by.map_or("rank", Ranker::name);
     let room = pipeline.caps.removals - removals.len().min(pipeline.caps.removals);
@@ -178,6 +180,7 @@ pub fn decide(
             removals_cut,
             policy: Some(policy),
             shown,
+            features,
             degraded: trace.degraded,
             arms: request.arms.clone(),
         },
@@ -258,6 +261,24 @@ fn show(
         trace.timed("explain");
     }
     shown
+}
+
+/// What the ranker knew of what it put on the slate. It costs the record if it fails, not the answer.
+fn features(
+    query: &Query,
+    slate: &[(Candidate, f64)],
+    ranker: Option<&dyn Ranker>,
+    trace: &mut Trace<'_>,
+) -> Option<FeatureRecord> {
+    let ranker = ranker.filter(|_| !slate.is_empty())?;
+    let ranked: Vec<&Candidate> = slate.iter().map(|(candidate, _)| candidate).collect();
+    match guarded(|| Ok(ranker.features(query, &ranked))) {
+        Ok(features) => features.filter(|features| features.rows.len() == slate.len()),
+        Err(error) => {
+            trace.degrade("features", &error.to_string());
+            None
+        }
+    }
 }
 
 const NOT_FINITE: &str = "a part of an explanation is not finite";

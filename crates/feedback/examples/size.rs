@@ -117,6 +117,7 @@ fn decision(number: u64, candidates: usize) -> Result<StoredDecision, Box<dyn st
                 version: "1-0123abcd".to_owned(),
                 slate_propensity: 1e-9,
             }),
+            features: None,
             shown,
             degraded: Vec::new(),
             arms: Vec::new(),

@@ -77,11 +77,12 @@ impl Serialize for Rest<'_> {
             removals_cut,
             policy,
             shown,
+            features,
             degraded,
             arms,
         } = self.0;
         let none: [u8; 0] = [];
-        let mut out = serializer.serialize_struct("Decision", 22)?;
+        let mut out = serializer.serialize_struct("Decision", 23)?;
         out.serialize_field("decision_id", decision_id)?;
         out.serialize_field("now", now)?;
         out.serialize_field("placement", placement)?;
@@ -114,6 +115,9 @@ impl Serialize for Rest<'_> {
             out.serialize_field("policy", policy)?;
         }
         out.serialize_field("shown", shown)?;
+        if features.is_some() {
+            out.serialize_field("features", features)?;
+        }
         out.serialize_field("degraded", degraded)?;
         out.serialize_field("arms", arms)?;
         out.end()

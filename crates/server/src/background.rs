@@ -42,6 +42,25 @@ pub(crate) fn train(service: &Service) {
     }
 }
 
+/// Learns a placement's ranker once and says what came of it.
+pub(crate) fn train_ranker(service: &Service, placement: &str) {
+    give_way();
+    service.ranker_tried(placement);
+    match service.train_ranker(placement, &|step| {
+        tracing::info!(step, placement, "training the ranker")
+    }) {
+        Ok(report) => tracing::info!(
+            placement,
+            version = report.version,
+            promoted = report.promoted,
+            "trained the ranker"
+        ),
+        Err(error) => {
+            tracing::warn!(placement, %error, "training the ranker failed; the one in service stays")
+        }
+    }
+}
+
 /// Lets requests go first: this thread, and those that it starts, get processor time when others do not want it.
 /// Without effect where the system has no priorities by thread.
 fn give_way() {
@@ -76,6 +95,11 @@ pub(crate) fn start(service: &Arc<Service>, stop: &Arc<Stop>) -> std::io::Result
                 while !stop.wait(SCHEDULE) {
                     if service.training_due() {
                         train(&service);
+                    }
+                    for placement in service.ranked_placements() {
+                        if service.ranker_due(&placement) {
+                            train_ranker(&service, &placement);
+                        }
                     }
                 }
             })?

@@ -227,6 +227,10 @@ pub(crate) fn models(app: &App, _: &Call) -> Answer {
         .iter()
         .map(|(name, bytes)| json!({"name": name, "bytes": bytes}))
         .collect();
+    let rankers = match app.service.rankers() {
+        Ok(rankers) => rankers,
+        Err(error) => return Answer::error(&error),
+    };
     let learners: Vec<_> = assembly::learners()
         .into_iter()
         .map(|(name, summary)| json!({"name": name, "summary": summary}))
@@ -240,6 +244,7 @@ pub(crate) fn models(app: &App, _: &Call) -> Answer {
             "last_training_error": status.last_training_error,
             "in_service": in_service,
             "learners": learners,
+            "rankers": rankers,
         }),
     )
 }
@@ -252,6 +257,61 @@ pub(crate) fn set_faults(app: &App, call: &Call) -> Answer {
     match one::<assembly::Faults>(app, call) {
         Ok(faults) => answered(app.service.set_faults(&faults)),
         Err(refused) => refused,
+    }
+}
+
+/// What is to be done with the ranker of a placement.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, tag = "action", rename_all = "snake_case")]
+enum RankerRequest {
+    /// Learn a new one, in the background unless told to wait.
+    Train {
+        #[serde(default)]
+        wait: bool,
+    },
+    /// Put this version in service.
+    Promote { version: u64 },
+    /// Put the version before the one in service in service again.
+    Rollback {},
+}
+
+pub(crate) fn ranker(app: &App, call: &Call) -> Answer {
+    let request: RankerRequest = match one(app, call) {
+        Ok(request) => request,
+        Err(refused) => return refused,
+    };
+    let placement = call.part("placement").to_owned();
+    let service = app.service.clone();
+    match request {
+        RankerRequest::Promote { version } => answered(
+            service
+                .promote_ranker(&placement, version)
+                .map(|()| json!({"placement": placement, "version": version})),
+        ),
+        RankerRequest::Rollback {} => answered(
+            service
+                .roll_back_ranker(&placement)
+                .map(|version| json!({"placement": placement, "version": version})),
+        ),
+        RankerRequest::Train { wait: true } => {
+            answered(service.train_ranker(&placement, &|step| tracing::info!(step, "training the ranker")))
+        }
+        RankerRequest::Train { wait: false } => {
+            if !service.ranked_placements().contains(&placement) {
+                let problem = Problem::new("placement", placement, "one whose ranker.kind is trees");
+                return Answer::error(&ServiceError::Input(problem));
+            }
+            if service.status().training {
+                return Answer::error(&ServiceError::Busy("a training is under way".into()));
+            }
+            let begun = std::thread::Builder::new()
+                .name("training".into())
+                .spawn(move || crate::background::train_ranker(&service, &placement));
+            match begun {
+                Ok(_) => Answer::json(202, &json!({"status": "begun", "see": "/v1/models"})),
+                Err(error) => Answer::unavailable(&format!("no thread for it: {error}")),
+            }
+        }
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         body: BodyKind::None, answers: &[(200, "Status")], handler: handlers::status, is_light: false },
     Operation { method: "GET", path: "/v1/models", summary: "The models in service and those that can be trained",
         body: BodyKind::None, answers: &[(200, "Models")], handler: handlers::models, is_light: false },
+    Operation { method: "POST", path: "/v1/models/rankers/{placement}", summary: "Trains, promotes or rolls back the learnt ranker of a placement",
+        body: BodyKind::One("RankerRequest"), answers: &[(200, "RankerAnswer"), (202, "TrainBegun"), (404, "Problem"), (409, "Problem")], handler: handlers::ranker, is_light: false },
     Operation { method: "GET", path: "/v1/placements", summary: "The placements and their configuration",
         body: BodyKind::None, answers: &[(200, "Placements")], handler: handlers::placements, is_light: false },
     Operation { method: "GET", path: "/v1/chaos", summary: "Faults put in on purpose; refused unless the configuration asks for chaos",

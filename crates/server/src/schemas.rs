@@ -69,6 +69,7 @@ pub(crate) fn example(path: &str, method: &str) -> Option<Value> {
         }
         ("POST", "/v1/train") => json!({"wait": false}),
         ("PUT", "/v1/chaos") => json!({"ranker": {"fail": true}, "index": {"slow_ms": 20}}),
+        ("POST", "/v1/models/rankers/{placement}") => json!({"action": "promote", "version": 1}),
         ("PUT", "/v1/schema/{entity}/{attribute}") => json!({"kind": "tags"}),
         _ => return None,
     })
@@ -134,6 +135,11 @@ fn requests() -> Value {
             "fail": flag("It fails"), "slow_ms": count("It takes this much longer, milliseconds, at most 10,000"),
         })),
         "Faults": object(&[], json!({"ranker": of("Fault"), "index": of("Fault"), "store": of("Fault")})),
+        "RankerRequest": object(&["action"], json!({
+            "action": {"enum": ["train", "promote", "rollback"]},
+            "version": count("With promote: which version"),
+            "wait": flag("With train: answer when it is done"),
+        })),
         "KindRequest": object(&["kind"], json!({"kind": {"enum":
             ["category", "tags", "number", "text", "timestamp", "geo", "embedding", "ids", null]}})),
     })
@@ -292,12 +298,20 @@ fn views() -> Value {
         "Status": {"type": "object", "required": ["version", "snapshot", "sequence", "state_sequence", "absorbed_sequence",
             "events", "items", "users", "hidden_items", "models", "trained_at", "training", "last_training_error",
             "unknown_event_types", "decisions", "decision_bytes", "outcomes", "placements", "warnings"]},
-        "Models": object(&["snapshot", "trained_at", "training", "last_training_error", "in_service", "learners"], json!({
+        "Models": object(&["snapshot", "trained_at", "training", "last_training_error", "in_service", "learners", "rankers"], json!({
             "snapshot": text("Version"), "trained_at": {"type": ["integer", "null"]}, "training": flag("Whether one is under way"),
             "last_training_error": {"type": ["string", "null"]},
             "in_service": {"type": "array", "items": object(&["name", "bytes"], json!({"name": text("Name"), "bytes": count("Bytes")}))},
             "learners": {"type": "array", "items": object(&["name", "summary"], json!({"name": text("Name"), "summary": text("What it does")}))},
+            "rankers": {"type": "array", "items": {"type": "object", "required": ["placement", "version", "in_service"], "properties": {
+                "placement": text("Whose"), "version": count("Number, rising"), "in_service": flag("Whether it serves"),
+                "from": {"enum": ["decisions", "events"]}, "trained_at": {"type": "integer"}, "weights_version": count("Number of the set of weights"),
+                "learning": {"type": "object"}, "comparison": {"type": ["object", "null"]},
+            }}},
         })),
+        "RankerAnswer": {"type": "object", "required": ["placement", "version"], "properties": {
+            "placement": text("Whose"), "version": count("The version in question; 0 for none: the model ranks"), "promoted": flag("Whether it serves now, after a training"),
+        }},
         "Placements": {"type": "object", "additionalProperties": {"type": "object"}},
         "Schema": {"type": "object", "additionalProperties": object(&["kind", "origin", "present"], json!({
             "kind": text("How it is read"), "origin": {"enum": ["inferred", "fixed"]}, "present": count("Entities that have it"),

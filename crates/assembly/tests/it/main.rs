@@ -8,6 +8,7 @@ mod debias;
 mod freshness;
 mod learning;
 mod outcomes;
+mod ranker;
 mod replay;
 mod requests;
 mod retrieving;

@@ -49,6 +49,7 @@ pub(crate) fn decision(number: u32, considered: u32) -> StoredDecision {
         considered_cut: 0,
         removals: Vec::new(),
         removals_cut: 0,
+        features: None,
         policy: None,
         shown: Vec::new(),
         degraded: Vec::new(),

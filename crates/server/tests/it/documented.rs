@@ -106,6 +106,12 @@ fn every_operation_answers_as_documented() {
         ("GET", "/v1/users/{id}", "/v1/users/nobody".into(), Value::Null),
         (
             "POST",
+            "/v1/models/rankers/{placement}",
+            "/v1/models/rankers/home".into(),
+            json!({"action": "promote", "version": 1}),
+        ),
+        (
+            "POST",
             "/v1/recommend",
             "/v1/recommend".into(),
             json!({"placement": "home", "user_id": "user-0001", "explain": true, "seed": 3}),

@@ -1,0 +1,544 @@
+//! From rows to a ranker.
+
+use crate::{Form, Head, HeadWeight, OutcomeModel, PositionMode, RankObjective, RankerConfig};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use trees::{Feature, Objective, Rows, Scorer, log_loss, ndcg, train};
+
+/// What was shown, with what was known of it and what came of it.
+#[derive(Debug, Clone, Default)]
+pub struct RankRows {
+    /// Columns.
+    pub features: Vec<Feature>,
+    /// Row after row.
+    pub values: Vec<f32>,
+    /// Rows by decision, the oldest decision first.
+    pub groups: Vec<u32>,
+    /// Place of each row in its slate, from 1; empty if nothing was shown (rows from the event log).
+    pub positions: Vec<u32>,
+    /// What each row stands for; empty for 1 each.
+    pub weights: Vec<f32>,
+    /// By type of event, per row, 1 if it came of it.
+    pub outcomes: BTreeMap<String, Vec<f32>>,
+}
+
+/// Why no ranker was learnt.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum LearnError {
+    /// There is not enough to learn from.
+    #[error("{0}")]
+    TooLittle(String),
+    /// The rows or the configuration cannot be.
+    #[error(transparent)]
+    Trees(#[from] trees::TreesError),
+}
+
+/// How one head came out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeadReport {
+    /// Type of event, or `order`.
+    pub outcome: String,
+    /// Rows with it.
+    pub positives: u64,
+    /// Trees kept.
+    pub trees: usize,
+    /// Mean logistic loss on the validation rows after calibration; absent for an order.
+    pub loss: Option<f64>,
+    /// The same of the share of positives as a constant.
+    pub loss_of_constant: Option<f64>,
+    /// Mean distance of probability and share over ten equal parts of the validation rows.
+    pub calibration_error: Option<f64>,
+    /// The features that most splits ask, with how many do.
+    pub top_features: Vec<(String, u32)>,
+}
+
+/// How learning went.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct LearnReport {
+    /// Decisions learnt from, validation included.
+    pub groups: u64,
+    /// Rows of these.
+    pub rows: u64,
+    /// Heads learnt.
+    pub heads: Vec<HeadReport>,
+    /// Outcomes without a head, and why.
+    pub left_out: Vec<(String, String)>,
+    /// Examination by place that was used for weighting, if any.
+    pub examination: Vec<f64>,
+}
+
+/// Share of the latest decisions that decide when to stop and how to calibrate.
+const VALIDATION_SHARE: f64 = 0.15;
+/// An outcome stands for at most this many.
+const INVERSE_MAX: f64 = 20.0;
+
+/// How much an outcome at a place stands for.
+pub(crate) fn inverse(examination: &[f64], place: u32) -> f64 {
+    let at = (place.max(1) as usize - 1).min(examination.len().saturating_sub(1));
+    examination
+        .get(at)
+        .map_or(1.0, |theta| (1.0 / theta).clamp(1.0 / INVERSE_MAX, INVERSE_MAX))
+}
+
+impl RankRows {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.groups.iter().map(|g| *g as usize).sum()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// The first decisions and the rest.
+    pub fn split(&self, groups: usize) -> (RankRows, RankRows) {
+        let groups = groups.min(self.groups.len());
+        let rows: usize = self.groups[..groups].iter().map(|g| *g as usize).sum();
+        let width = self.features.len();
+        let cut = |values: &[f32]| {
+            let at = rows.min(values.len());
+            (values[..at].to_vec(), values[at..].to_vec())
+        };
+        let at = rows.min(self.positions.len());
+        let (weights, weights_after) = cut(&self.weights);
+        let (mut first, mut second) = (BTreeMap::new(), BTreeMap::new());
+        for (name, outcome) in &self.outcomes {
+            let (before, after) = cut(outcome);
+            first.insert(name.clone(), before);
+            second.insert(name.clone(), after);
+        }
+        (
+            RankRows {
+                features: self.features.clone(),
+                values: self.values[..rows * width].to_vec(),
+                groups: self.groups[..groups].to_vec(),
+                positions: self.positions[..at].to_vec(),
+                weights,
+                outcomes: first,
+            },
+            RankRows {
+                features: self.features.clone(),
+                values: self.values[rows * width..].to_vec(),
+                groups: self.groups[groups..].to_vec(),
+                positions: self.positions[at..].to_vec(),
+                weights: weights_after,
+                outcomes: second,
+            },
+        )
+    }
+
+    /// The columns of these names in their order; those that are not there are missing throughout.
+    pub fn select(&self, features: &[Feature]) -> Vec<f32> {
+        let width = self.features.len();
+        let places: Vec<Option<usize>> = features
+            .iter()
+            .map(|f| self.features.iter().position(|own| own.name == f.name))
+            .collect();
+        let mut out = Vec::with_capacity(self.len() * features.len());
+        for row in self.values.chunks(width.max(1)) {
+            out.extend(places.iter().map(|place| place.map_or(f32::NAN, |at| row[at])));
+        }
+        out
+    }
+
+    /// One column; missing throughout if it is not there.
+    pub fn column(&self, name: &str) -> Vec<f32> {
+        self.select(&[Feature::number(name)])
+    }
+
+    /// Worth of what came of each row, at least 0.
+    fn worth(&self, weights: &BTreeMap<String, HeadWeight>, examination: &[f64]) -> Vec<f64> {
+        let mut worth = vec![0.0; self.len()];
+        for (name, outcome) in &self.outcomes {
+            let weight = weights.get(name).map_or(0.0, |head| f64::from(head.weight));
+            worth
+                .iter_mut()
+                .zip(outcome)
+                .for_each(|(sum, y)| *sum += weight * f64::from(*y));
+        }
+        for (at, worth) in worth.iter_mut().enumerate() {
+            *worth = worth.max(0.0)
+                * self
+                    .positions
+                    .get(at)
+                    .map_or(1.0, |place| inverse(examination, *place));
+        }
+        worth
+    }
+
+    /// NDCG of a model's order within each decision that has both something worth anything and something worth less; in the order of
+    /// the decisions. Gains are what came of an item, divided by the examination of its place if that is given.
+    pub fn ndcgs(
+        &self,
+        model: &OutcomeModel,
+        weights: &BTreeMap<String, HeadWeight>,
+        examination: &[f64],
+    ) -> Vec<f64> {
+        let scores = model.scores(&self.neutral(&model.features));
+        self.ndcgs_of(&scores, weights, examination)
+    }
+
+    /// The same for scores that are given.
+    pub fn ndcgs_of(
+        &self,
+        scores: &[f32],
+        weights: &BTreeMap<String, HeadWeight>,
+        examination: &[f64],
+    ) -> Vec<f64> {
+        let worth = self.worth(weights, examination);
+        let mut start = 0;
+        let mut found = Vec::new();
+        for size in &self.groups {
+            let end = start + *size as usize;
+            let gains = &worth[start..end];
+            // NDCG takes grades, whose gains are 2^grade − 1.
+            let grades: Vec<f32> = gains.iter().map(|gain| (1.0 + gain).log2() as f32).collect();
+            let of: Vec<f64> = scores[start..end].iter().map(|s| f64::from(*s)).collect();
+            let differ = grades.iter().any(|grade| *grade != grades[0]);
+            if differ && let Some(value) = ndcg(&of, &grades, &[*size], 10, false) {
+                found.push(value);
+            }
+            start = end;
+        }
+        found
+    }
+
+    /// Columns as in serving: everything in the first place.
+    fn neutral(&self, features: &[Feature]) -> Vec<f32> {
+        let mut values = self.select(features);
+        if let Some(at) = features.iter().position(|f| f.name == "position") {
+            values
+                .iter_mut()
+                .skip(at)
+                .step_by(features.len())
+                .for_each(|value| *value = 1.0);
+        }
+        values
+    }
+}
+
+/// Learns a ranker: the latest decisions of `rows` decide when to stop and calibrate. `examination` by place is used where the configuration
+/// says `ips`. In parallel on the current pool; the same rows, configuration and seed give the same bytes.
+///
+/// # Errors
+/// Too little to learn from, by name.
+pub fn learn(
+    rows: &RankRows,
+    weights: &BTreeMap<String, HeadWeight>,
+    config: &RankerConfig,
+    examination: &[f64],
+    seed: u64,
+) -> Result<(OutcomeModel, LearnReport), LearnError> {
+    let uses_position = config.position == PositionMode::Feature && !rows.positions.is_empty();
+    let features: Vec<Feature> = rows
+        .features
+        .iter()
+        .filter(|f| uses_position || f.name != "position")
+        .cloned()
+        .collect();
+    let examination = if config.position == PositionMode::Ips && !rows.positions.is_empty() {
+        examination
+    } else {
+        &[]
+    };
+    let n_learn = ((rows.groups.len() as f64) * (1.0 - VALIDATION_SHARE)).round() as usize;
+    let (learnt, held) = rows.split(n_learn);
+    if learnt.is_empty() || held.is_empty() {
+        return Err(LearnError::TooLittle(format!(
+            "{} decisions, too few to learn from",
+            rows.groups.len()
+        )));
+    }
+    let mut report = LearnReport {
+        groups: rows.groups.len() as u64,
+        rows: rows.len() as u64,
+        examination: examination.to_vec(),
+        ..LearnReport::default()
+    };
+    let parts = [&learnt, &held].map(|part| Part {
+        values: part.select(&features),
+        rows: part,
+    });
+    let mut heads = Vec::new();
+    match config.objective {
+        RankObjective::Order => {
+            let positives = rows.worth(weights, &[]).iter().filter(|w| **w > 0.0).count();
+            if positives < config.outcomes_min {
+                let words = format!(
+                    "{positives} rows with an outcome of worth, expected at least {}",
+                    config.outcomes_min
+                );
+                return Err(LearnError::TooLittle(words));
+            }
+            heads.push(order(
+                &parts,
+                &features,
+                weights,
+                config,
+                examination,
+                seed,
+                &mut report,
+            )?);
+        }
+        RankObjective::Outcomes => {
+            for (name, weight) in weights {
+                let sum = |rows: &RankRows| {
+                    rows.outcomes
+                        .get(name)
+                        .map_or(0, |y| y.iter().filter(|y| **y > 0.0).count())
+                };
+                let (learnt, held) = (sum(&learnt), sum(&held));
+                if learnt + held < config.outcomes_min || learnt == 0 || held == 0 {
+                    let why = format!(
+                        "{} rows with it, expected at least {}",
+                        learnt + held,
+                        config.outcomes_min
+                    );
+                    report.left_out.push((name.clone(), why));
+                    continue;
+                }
+                heads.push(outcome(
+                    &parts,
+                    &features,
+                    (name, *weight),
+                    config,
+                    examination,
+                    seed,
+                    &mut report,
+                )?);
+            }
+        }
+    }
+    if heads.is_empty() {
+        let words: Vec<String> = report
+            .left_out
+            .iter()
+            .map(|(name, why)| format!("{name}: {why}"))
+            .collect();
+        return Err(LearnError::TooLittle(format!(
+            "no outcome has enough rows ({})",
+            words.join("; ")
+        )));
+    }
+    Ok((
+        OutcomeModel {
+            features,
+            heads,
+            weights_version: config.weights_version,
+        },
+        report,
+    ))
+}
+
+struct Part<'a> {
+    values: Vec<f32>,
+    rows: &'a RankRows,
+}
+
+impl Part<'_> {
+    fn as_rows<'b>(&'b self, features: &'b [Feature], labels: &'b [f32], weights: &'b [f32]) -> Rows<'b> {
+        Rows {
+            features,
+            values: &self.values,
+            labels,
+            weights,
+            groups: &self.rows.groups,
+        }
+    }
+}
+
+fn top(scorer: &Scorer) -> Vec<(String, u32)> {
+    let forest = scorer.forest();
+    let mut top: Vec<(String, u32)> = forest
+        .features()
+        .iter()
+        .map(|f| f.name.clone())
+        .zip(forest.splits_by_feature())
+        .filter(|(_, n)| *n > 0)
+        .collect();
+    top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    top.truncate(10);
+    top
+}
+
+#[allow(clippy::too_many_arguments)]
+fn order(
+    parts: &[Part<'_>; 2],
+    features: &[Feature],
+    weights: &BTreeMap<String, HeadWeight>,
+    config: &RankerConfig,
+    examination: &[f64],
+    seed: u64,
+    report: &mut LearnReport,
+) -> Result<Head, LearnError> {
+    let worth = parts.each_ref().map(|part| part.rows.worth(weights, &[]));
+    let most = worth.iter().flatten().copied().fold(0.0, f64::max).max(1e-9);
+    // The best gets a gain of 3, others in proportion.
+    let grades = worth.each_ref().map(|worth| {
+        worth
+            .iter()
+            .map(|worth| (1.0 + 3.0 * worth / most).log2() as f32)
+            .collect::<Vec<f32>>()
+    });
+    // A pair counts what its better row stands for.
+    let weights = parts.each_ref().map(|part| {
+        let one = |at: usize| {
+            part.rows
+                .positions
+                .get(at)
+                .map_or(1.0, |place| inverse(examination, *place)) as f32
+        };
+        (0..part.rows.len()).map(one).collect::<Vec<f32>>()
+    });
+    let tree_config = config.trees_config(Objective::Lambdamart, seed);
+    let trained = train(
+        &parts[0].as_rows(features, &grades[0], &weights[0]),
+        Some(&parts[1].as_rows(features, &grades[1], &weights[1])),
+        &tree_config,
+    )?;
+    let scorer = Scorer::from(trained.forest);
+    report.heads.push(HeadReport {
+        outcome: "order".to_owned(),
+        positives: worth.iter().flatten().filter(|w| **w > 0.0).count() as u64,
+        trees: scorer.forest().trees().len(),
+        loss: None,
+        loss_of_constant: None,
+        calibration_error: None,
+        top_features: top(&scorer),
+    });
+    let weight = HeadWeight {
+        weight: 1.0,
+        min: 1.0,
+        max: 1.0,
+    };
+    Ok(Head {
+        outcome: "order".to_owned(),
+        weight,
+        form: Form::Order,
+        scorer,
+    })
+}
+
+#[allow(clippy::too_many_arguments)]
+fn outcome(
+    parts: &[Part<'_>; 2],
+    features: &[Feature],
+    (name, weight): (&str, HeadWeight),
+    config: &RankerConfig,
+    examination: &[f64],
+    seed: u64,
+    report: &mut LearnReport,
+) -> Result<Head, LearnError> {
+    let labels = parts.each_ref().map(|part| {
+        let raw = &part.rows.outcomes[name];
+        let one = |(at, y): (usize, &f32)| {
+            y * part
+                .rows
+                .positions
+                .get(at)
+                .map_or(1.0, |place| inverse(examination, *place)) as f32
+        };
+        raw.iter().enumerate().map(one).collect::<Vec<f32>>()
+    });
+    let rows = |at: usize| parts[at].as_rows(features, &labels[at], &parts[at].rows.weights);
+    let tree_config = config.trees_config(
+        Objective::LogLoss,
+        numeric::mix(seed ^ numeric::hash_bytes(name.as_bytes())),
+    );
+    let trained = train(&rows(0), Some(&rows(1)), &tree_config)?;
+    let scorer = Scorer::from(trained.forest);
+    let mut raw = vec![0.0f32; labels[1].len()];
+    scorer.score(&parts[1].values, &mut raw);
+    let raw: Vec<f64> = raw.into_iter().map(f64::from).collect();
+    let sample = &parts[1].rows.weights;
+    let (slope, intercept) = calibrated(&raw, &labels[1], sample);
+    let log_odds: Vec<f64> = raw.iter().map(|raw| slope * raw + intercept).collect();
+    let mean = weighted_mean(&labels[1], sample).clamp(1e-6, 1.0 - 1e-6);
+    let constant = vec![(mean / (1.0 - mean)).ln(); raw.len()];
+    report.heads.push(HeadReport {
+        outcome: name.to_owned(),
+        positives: parts
+            .iter()
+            .map(|p| p.rows.outcomes[name].iter().filter(|y| **y > 0.0).count() as u64)
+            .sum(),
+        trees: scorer.forest().trees().len(),
+        loss: Some(log_loss(&log_odds, &labels[1], sample)),
+        loss_of_constant: Some(log_loss(&constant, &labels[1], sample)),
+        calibration_error: Some(calibration_error(&log_odds, &labels[1], sample)),
+        top_features: top(&scorer),
+    });
+    Ok(Head {
+        outcome: name.to_owned(),
+        weight,
+        form: Form::Probability { slope, intercept },
+        scorer,
+    })
+}
+
+fn weight_at(weights: &[f32], at: usize) -> f64 {
+    weights.get(at).map_or(1.0, |w| f64::from(*w))
+}
+
+fn weighted_mean(labels: &[f32], weights: &[f32]) -> f64 {
+    let total: f64 = (0..labels.len()).map(|at| weight_at(weights, at)).sum();
+    labels
+        .iter()
+        .enumerate()
+        .map(|(at, y)| weight_at(weights, at) * f64::from(*y))
+        .sum::<f64>()
+        / total
+}
+
+/// Slope and intercept of the least logistic loss by Newton's method; the slope stays above 0, so that calibration never turns an order round.
+fn calibrated(raw: &[f64], labels: &[f32], weights: &[f32]) -> (f64, f64) {
+    let (mut slope, mut intercept) = (1.0f64, 0.0f64);
+    for _ in 0..50 {
+        // A little pull towards (1, 0), for few rows.
+        let (mut ga, mut gb) = (slope - 1.0, intercept * 1e-3);
+        let (mut haa, mut hab, mut hbb) = (1.0f64, 0.0f64, 1e-3f64);
+        for (at, (x, y)) in raw.iter().zip(labels).enumerate() {
+            let weight = weight_at(weights, at);
+            let p = 1.0 / (1.0 + (-(slope * x + intercept)).exp());
+            let (g, h) = (weight * (p - f64::from(*y)), weight * p * (1.0 - p));
+            ga += g * x;
+            gb += g;
+            haa += h * x * x;
+            hab += h * x;
+            hbb += h;
+        }
+        let determinant = haa * hbb - hab * hab;
+        if determinant <= 1e-12 {
+            break;
+        }
+        let (da, db) = (
+            (hbb * ga - hab * gb) / determinant,
+            (haa * gb - hab * ga) / determinant,
+        );
+        slope = (slope - da.clamp(-0.5, 0.5)).clamp(0.05, 20.0);
+        intercept = (intercept - db.clamp(-2.0, 2.0)).clamp(-30.0, 30.0);
+        if da.abs() + db.abs() < 1e-9 {
+            break;
+        }
+    }
+    (slope, intercept)
+}
+
+/// Mean |probability − share| over ten parts of equal size by probability.
+fn calibration_error(log_odds: &[f64], labels: &[f32], weights: &[f32]) -> f64 {
+    let mut order: Vec<usize> = (0..log_odds.len()).collect();
+    order.sort_by(|a, b| log_odds[*a].total_cmp(&log_odds[*b]).then(a.cmp(b)));
+    let (mut sum, mut total) = (0.0, 0.0);
+    for part in order.chunks(order.len().div_ceil(10).max(1)) {
+        let (mut said, mut was, mut weight) = (0.0, 0.0, 0.0);
+        for at in part {
+            let w = weight_at(weights, *at);
+            said += w / (1.0 + (-log_odds[*at]).exp());
+            was += w * f64::from(labels[*at]);
+            weight += w;
+        }
+        sum += (said - was).abs();
+        total += weight;
+    }
+    sum / total
+}

@@ -1,0 +1,191 @@
+//! A learnt ranker keeps the promises of its stage.
+
+use crate::features::{films, known};
+use domain::{Candidate, Query, Ranker};
+use numeric::SeededStream;
+use ranking::features::{FeatureSet, ItemCounts};
+use ranking::{
+    HeadWeight, LearnError, OutcomeModel, PositionMode, RankObjective, RankRows, RankerConfig,
+    SourceScoreRanker, TreesRanker, learn,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) fn weights(all: &[(&str, f32)]) -> BTreeMap<String, HeadWeight> {
+    let head = |(name, weight): &(&str, f32)| {
+        (
+            (*name).to_owned(),
+            HeadWeight {
+                weight: *weight,
+                min: -10.0,
+                max: 10.0,
+            },
+        )
+    };
+    all.iter().map(head).collect()
+}
+
+/// Random features; clicks follow the price and the rank of a source, purchases only the price.
+fn rows(seed: u64) -> RankRows {
+    let set = FeatureSet::all(&known());
+    let names = set.names();
+    let place = |name: &str| names.iter().position(|n| n == name).expect("a feature");
+    let (price, rank) = (place("item_number:price"), place("source_rank:als"));
+    let mut stream = SeededStream::new(seed, 0);
+    let mut rows = RankRows {
+        features: set.features().to_vec(),
+        groups: vec![10; 200],
+        ..RankRows::default()
+    };
+    for kind in ["click", "purchase"] {
+        rows.outcomes.insert(kind.to_owned(), Vec::new());
+    }
+    for at in 0..2000 {
+        let own: Vec<f32> = names.iter().map(|_| (stream.below(40) as f32) / 2.0).collect();
+        let click = stream.uniform()
+            < if own[price] > 10.0 { 0.6 } else { 0.1 } * if own[rank] < 10.0 { 1.0 } else { 0.4 };
+        let purchase = stream.uniform() < if own[price] > 15.0 { 0.3 } else { 0.02 };
+        rows.values.extend(own);
+        rows.positions.push(at % 10 + 1);
+        for (kind, did) in [("click", click), ("purchase", purchase)] {
+            rows.outcomes
+                .entry(kind.to_owned())
+                .or_default()
+                .push(f32::from(u8::from(did)));
+        }
+    }
+    rows
+}
+
+fn learnt(objective: RankObjective) -> OutcomeModel {
+    let config = RankerConfig {
+        objective,
+        position: PositionMode::None,
+        trees: 60,
+        ..RankerConfig::default()
+    };
+    let weights = weights(&[("click", 0.2), ("purchase", 1.0), ("return", -1.0)]);
+    let (model, report) = learn(&rows(1), &weights, &config, &[], 7).expect("there is enough");
+    assert_eq!((report.groups, report.rows), (200, 2000));
+    if objective == RankObjective::Outcomes {
+        assert_eq!(report.left_out.len(), 1, "nobody returned anything");
+        for head in &report.heads {
+            assert!(head.loss < head.loss_of_constant, "{head:?}");
+            assert!(
+                head.calibration_error.is_some_and(|error| error < 0.15),
+                "{head:?}"
+            );
+            let top: Vec<&str> = head
+                .top_features
+                .iter()
+                .take(2)
+                .map(|(name, _)| name.as_str())
+                .collect();
+            assert!(top.contains(&"item_number:price"), "{head:?}");
+        }
+    }
+    let (again, _) = learn(&rows(1), &weights, &config, &[], 7).expect("there is enough");
+    assert_eq!(model.to_bytes(), again.to_bytes());
+    model
+}
+
+fn ranker(model: Option<OutcomeModel>) -> TreesRanker {
+    let model = model.map(|model| (3, Arc::new(model)));
+    let counts = Arc::new(ItemCounts::new(["click", "purchase", "impression"]));
+    let noted = Arc::new(FeatureSet::all(&known()));
+    TreesRanker::new(
+        model,
+        noted,
+        counts,
+        Arc::new(films()),
+        Arc::new(SourceScoreRanker::default()),
+    )
+    .expect("features are known")
+}
+
+#[test]
+fn promises_are_kept() {
+    for objective in [RankObjective::Outcomes, RankObjective::Order] {
+        let ranker = ranker(Some(learnt(objective)));
+        assert_eq!(ranker.name(), "trees@3");
+        testkit::stages::ranker(&ranker, 8);
+    }
+    // Without a model it is the ranker that it stands on, by name and score.
+    let without = ranker(None);
+    testkit::stages::ranker(&without, 8);
+    assert_eq!(without.name(), SourceScoreRanker::default().name());
+}
+
+#[test]
+fn parts_sum_to_the_score_and_features_are_noted() {
+    let model = learnt(RankObjective::Outcomes);
+    let rows = rows(2);
+    for row in rows.select(&model.features).chunks(model.features.len()).take(50) {
+        let (parts, base) = model.contributions(row);
+        let score = f64::from(model.scores(row)[0]);
+        let sum = parts.iter().sum::<f64>() + base;
+        assert!((sum - score).abs() < 1e-5 * score.abs().max(1.0), "{sum} {score}");
+        assert!(
+            (0.0..=1.2).contains(&score),
+            "0.2 and 1.0 times a probability: {score}"
+        );
+    }
+    let ranker = ranker(Some(model));
+    let candidates = [
+        Candidate {
+            item: 1,
+            ..Candidate::default()
+        },
+        Candidate {
+            item: 4,
+            ..Candidate::default()
+        },
+    ];
+    let query = Query::default();
+    let record = ranker
+        .features(&query, &candidates.iter().collect::<Vec<_>>())
+        .expect("they are noted");
+    let values = ranker.noted(&query, &candidates).expect("they can be read");
+    for (at, row) in values.chunks(record.names.len()).enumerate() {
+        let bits = |row: &[f32]| row.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+        assert_eq!(record.row(at).map(|noted| bits(&noted)), Some(bits(row)));
+    }
+    assert_eq!(record.row(2), None);
+}
+
+#[test]
+fn bytes_come_back_and_damage_is_named() {
+    let model = learnt(RankObjective::Outcomes);
+    let bytes = model.to_bytes();
+    let again = OutcomeModel::from_bytes(&bytes).expect("it was just written");
+    assert_eq!(again.to_bytes(), bytes);
+    for at in (0..bytes.len()).step_by(97) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        assert!(OutcomeModel::from_bytes(&damaged).is_err(), "byte {at}");
+        assert!(OutcomeModel::from_bytes(&bytes[..at]).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
+fn too_little_is_said_so() {
+    let weights = weights(&[("click", 0.2)]);
+    let config = RankerConfig {
+        outcomes_min: 100_000,
+        ..RankerConfig::default()
+    };
+    for objective in [RankObjective::Outcomes, RankObjective::Order] {
+        let config = RankerConfig {
+            objective,
+            ..config.clone()
+        };
+        assert!(matches!(
+            learn(&rows(3), &weights, &config, &[], 1),
+            Err(LearnError::TooLittle(_))
+        ));
+    }
+    assert!(matches!(
+        learn(&RankRows::default(), &weights, &config, &[], 1),
+        Err(LearnError::TooLittle(_))
+    ));
+}
