@@ -11,7 +11,7 @@ fn world() -> World {
     if let Some(home) = config.placements.get_mut("home") {
         home.ranker.kind = RankerKind::Trees;
         home.ranker.decisions_min = 100;
-        home.ranker.outcomes_min = 20;
+        home.ranker.outcomes_min = 10;
         home.ranker.window_hours = 1.0;
         home.ranker.trees = 30;
     }
