@@ -291,6 +291,7 @@ mod tests {
                 removals_cut: 0,
                 policy: None,
                 shown: vec![shown],
+                features: None,
                 degraded: Vec::new(),
                 arms: Vec::new(),
             };
