@@ -1,6 +1,6 @@
 //! Killed at random moments while writing and training, reopened, and checked: every acknowledged event is
 //! there, none twice even if it is sent again, none that nobody sent, no half of a batch, no torn model, and every decision
-//! whose answer came is in the decision log.
+//! whose answer came is in the decision log and comes out the same when it is replayed.
 //!
 //! Five rounds by default; `CONCIERGE_CRASH_ROUNDS=100` is the long form (see `scripts/crash.sh`),
 //! `CONCIERGE_CRASH_SEED` another course of events. A failure names the seed and the round.
@@ -273,6 +273,9 @@ fn survive(rounds: std::ops::Range<u64>, seed: u64, stream: &mut SeededStream) -
             "{at}: of {} decisions answered, {lost:?} are lost",
             decided.len()
         );
+        let again = on(&data, &["replay", "--sample", "60", "--json"]).code(0).json();
+        assert_eq!(again["identical"], again["replayed"], "{at}: {again:#}");
+        assert_eq!(again["gone"], serde_json::json!({}), "{at}: {again:#}");
         let report = on(&data, &["doctor", "--json"]).code(0).json();
         assert_eq!(report["ok"], true, "{at}: {report:#}");
     }

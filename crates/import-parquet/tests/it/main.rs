@@ -2,7 +2,7 @@
 
 use domain::{Attributes, Event, EventType, Item, ItemId, NewEvent, RawAttribute, Timestamp, User, UserId};
 use import::{Counts, ImportError, Kind, Options, Sink, Summary, plan, run};
-use import_parquet::{open, write_events};
+use import_parquet::{ShownRow, open, write_events, write_shown};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
 use parquet::file::writer::SerializedFileWriter;
 use proptest::prelude::*;
@@ -71,6 +71,52 @@ fn events_come_back_as_they_went() {
     assert_eq!((summary.rows, summary.accepted, summary.bad), (count, count, 0));
     for (n, new) in kept.events.iter().enumerate() {
         assert_eq!(new.event, event(n as u64));
+    }
+}
+
+#[test]
+fn what_decisions_showed_comes_back() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("decisions.parquet");
+    let row = |n: i64| ShownRow {
+        decision_id: format!("d{n}"),
+        timestamp: 1_700_000_000_000 + n,
+        placement: "home".to_owned(),
+        user_id: (n % 3 > 0).then(|| format!("u{n}")),
+        policy: (n % 2 > 0).then(|| "softmax".to_owned()),
+        slate_propensity: (n % 2 > 0).then_some(1.0 / 3.0),
+        item_id: format!("i{n}"),
+        position: n + 1,
+        score: -0.1 * n as f64,
+        propensity: 0.7,
+        position_propensity: (n % 5 > 0).then_some(0.1),
+        candidates: 100,
+        outcomes: "{\"click\":1}".to_owned(),
+    };
+    // More than one group of rows.
+    let rows: Vec<ShownRow> = (0..140_000).map(row).collect();
+    write_shown(&path, &rows).unwrap();
+    let mut kept = Kept::default();
+    let summary = import(&path, Kind::Items, &mut kept).unwrap();
+    assert_eq!((summary.rows, summary.bad), (140_000, 0));
+    for (n, item) in kept.items.iter().enumerate() {
+        let row = &rows[n];
+        assert_eq!(item.item_id.as_str(), row.item_id);
+        let number = |name: &str| match item.attributes.get(name) {
+            Some(RawAttribute::Number(number)) => Some(*number),
+            _ => None,
+        };
+        let text = |name: &str| match item.attributes.get(name) {
+            Some(RawAttribute::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
+        assert_eq!(number("score"), Some(row.score), "{n}");
+        assert_eq!(number("slate_propensity"), row.slate_propensity, "{n}");
+        assert_eq!(number("position_propensity"), row.position_propensity, "{n}");
+        assert_eq!(number("position"), Some(row.position as f64), "{n}");
+        assert_eq!(text("user_id"), row.user_id, "{n}");
+        assert_eq!(text("policy"), row.policy, "{n}");
+        assert_eq!(text("outcomes").as_deref(), Some("{\"click\":1}"), "{n}");
     }
 }
 
