@@ -87,6 +87,18 @@ const KEYS: &[(&str, &str)] = &[
         "Time budget; 0 for none. A slate that ran out of time says `degraded`.",
     ),
     (
+        "placements.policy.name",
+        "Who chooses among the ranked: greedy leaves nothing to chance; see docs/guides/exploration.md.",
+    ),
+    (
+        "placements.policy.pool",
+        "Candidates among which it chooses, best first, 1 to 10,000.",
+    ),
+    (
+        "placements.policy.over",
+        "What it chooses by: scores of the ranker, or places in the order of the re-ranking.",
+    ),
+    (
         "placements.record.considered",
         "Candidates kept in the record of a decision.",
     ),
