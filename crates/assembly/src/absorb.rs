@@ -9,7 +9,7 @@ use domain::{
     EventBatches, EventRead, HistoryEvent, ItemId, Sequence, StoreError, StoredEvent, Timestamp, UserId,
 };
 use hashbrown::{HashMap, HashSet};
-use models::ItemFeatures;
+use models::{ItemFeatures, UpdateReport};
 use signals::{EventTypes, RecentEvent, UserStates};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -175,9 +175,18 @@ pub(crate) fn updated(models: &Models, positions: &Positions, absorbables: &[Abs
             .map(|a| a.before.iter().map(here).collect())
             .collect();
         let new_items = positions.ids_of(&fresh);
-        model.update(&new_items, &interactions, &histories);
-        Arc::new(bound.grown(Arc::from(model), positions))
+        let report = model.update(&new_items, &interactions, &histories);
+        Arc::new(with_moved(bound.grown(Arc::from(model), positions), &report))
     })
+}
+
+/// A model with what an update or an erasure moved.
+pub(crate) fn with_moved(mut bound: Bound, report: &UpdateReport) -> Bound {
+    bound.staleness.moved += report.moved;
+    for (part, moved) in bound.parts.iter_mut().zip(&report.parts) {
+        part.moved += moved;
+    }
+    bound
 }
 
 /// Models with new or changed attributes taken in.

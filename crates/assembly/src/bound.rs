@@ -5,7 +5,7 @@ use domain::{
     AttributeKind, Attributes, Candidate, Contribution, ContributionSource, Evidence, Explanation,
     HistoryEvent, Outcome, Query, Ranker, Retriever, StageError,
 };
-use models::{Model, Someone, UserFeatures, VectorSpace};
+use models::{Model, Someone, Staleness, UserFeatures, VectorSpace};
 use numeric::TopK;
 use retrieval::{ItemSet, Together, VectorIndex};
 use std::collections::BTreeMap;
@@ -44,18 +44,24 @@ pub(crate) struct Bound {
     user_kinds: BTreeMap<String, AttributeKind>,
     /// Of the model itself, then of its parts.
     spaces: Vec<Option<Arc<Space>>>,
+    /// How far content has moved that the model does not reflect.
+    pub(crate) staleness: Staleness,
+    /// The same of each part, in their order.
+    pub(crate) parts: Vec<Staleness>,
 }
 
 impl Bound {
     /// Binds a model; items that the catalogue has not met yet are added to `positions`.
     /// Costs one look-up per item of the model.
-    pub(crate) fn new(model: Arc<dyn Model>, positions: &Positions) -> Bound {
+    pub(crate) fn new(model: Arc<dyn Model>, positions: &Positions, staleness: Staleness) -> Bound {
         let nothing = Bound {
-            model: model.clone(),
             to_local: Arc::default(),
             to_global: Arc::default(),
             user_kinds: BTreeMap::new(),
             spaces: Vec::new(),
+            staleness,
+            parts: vec![staleness; model.parts().len()],
+            model: model.clone(),
         };
         nothing.grown(model, positions)
     }
@@ -79,6 +85,8 @@ impl Bound {
             model,
             to_local,
             to_global,
+            staleness: self.staleness,
+            parts: self.parts.clone(),
             spaces: Vec::new(),
         };
         let all = std::iter::once(None).chain((0..grown.model.parts().len()).map(Some));
@@ -436,7 +444,7 @@ mod tests {
         let positions = Positions::default();
         // The catalogue knows other items first, so that positions differ.
         positions.insert_all(&["x", "y"].map(|id| ItemId::new(id).expect("an id")));
-        let bound = Bound::new(trained(1500), &positions);
+        let bound = Bound::new(trained(1500), &positions, Staleness::default());
         assert!(bound.spaces[0].is_some());
         let mut grown = bound.model.fork();
         let new: Vec<ItemId> = (0..5)

@@ -3,7 +3,7 @@
 
 use crate::ServiceError;
 use domain::{Sequence, Timestamp};
-use models::Model;
+use models::{Model, Staleness};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -22,7 +22,61 @@ pub(crate) struct BundleInfo {
     /// Revision of the catalogue that the models have taken in; absent in bundles of older versions.
     #[serde(default)]
     pub(crate) catalogue: Option<u64>,
+    /// Content learnt from, in entries; 0 in bundles of before it was kept.
+    #[serde(default)]
+    pub(crate) entries: f64,
     pub(crate) config: serde_json::Value,
+}
+
+impl BundleInfo {
+    /// How stale its models are when they come from the training.
+    pub(crate) fn staleness(&self) -> Staleness {
+        let entries = if self.entries > 0.0 {
+            self.entries
+        } else {
+            self.events as f64
+        };
+        Staleness {
+            trained: entries,
+            moved: 0.0,
+        }
+    }
+}
+
+/// Says what has been erased since a bundle was trained, which still has it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Erased {
+    bundle: u64,
+    entries: f64,
+}
+
+const ERASED: &str = "erased.json";
+
+/// Content erased since this bundle was trained, in entries.
+pub(crate) fn erased(dir: &Path, bundle: u64) -> f64 {
+    let noted = fs::read(dir.join(ERASED))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Erased>(&text).ok());
+    noted
+        .filter(|noted| noted.bundle == bundle)
+        .map_or(0.0, |noted| noted.entries.max(0.0))
+}
+
+/// Adds to it. Written beside and renamed into place.
+pub(crate) fn note_erased(dir: &Path, bundle: u64, entries: f64) -> Result<(), ServiceError> {
+    if entries <= 0.0 {
+        return Ok(());
+    }
+    let noted = Erased {
+        bundle,
+        entries: erased(dir, bundle) + entries,
+    };
+    let (path, beside) = (dir.join(ERASED), dir.join("erased.json.tmp"));
+    let text = serde_json::to_vec(&noted).unwrap_or_default();
+    fs::write(&beside, text)
+        .and_then(|()| File::open(&beside)?.sync_all())
+        .and_then(|()| fs::rename(&beside, &path))
+        .map_err(|e| ServiceError::io("writing", &path, e))
 }
 
 fn file_name(number: u64) -> String {

@@ -117,10 +117,11 @@ pub struct TrainingConfig {
     /// Learners that need to know nothing of a person: sources, and what fills a slate that the
     /// others leave short, in this order. Those that are parts of `model` are not trained twice.
     pub fallbacks: Vec<String>,
-    /// Minutes between trainings while there are new events; 0 for on demand only.
+    /// Least minutes between trainings of the schedule; 0 for on demand only.
     pub every_minutes: u32,
-    /// New events since the last training below which the schedule waits.
-    pub new_events_min: u64,
+    /// Staleness of a model above which the schedule trains anew: share of what it would be trained on now that it does not
+    /// reflect, 0 to 1.
+    pub staleness_max: f64,
     /// Published bundles to keep in any case, at least 2, so that there is one to fall back to.
     pub keep: usize,
     /// If given, outcomes that carry a decision are weighed by how improbable it was that they could happen.
@@ -142,7 +143,7 @@ impl Default for TrainingConfig {
             model_config: None,
             fallbacks: vec!["trending".into(), "popular".into()],
             every_minutes: 60,
-            new_events_min: 100,
+            staleness_max: 0.05,
             keep: 3,
             inverse_propensity: None,
             keep_mb: 1024,
@@ -312,6 +313,12 @@ impl Config {
             weighed.map_err(|e| format!("training.inverse_propensity.{e}"))?;
         }
         within("training.keep_mb", self.training.keep_mb, 0, 1 << 20)?;
+        let bound = self.training.staleness_max;
+        if !(0.0..=1.0).contains(&bound) {
+            return Err(format!(
+                "training.staleness_max: got {bound}, expected a number from 0 to 1"
+            ));
+        }
         let Some(entry) = models::trainer(&self.training.model) else {
             let names: Vec<_> = models::trainers().iter().map(|t| t.name).collect();
             return Err(format!(

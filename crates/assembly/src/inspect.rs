@@ -115,6 +115,7 @@ impl Service {
         let snapshot = self.snapshot.load_full();
         let catalogue = &snapshot.catalogue;
         let decisions = self.decisions.stats();
+        let staleness = self.staleness();
         let training = lock(&self.training);
         let mut warnings = lock(&self.warnings).clone();
         let skipped = self.live.skipped(false);
@@ -153,6 +154,8 @@ impl Service {
             users: self.live.states.len() as u64,
             hidden_items: catalogue.n_hidden as u64,
             models: training.models.clone(),
+            staleness,
+            staleness_max: self.config.training.staleness_max,
             trained_at: training.trained_at.map(|at| at.0),
             training: self.is_training.load(Ordering::SeqCst),
             last_training_error: training.last_error.clone(),

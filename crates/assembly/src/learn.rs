@@ -12,7 +12,7 @@ use crate::{Service, ServiceError};
 use dataset::InteractionsBuilder;
 use domain::{EntityKind, Sequence, Timestamp, UserId};
 use hashbrown::HashMap;
-use models::{ItemFeatures, Model, Run, TrainerEntry, TrainingData, UserFeatures};
+use models::{ItemFeatures, Model, Run, Staleness, TrainerEntry, TrainingData, UserFeatures};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +60,8 @@ impl Drop for Under<'_> {
     fn drop(&mut self) {
         self.0.is_training.store(false, Ordering::SeqCst);
         let mut training = lock(&self.0.training);
+        training.has_read = false;
+        training.gone.clear();
         training.replay.clear();
         training.items.clear();
     }
@@ -202,24 +204,58 @@ impl Service {
         self.live.waiting()
     }
 
-    /// True if the schedule wants a training now: enough new events, long enough since the last one.
+    /// True if the schedule wants a training now: a model in service is staler than `staleness_max`, and the last training
+    /// is long enough ago. Before the first training any event will do.
     pub fn training_due(&self) -> bool {
         let config = &self.config.training;
         if self.is_training.load(Ordering::SeqCst) || config.every_minutes == 0 {
             return false;
         }
-        let events = self.stores.log.len();
         let training = lock(&self.training);
         let now = self.clock.now();
         if training.failed_at.is_some_and(|at| now.0 < at.0 + RETRY_MS) {
             return false;
         }
         let Some(trained_at) = training.trained_at else {
-            return events > 0;
+            return !self.stores.log.is_empty();
         };
+        drop(training);
         let age_ms = now.0.saturating_sub(trained_at.0);
-        let enough = events.saturating_sub(training.trained_events) >= config.new_events_min.max(1);
-        enough && age_ms >= i64::from(config.every_minutes) * 60_000
+        let stalest = self
+            .staleness()
+            .iter()
+            .map(|(_, share)| *share)
+            .fold(0.0, f64::max);
+        stalest > config.staleness_max && age_ms >= i64::from(config.every_minutes) * 60_000
+    }
+
+    /// How stale each model in service is, those that the ranking one is made of after it: the share of what it would be
+    /// trained on now that it does not reflect. Events that could not be taken in for want of room count fully.
+    pub fn staleness(&self) -> Vec<(String, f64)> {
+        let snapshot = self.snapshot.load_full();
+        let skipped = self.live.skipped(false) as f64;
+        let share = |staleness: &Staleness| {
+            let mut staleness = *staleness;
+            staleness.moved += skipped;
+            staleness.share()
+        };
+        let Some(models) = &snapshot.models else {
+            return Vec::new();
+        };
+        let main = &models.main;
+        let whole = models
+            .all()
+            .map(|bound| (bound.model.name(), share(&bound.staleness)));
+        let parts = main
+            .model
+            .parts()
+            .into_iter()
+            .map(|part| part.name())
+            .zip(main.parts.iter().map(share));
+        whole
+            .chain(parts)
+            .map(|(name, share)| (name.to_owned(), share))
+            .collect()
     }
 
     /// Trains on everything in log and catalogue, publishes the models as a bundle and puts them in
@@ -276,6 +312,7 @@ impl Service {
             items: data.interactions.n_items() as u64,
             seconds: 0.0,
         };
+        let staleness = Staleness::fresh(&data.interactions);
         drop(data);
         let dir = models_dir(&self.dir);
         let last = bundle::numbers(&dir)?.last().copied().unwrap_or(0);
@@ -285,6 +322,7 @@ impl Service {
             trained_at: now,
             events,
             catalogue: Some(revision),
+            entries: staleness.trained,
             config: serde_json::to_value(&self.config.training).unwrap_or_default(),
         };
         let saved: Vec<&dyn Model> = trained.iter().map(|(model, _)| &**model).collect();
@@ -321,7 +359,13 @@ impl Service {
             );
         })?;
         let weights = self.outcome_weights(head)?;
-        for batch in self.stores.log.scan(Sequence(1), head)? {
+        // Whoever is erased from here on is in what is read.
+        let batches = {
+            let mut training = lock(&self.training);
+            training.has_read = true;
+            self.stores.log.scan(Sequence(1), head)?
+        };
+        for batch in batches {
             for stored in batch? {
                 let event = stored.event;
                 let strength = self
@@ -446,10 +490,14 @@ impl Service {
         revision: u64,
     ) -> Result<(), ServiceError> {
         let _swap = lock(&self.swap);
-        let Some(mut models) = bind(loaded, &self.live) else {
+        let Some(models) = bind(loaded, &self.live, info.staleness()) else {
             return Ok(());
         };
         let mut steps = vec![(self.opening(Some(info.number)), info.absorbed)];
+        let (mut models, has_gone) = self.without_gone(models, info.number, info.absorbed)?;
+        if has_gone {
+            steps.push((Step::Erase, info.absorbed));
+        }
         let put = std::mem::take(&mut lock(&self.training).items);
         if !put.is_empty() {
             models = described(&models, &self.live.positions, &put);
@@ -513,7 +561,7 @@ impl Service {
         let training: &mut TrainingState = &mut lock(&self.training);
         training.bundle = info.number;
         training.trained_at = Some(info.trained_at);
-        training.trained_events = info.events;
+        training.trained_to = info.absorbed;
         training.models = sizes;
         Ok(())
     }

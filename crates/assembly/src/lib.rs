@@ -19,6 +19,7 @@ mod clock;
 mod config;
 mod debias;
 mod decisions;
+mod erasure;
 mod error;
 mod inspect;
 mod intake;

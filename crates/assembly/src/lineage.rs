@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Absorb { first: u64, last: u64, count: u64 },
     /// Items known from events alone.
     See,
+    /// Somebody was taken out of the models.
+    Erase,
 }
 
 /// A step, and what the snapshot had after it.

@@ -799,9 +799,9 @@ impl<'a> Walk<'a> {
             None => None,
             Some(number) => {
                 let path = bundle::path(&models_dir(&service.dir), number);
-                let (_, loaded) = bundle::read(&path)
+                let (info, loaded) = bundle::read(&path)
                     .map_err(|e| ServiceError::gone("bundle", format!("{}: {e}", path.display())))?;
-                bind(loaded, &service.live)
+                bind(loaded, &service.live, info.staleness())
             }
         };
         let ranges = entries.iter().filter_map(|entry| match entry.did {
@@ -861,6 +861,10 @@ impl<'a> Walk<'a> {
                     .models
                     .as_ref()
                     .map(|models| updated(models, positions, &found));
+            }
+            Step::Erase => {
+                let detail = "somebody was taken out of the models, and what they did is not kept".to_owned();
+                return Err(ServiceError::gone("events", detail));
             }
             Step::Open { .. } | Step::See => {}
         }

@@ -16,8 +16,9 @@ use crate::snapshot::{Models, Snapshot};
 use crate::stores::{Stores, settled};
 use crate::{CONFIG_FILE, Clock, Config, ConfigError, ServiceError};
 use arc_swap::ArcSwap;
-use domain::{AppendOutcome, EntityKind, NewEvent, Receipt, Sequence, UserId};
+use domain::{AppendOutcome, EntityKind, NewEvent, Receipt, Sequence};
 use feedback::{DecisionLog, DecisionLogOptions};
+use models::Staleness;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +45,6 @@ pub struct OpenReport {
 pub(crate) struct TrainingState {
     pub(crate) bundle: u64,
     pub(crate) trained_at: Option<domain::Timestamp>,
-    pub(crate) trained_events: u64,
     /// Name and bytes of the models in service.
     pub(crate) models: Vec<(String, u64)>,
     /// Failure of the last training.
@@ -55,6 +55,12 @@ pub(crate) struct TrainingState {
     pub(crate) cancel: Arc<AtomicBool>,
     /// Items put while a training runs, for the models that come of it.
     pub(crate) items: Vec<(domain::ItemId, models::ItemFeatures)>,
+    /// Last event that the bundle was trained on.
+    pub(crate) trained_to: Sequence,
+    /// Whether a training under way has begun to read, so that whoever is erased must be taken out of what comes of it.
+    pub(crate) has_read: bool,
+    /// Who was erased since.
+    pub(crate) gone: Vec<Vec<crate::erasure::Gone>>,
     /// Pending events handed to the models in service while a training runs; the new ones need them too.
     pub(crate) replay: Vec<crate::live::Pending>,
     /// When each placement's ranker was last learnt, and the last event then.
@@ -206,9 +212,11 @@ impl Service {
         if let Some((info, loaded)) = loaded {
             training.bundle = info.number;
             training.trained_at = Some(info.trained_at);
-            training.trained_events = info.events;
+            training.trained_to = info.absorbed;
+            let mut staleness = info.staleness();
+            staleness.moved = bundle::erased(&models_dir(dir), info.number);
             taken_in = info.catalogue;
-            models = bind(loaded, &live);
+            models = bind(loaded, &live, staleness);
         }
         let catalogue = whole_catalogue(&stores, &live)?;
         let absorbed = absorbed.unwrap_or(Sequence::ZERO);
@@ -325,34 +333,6 @@ impl Service {
         Ok(outcome)
     }
 
-    /// Removes a user from log, states, catalogue and decision log.
-    ///
-    /// # Errors
-    /// An id that cannot be, or a store's.
-    pub fn erase_user(&self, id: &str) -> Result<ErasureReport, ServiceError> {
-        let user = UserId::new(id).map_err(|e| ServiceError::input("user_id", id, e.to_string()))?;
-        let erased = self.stores.log.erase_user(&user)?;
-        self.live.forget(&user);
-        lock(&self.training)
-            .replay
-            .retain(|pending| pending.event.user_id != user);
-        self.live.states.erase(&user);
-        self.bandits.erase(&user)?;
-        let attributes = self.stores.catalogue.erase_user(&user)?;
-        self.people.changed(&user);
-        self.slates.forget(&user);
-        let decisions = self
-            .decisions
-            .erase_user(&user)
-            .map_err(|e| ServiceError::io("erasing from", &self.dir.join("decisions"), e))?;
-        Ok(ErasureReport {
-            user_id: id.to_owned(),
-            events: erased.events,
-            decisions,
-            attributes,
-        })
-    }
-
     /// Stops a training under way and writes down everything that is still in memory. May be called
     /// more than once.
     ///
@@ -389,10 +369,10 @@ impl Service {
 }
 
 /// Binds the models of a bundle, the ranking one first; `None` if there are none.
-pub(crate) fn bind(loaded: Vec<Box<dyn models::Model>>, live: &Live) -> Option<Models> {
+pub(crate) fn bind(loaded: Vec<Box<dyn models::Model>>, live: &Live, staleness: Staleness) -> Option<Models> {
     let bound = loaded
         .into_iter()
-        .map(|model| Arc::new(Bound::new(Arc::from(model), &live.positions)));
+        .map(|model| Arc::new(Bound::new(Arc::from(model), &live.positions, staleness)));
     let mut bound = bound.collect::<Vec<_>>().into_iter();
     Some(Models {
         main: bound.next()?,

@@ -324,6 +324,10 @@ pub struct Status {
     pub hidden_items: u64,
     /// Models in the bundle: name and bytes.
     pub models: Vec<(String, u64)>,
+    /// How stale each model is: share of what it would be trained on now that it does not reflect, 0 to 1.
+    pub staleness: Vec<(String, f64)>,
+    /// Staleness above which the schedule trains anew.
+    pub staleness_max: f64,
     /// When the bundle was trained, milliseconds since 1970.
     pub trained_at: Option<i64>,
     /// Whether a training is under way.

@@ -50,11 +50,11 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "training.every_minutes",
-        "Minutes between trainings while there are new events; 0 for on demand only.",
+        "Least minutes between trainings of the schedule; 0 for on demand only.",
     ),
     (
-        "training.new_events_min",
-        "New events since the last training below which the schedule waits.",
+        "training.staleness_max",
+        "Staleness of a model above which it is trained anew: share of what it would learn from now that it does not reflect.",
     ),
     (
         "training.keep",

@@ -1,12 +1,15 @@
 //! `concierge evaluate`: fits models on one part of the data and judges them by another.
 
 use crate::evaluate_data::{self as data, CatalogueArg, DataArgs, ProtocolArg, ProtocolArgs, input};
+use crate::evaluate_incremental::Incremental;
 use crate::evaluate_models::{self, Chosen};
 use crate::failure::InputError;
 use crate::tuning::{self, TuneArgs};
-use crate::{evaluate_html as html, evaluate_report as report, tables};
+use crate::{
+    evaluate_html as html, evaluate_incremental as incremental, evaluate_report as report, files, tables,
+};
 use anyhow::Context;
-use evaluate::{Case, Comparison, DataSummary, Measured, MetricSet, Protocol, compare};
+use evaluate::{Case, Comparison, DataSummary, Measured, MetricSet, Prepared, Protocol, compare};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +30,9 @@ use std::time::Instant;
     after_help = "Examples:\n  concierge evaluate --train train.parquet --test test.parquet --k 10,20 --json result.json\n  \
     concierge evaluate --data ratings.csv --split temporal:0.8 --items movies.csv --models 'popular,als:{\"factors\":64}'\n  \
     concierge evaluate --data ratings.csv --tune 10m --html report.html\n  \
-    concierge evaluate --data ratings.csv --items movies.csv --protocol unseen-item --among unseen"
+    concierge evaluate --data ratings.csv --items movies.csv --protocol unseen-item --among unseen\n  \
+    concierge evaluate --data ratings.csv --split last:5 --protocol unseen-user --beside-trained\n  \
+    concierge evaluate --data ratings.csv --split last:5 --protocol incremental --models als,ease,popular"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -72,6 +77,8 @@ pub(crate) struct Finding {
     pub(crate) fit_seconds: f64,
     pub(crate) rank_seconds: f64,
     pub(crate) peak_memory_mb: Option<f64>,
+    /// What updates took, if that was measured.
+    pub(crate) incremental: Option<Incremental>,
     /// By case of the protocol; at least one.
     pub(crate) cases: Vec<(String, Measured)>,
 }
@@ -80,6 +87,57 @@ impl Finding {
     /// The last case: that of the most first rows.
     pub(crate) fn measured(&self) -> &Measured {
         &self.cases[self.cases.len() - 1].1
+    }
+}
+
+/// One model in two circumstances.
+pub(crate) struct Paired {
+    pub(crate) model: String,
+    pub(crate) metric: String,
+    /// Means of the two.
+    pub(crate) before: f64,
+    pub(crate) last: f64,
+    /// The last minus the one before.
+    pub(crate) comparison: Comparison,
+}
+
+/// What all fits and rankings of an evaluation share.
+pub(crate) struct Run<'a> {
+    pub(crate) set: &'a MetricSet,
+    pub(crate) protocol: &'a Protocol,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+}
+
+impl Run<'_> {
+    /// A bar for one model.
+    pub(crate) fn bar(&self, name: &str, users: usize) -> anyhow::Result<ProgressBar> {
+        let bar = ProgressBar::new(users as u64).with_style(
+            ProgressStyle::with_template("{prefix:>14} {msg:8} {wide_bar} {pos}/{len} users {eta}")
+                .context("failed to style the progress bar")?,
+        );
+        bar.set_prefix(name.to_owned());
+        Ok(bar)
+    }
+
+    /// Ranks for everyone.
+    pub(crate) fn measure(
+        &self,
+        model: &dyn models::Model,
+        prepared: &Prepared,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Measured> {
+        let told = |n: usize| bar.inc(n as u64);
+        evaluate::measure(
+            model,
+            prepared,
+            self.set,
+            self.protocol,
+            self.seed,
+            self.threads,
+            &told,
+        )
+        .map_err(input)
     }
 }
 
@@ -101,6 +159,8 @@ pub(crate) struct Findings {
     pub(crate) skipped: Vec<Skipped>,
     /// Pairs of models by metric.
     pub(crate) comparisons: Vec<(String, Vec<Comparison>)>,
+    /// Each model's last case against the one before it on the same users, where the protocol is about that.
+    pub(crate) paired: Vec<Paired>,
     pub(crate) command: String,
 }
 
@@ -116,6 +176,16 @@ pub(crate) fn threads_of(asked: Option<u16>) -> usize {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let set = MetricSet::new(&args.k, false).map_err(|e| InputError(format!("--{e}")))?;
     let mut chosen = evaluate_models::chosen(&args.models, args.config.as_deref())?;
+    args.protocol.check()?;
+    for (option, path) in [
+        ("--json", &args.json),
+        ("--html", &args.html),
+        ("--out", &args.tuning.out),
+    ] {
+        if let Some(path) = path.as_deref().filter(|path| *path != Path::new("-")) {
+            files::check_output(option, path)?;
+        }
+    }
     let scheme = args.protocol.scheme();
     scheme.check().map_err(input)?;
     let (protocol, negatives) = protocol(&args.protocol)?;
@@ -144,8 +214,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut models = Vec::new();
     let mut skipped = Vec::new();
+    let run = Run {
+        set: &set,
+        protocol: &protocol,
+        seed: args.seed,
+        threads,
+    };
+    let replay = match args.protocol.protocol {
+        ProtocolArg::Incremental => Some(incremental::replay(
+            &cases[0],
+            args.protocol.share,
+            args.protocol.batch,
+        )?),
+        _ => None,
+    };
     for model in &chosen {
-        match measured(model, &cases, &set, &protocol, args.seed, threads)? {
+        let found = match &replay {
+            Some(replay) => incremental::measured(model, &cases[0], replay, &run)?,
+            None => measured(model, &cases, &run)?,
+        };
+        match found {
             Ok(finding) => models.push(finding),
             Err(reason) if args.models.is_empty() => skipped.push(Skipped {
                 name: model.name.clone(),
@@ -155,18 +243,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     let last = &cases[cases.len() - 1].prepared;
+    let comparisons = comparisons(args, &set, &models)?;
     let findings = Findings {
         summary: last.summary.clone(),
-        protocol: match protocol {
-            Protocol::Full => scheme.told(),
-            Protocol::Negatives(_) => "relevant items among given negatives".to_owned(),
-        },
+        protocol: args.protocol.told(),
         sampled: matches!(protocol, Protocol::Negatives(_)),
         calibrated_by: last
             .labels
             .as_ref()
             .and_then(|labels| labels.attribute().map(str::to_owned)),
-        comparisons: comparisons(args, &set, &models)?,
+        paired: paired(args, &comparisons, &models),
+        comparisons,
         set,
         models,
         skipped,
@@ -178,6 +265,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "tuning": tuned,
         "models": report::models_json(&findings.models)?,
         "comparisons": report::comparisons_json(&findings.comparisons)?,
+        "paired": report::paired_json(&findings.paired)?,
         "skipped": findings.skipped.iter().map(|s| serde_json::json!({"name": s.name, "reason": s.reason})).collect::<Vec<_>>(),
     });
     if let Some(path) = &args.html {
@@ -245,20 +333,11 @@ fn comparisons(
 }
 
 /// Fits and measures; the inner error is why there is no model. Cases with the same training data share a model.
-fn measured(
-    chosen: &Chosen,
-    cases: &[Case],
-    set: &MetricSet,
-    protocol: &Protocol,
-    seed: u64,
-    threads: usize,
-) -> anyhow::Result<Result<Finding, String>> {
-    let users: usize = cases.iter().map(|case| case.prepared.users.len()).sum();
-    let bar = ProgressBar::new(users as u64).with_style(
-        ProgressStyle::with_template("{prefix:>14} {msg:8} {wide_bar} {pos}/{len} users {eta}")
-            .context("failed to style the progress bar")?,
-    );
-    bar.set_prefix(chosen.name.clone());
+fn measured(chosen: &Chosen, cases: &[Case], run: &Run<'_>) -> anyhow::Result<Result<Finding, String>> {
+    let bar = run.bar(
+        &chosen.name,
+        cases.iter().map(|case| case.prepared.users.len()).sum(),
+    )?;
     crate::memory::reset_peak();
     let (mut fit_seconds, mut rank_seconds) = (0.0, 0.0);
     let mut found = Vec::new();
@@ -271,7 +350,10 @@ fn measured(
                 bar.set_message("fitting");
                 bar.tick();
                 let started = Instant::now();
-                let model = match chosen.trainer.fit(training, &models::Run::new(seed, threads)) {
+                let model = match chosen
+                    .trainer
+                    .fit(training, &models::Run::new(run.seed, run.threads))
+                {
                     Ok(model) => model,
                     Err(error) => {
                         bar.finish_and_clear();
@@ -284,17 +366,7 @@ fn measured(
         };
         bar.set_message("ranking");
         let started = Instant::now();
-        let told = |n: usize| bar.inc(n as u64);
-        let measured = evaluate::measure(
-            model.as_ref(),
-            &case.prepared,
-            set,
-            protocol,
-            seed,
-            threads,
-            &told,
-        )
-        .map_err(input)?;
+        let measured = run.measure(model.as_ref(), &case.prepared, &bar)?;
         rank_seconds += started.elapsed().as_secs_f64();
         found.push((case.label.clone(), measured));
         fitted = Some((&training.interactions, model));
@@ -306,8 +378,32 @@ fn measured(
         fit_seconds,
         rank_seconds,
         peak_memory_mb: crate::memory::peak_mb(),
+        incremental: None,
         cases: found,
     }))
+}
+
+/// Each model's last case against the one before, by the first metric that models are compared by.
+fn paired(args: &Args, comparisons: &[(String, Vec<Comparison>)], models: &[Finding]) -> Vec<Paired> {
+    let is_about_pairs = args.protocol.beside_trained || args.protocol.protocol == ProtocolArg::Incremental;
+    let Some((metric, _)) = comparisons.first().filter(|_| is_about_pairs) else {
+        return Vec::new();
+    };
+    let one = |finding: &Finding| {
+        let [.., (before, of_before), (last, of_last)] = finding.cases.as_slice() else {
+            return None;
+        };
+        let pairs = compare(&[(last, of_last), (before, of_before)], metric, args.seed);
+        let mean = |measured: &Measured| measured.metrics.get(metric).map_or(f64::NAN, |e| e.mean);
+        Some(Paired {
+            model: finding.name.clone(),
+            metric: metric.clone(),
+            before: mean(of_before),
+            last: mean(of_last),
+            comparison: pairs.into_iter().next()?,
+        })
+    };
+    models.iter().filter_map(one).collect()
 }
 
 fn data_json(args: &Args, findings: &Findings) -> anyhow::Result<serde_json::Value> {
@@ -344,7 +440,7 @@ fn protocol_json(
 ) -> serde_json::Value {
     let asked = &args.protocol;
     serde_json::json!({
-        "name": if findings.sampled { "negatives" } else { asked.scheme().name() },
+        "name": asked.name(),
         "told": findings.protocol,
         "sampled": findings.sampled,
         "negatives_mean": negatives,

@@ -70,7 +70,8 @@ pub(crate) struct ProtocolArgs {
     /// Negatives: rows of user_id, item_id, or a row per user with a list column negatives.
     #[arg(long, value_name = "FILE", required_if_eq("protocol", "negatives"))]
     pub(crate) negatives: Option<PathBuf>,
-    /// Share of users or items held out by the unseen and few-shot protocols; 0: items without training rows.
+    /// Share of users or items held out by the unseen and few-shot protocols (0: items without training rows), or
+    /// of the rows replayed by incremental.
     #[arg(long, default_value_t = 0.1)]
     pub(crate) share: f64,
     /// Part of an unseen user's rows, the earliest, to rank from.
@@ -82,6 +83,12 @@ pub(crate) struct ProtocolArgs {
     /// What held-out items are ranked within.
     #[arg(long, value_enum, default_value_t = AmongArg::All)]
     pub(crate) among: AmongArg,
+    /// With unseen-user: judges the same users by a model that was trained on them too, and pairs the two.
+    #[arg(long)]
+    pub(crate) beside_trained: bool,
+    /// With incremental: rows handed over at once.
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -100,6 +107,8 @@ pub(crate) enum ProtocolArg {
     UnseenItem,
     /// Items with only their first rows in training.
     FewShotItem,
+    /// Everyone, by models that took in the last rows through updates, beside models trained on all.
+    Incremental,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -111,6 +120,38 @@ pub(crate) enum AmongArg {
 }
 
 impl ProtocolArgs {
+    /// Refuses options that this protocol has no use for.
+    pub(crate) fn check(&self) -> Result<(), InputError> {
+        if self.beside_trained && self.protocol != ProtocolArg::UnseenUser {
+            return Err(InputError(
+                "--beside-trained: expected --protocol unseen-user with it".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Name of the protocol.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.protocol {
+            ProtocolArg::Negatives => "negatives",
+            ProtocolArg::Incremental => "incremental",
+            _ => self.scheme().name(),
+        }
+    }
+
+    /// What the protocol does, in a line.
+    pub(crate) fn told(&self) -> String {
+        match self.protocol {
+            ProtocolArg::Negatives => "relevant items among given negatives".to_owned(),
+            ProtocolArg::Incremental => format!(
+                "the last {} % of the training rows by time taken in through updates of {} rows, beside training on all",
+                self.share * 100.0,
+                self.batch
+            ),
+            _ => self.scheme().told(),
+        }
+    }
+
     /// Whom to rank for; negatives do not change that.
     pub(crate) fn scheme(&self) -> Scheme {
         let (share, shots) = (self.share, self.shots.clone());
@@ -119,11 +160,12 @@ impl ProtocolArgs {
             AmongArg::Unseen => Among::HeldOut,
         };
         match self.protocol {
-            ProtocolArg::Full | ProtocolArg::Negatives => Scheme::Everyone,
+            ProtocolArg::Full | ProtocolArg::Negatives | ProtocolArg::Incremental => Scheme::Everyone,
             ProtocolArg::Warm => Scheme::Warm,
             ProtocolArg::UnseenUser => Scheme::UnseenUser {
                 share,
                 history: self.history_share,
+                beside: self.beside_trained,
             },
             ProtocolArg::FewShotUser => Scheme::FewShotUser { share, shots },
             ProtocolArg::UnseenItem => Scheme::UnseenItem { share, among },

@@ -1,6 +1,6 @@
 //! The findings of an evaluation, for machines and on a terminal.
 
-use crate::evaluate::{Finding, Findings};
+use crate::evaluate::{Finding, Findings, Paired};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use evaluate::{Comparison, Estimate, Measured};
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ pub(crate) fn models_json(findings: &[Finding]) -> serde_json::Result<Vec<Value>
             "segments": serde_json::to_value(&finding.measured().segments)?,
             "recall_curve": finding.measured().recall_curve,
             "cases": cases(finding)?,
+            "incremental": finding.incremental,
         }))
     };
     findings.iter().map(one).collect()
@@ -45,6 +46,99 @@ pub(crate) fn comparisons_json(comparisons: &[(String, Vec<Comparison>)]) -> ser
     comparisons.iter().map(one).collect()
 }
 
+/// Each model's last case against the one before.
+pub(crate) fn paired_json(paired: &[Paired]) -> serde_json::Result<Vec<Value>> {
+    let one = |pair: &Paired| {
+        Ok(json!({
+            "model": pair.model,
+            "metric": pair.metric,
+            "case": pair.comparison.a,
+            "against": pair.comparison.b,
+            "mean": pair.last,
+            "mean_against": pair.before,
+            "relative": relative(pair, pair.comparison.difference.mean),
+            "comparison": serde_json::to_value(&pair.comparison)?,
+        }))
+    };
+    paired.iter().map(one).collect()
+}
+
+/// A difference over the mean of what it is a difference to.
+fn relative(pair: &Paired, difference: f64) -> f64 {
+    difference / pair.before.abs().max(1e-12)
+}
+
+fn paired_table(paired: &[Paired]) -> Option<(String, Table)> {
+    let first = paired.first()?;
+    let (last, before) = (&first.comparison.a, &first.comparison.b);
+    let title = format!("{}: {last} against {before}, paired by user", first.metric);
+    let header = [
+        "model",
+        before,
+        last,
+        "difference",
+        "relative",
+        "95 % interval, relative",
+        "p",
+    ];
+    let mut table = table(header.map(str::to_owned).to_vec());
+    for pair in paired {
+        let difference = pair.comparison.difference;
+        let percent = |value: f64| format!("{:+.2} %", 100.0 * relative(pair, value));
+        let ends = difference.low.zip(difference.high);
+        let mut row = vec![Cell::new(&pair.model)];
+        row.extend(
+            [
+                format!("{:.4}", pair.before),
+                format!("{:.4}", pair.last),
+                format!("{:+.4}", difference.mean),
+                percent(difference.mean),
+                ends.map_or("–".to_owned(), |(low, high)| {
+                    format!("{} to {}", percent(low), percent(high))
+                }),
+                format!("{:.4}", pair.comparison.p_value),
+            ]
+            .map(right),
+        );
+        table.add_row(row);
+    }
+    Some((title, table))
+}
+
+/// What updates took.
+fn incremental_table(findings: &[Finding]) -> Option<Table> {
+    findings.iter().find(|finding| finding.incremental.is_some())?;
+    let header = [
+        "model",
+        "promise",
+        "taken in",
+        "updates, CPU s",
+        "training anew, CPU s",
+        "cost",
+        "staleness",
+    ];
+    let mut table = table(header.map(str::to_owned).to_vec());
+    for finding in findings {
+        let Some(one) = &finding.incremental else { continue };
+        let mut row = vec![
+            Cell::new(&finding.name),
+            Cell::new(one.guarantee.split(':').next().unwrap_or_default()),
+        ];
+        row.extend(
+            [
+                format!("{} of {}", one.absorbed, one.rows),
+                format!("{:.2}", one.update_cpu_seconds),
+                format!("{:.2}", one.retrain_cpu_seconds),
+                format!("{:.1} %", 100.0 * one.cost()),
+                format!("{:.4}", one.staleness),
+            ]
+            .map(right),
+        );
+        table.add_row(row);
+    }
+    Some(table)
+}
+
 /// Tables and notes on standard output.
 pub(crate) fn print(found: &Findings) {
     let (data, findings) = (&found.summary, found.models.as_slice());
@@ -61,6 +155,14 @@ pub(crate) fn print(found: &Findings) {
     if findings.iter().any(|finding| finding.cases.len() > 1) {
         println!("\nnDCG@{longest} by case; the tables above are of the last");
         println!("{}", by_case(longest, findings));
+    }
+    if let Some((title, table)) = paired_table(&found.paired) {
+        println!("\n{title}");
+        println!("{table}");
+    }
+    if let Some(table) = incremental_table(findings) {
+        println!("\nWhat the updates took, copies of the models included");
+        println!("{table}");
     }
     println!("\nnDCG@{longest} by what is known of the user");
     println!("{}", by_segment(longest, findings));

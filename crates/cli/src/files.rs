@@ -9,6 +9,24 @@ use std::path::Path;
 /// Name of standard input on the command line.
 pub(crate) const STDIN: &str = "-";
 
+/// Refuses at once what could not be written to at the end of a long run.
+pub(crate) fn check_output(option: &str, path: &Path) -> Result<(), InputError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if path.is_dir() {
+        return Err(InputError(format!(
+            "{option}: {} is a folder, expected a file",
+            path.display()
+        )));
+    }
+    match folder {
+        Some(folder) if !folder.is_dir() => Err(InputError(format!(
+            "{option}: there is no folder {}",
+            folder.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Opens Parquet, or text that is delimited or JSON lines, packed or not. `-` is standard input, which
 /// cannot be Parquet.
 pub(crate) fn open(path: &Path, options: &TextOptions) -> Result<Box<dyn RowSource>, ImportError> {

@@ -16,6 +16,7 @@ mod erase;
 mod evaluate;
 mod evaluate_data;
 mod evaluate_html;
+mod evaluate_incremental;
 mod evaluate_models;
 mod evaluate_report;
 mod failure;

@@ -39,8 +39,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         row("decisions kept", count(status.decisions)),
         row("placements", status.placements.join(", ")),
     ];
-    for (name, bytes) in &status.models {
-        rows.push(row("model", format!("{name}, {} bytes", count(*bytes))));
+    for ((name, bytes), (_, stale)) in status.models.iter().zip(&status.staleness) {
+        rows.push(row(
+            "model",
+            format!("{name}, {} bytes, staleness {stale:.4}", count(*bytes)),
+        ));
+    }
+    if !status.models.is_empty() {
+        rows.push(row(
+            "trained anew above a staleness of",
+            status.staleness_max.to_string(),
+        ));
     }
     for bandit in &status.bandits {
         let contexts = bandit.contexts.as_ref().map_or_else(String::new, |check| {

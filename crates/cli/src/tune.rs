@@ -73,6 +73,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let set = MetricSet::new(&[args.k], false).map_err(|e| InputError(format!("--{e}")))?;
     let chosen = evaluate_models::chosen(&args.models, args.config.as_deref())?;
+    if let Some(path) = &args.tuning.out {
+        crate::files::check_output("--out", path)?;
+    }
     let goal = Goal {
         budget: args.budget,
         seed: args.seed,

@@ -98,7 +98,11 @@ fn scheme(text: &str, shots: Vec<usize>) -> Result<Scheme, Failure> {
         "full" => Scheme::Everyone,
         "unseen-item" => Scheme::UnseenItem { share, among },
         "few-shot-item" => Scheme::FewShotItem { share, shots, among },
-        "unseen-user" => Scheme::UnseenUser { share, history: 1.0 },
+        "unseen-user" => Scheme::UnseenUser {
+            share,
+            history: 1.0,
+            beside: false,
+        },
         "few-shot-user" => Scheme::FewShotUser { share, shots },
         other => return Err(format!("no protocol {other}").into()),
     })

@@ -5,7 +5,7 @@ use crate::groups::gini;
 use crate::set::{Judge, Lens};
 use crate::{EvaluateError, Groups, MetricSet, Popularity, Prepared, TestUser};
 use domain::{ItemId, UserId};
-use models::Model;
+use models::{Asked, Model};
 use numeric::{TopK, on_threads, parallel_chunks_with};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -116,27 +116,25 @@ pub fn measure(
     };
     let length = set.longest().max(LIST_LENGTH_MIN);
     let users = &prepared.users;
+    let hidden = not_ranked(prepared);
     on_threads(threads, || {
-        let ranked: Vec<Ranked> = parallel_chunks_with(
-            users.len(),
-            CHUNK,
-            || not_ranked(prepared, items.len()),
-            |hidden, range| {
-                let done = range.len();
-                let ranked: Vec<Ranked> = range
-                    .map(|at| {
-                        let user = &users[at];
-                        let list = match &candidates {
-                            None => full(model, user, length, hidden),
-                            Some(candidates) => sampled(model, user, &candidates[at], length),
-                        };
-                        judged(list, user, set, lens)
-                    })
-                    .collect();
-                progress(done);
-                ranked
-            },
-        )
+        let ranked: Vec<Ranked> = parallel_chunks_with(users.len(), CHUNK, Vec::new, |lists, range| {
+            let done = range.len();
+            match &candidates {
+                None => full(model, &users[range.clone()], length, hidden.as_deref(), lists),
+                Some(candidates) => {
+                    let list = |at: usize| sampled(model, &users[at], &candidates[at], length);
+                    lists.extend(range.clone().map(list));
+                }
+            }
+            let ranked: Vec<Ranked> = lists
+                .drain(..)
+                .zip(&users[range])
+                .map(|(list, user)| judged(list, user, set, lens))
+                .collect();
+            progress(done);
+            ranked
+        })
         .into_iter()
         .flatten()
         .collect();
@@ -144,12 +142,10 @@ pub fn measure(
     })
 }
 
-/// Whether an item is left out for everyone.
-fn not_ranked(prepared: &Prepared, n_items: usize) -> Vec<bool> {
-    match &prepared.ranked {
-        Some(ranked) => ranked.iter().map(|ranked| !ranked).collect(),
-        None => vec![false; n_items],
-    }
+/// Whether an item is left out for everyone, by position; `None` if none is.
+fn not_ranked(prepared: &Prepared) -> Option<Vec<bool>> {
+    let ranked = prepared.ranked.as_ref()?;
+    Some(ranked.iter().map(|ranked| !ranked).collect())
 }
 
 fn candidates(prepared: &Prepared, protocol: &Protocol) -> Result<Option<Vec<Vec<u32>>>, EvaluateError> {
@@ -181,15 +177,30 @@ fn candidates(prepared: &Prepared, protocol: &Protocol) -> Result<Option<Vec<Vec
     Ok(Some(prepared.users.iter().map(of_user).collect()))
 }
 
-fn full(model: &dyn Model, user: &TestUser, length: usize, hidden: &mut [bool]) -> Vec<u32> {
-    // What is not ranked for anyone stays hidden after this user.
-    let mut own = user.seen.clone();
-    own.retain(|item| !std::mem::replace(&mut hidden[*item as usize], true));
-    let shown = &*hidden;
-    let allowed = |item: u32| !shown[item as usize];
-    let top = model.recommend_for(user.someone(), length, &allowed);
-    own.iter().for_each(|item| hidden[*item as usize] = false);
-    top.into_iter().map(|(item, _)| item).collect()
+/// Lists of all items but those seen or hidden, appended to `lists`.
+fn full(
+    model: &dyn Model,
+    users: &[TestUser],
+    length: usize,
+    hidden: Option<&[bool]>,
+    lists: &mut Vec<Vec<u32>>,
+) {
+    let seen = |user: &TestUser, item: u32| user.seen.binary_search(&item).is_ok();
+    let shown = |item: u32| hidden.is_none_or(|hidden| !hidden[item as usize]);
+    let allowed: Vec<_> = users
+        .iter()
+        .map(|user| move |item: u32| shown(item) && !seen(user, item))
+        .collect();
+    let asked: Vec<Asked<'_>> = users
+        .iter()
+        .zip(&allowed)
+        .map(|(user, allowed)| Asked {
+            someone: user.someone(),
+            allowed,
+        })
+        .collect();
+    let found = model.recommend_many(&asked, length).into_iter();
+    lists.extend(found.map(|top| top.into_iter().map(|(item, _)| item).collect()));
 }
 
 /// Candidates that the model knows by score, ties by item id (positions are in id order), then
@@ -241,16 +252,14 @@ fn aggregate(
     seed: u64,
 ) -> Measured {
     let names = set.names(lens);
+    let everyone = of_some(&names, &ranked, prepared, seed, &|_| true);
     let named = |of: &dyn Fn(&TestUser) -> bool| {
-        let rows = ranked.iter().zip(&prepared.users).filter(|(_, user)| of(user));
-        let values: Vec<f64> = rows.flat_map(|(ranked, _)| ranked.row.iter().copied()).collect();
-        let means = column_means(&values, names.len(), ROUNDS, seed);
-        Segment {
-            users: values.len() / names.len(),
-            metrics: names.iter().cloned().zip(means).collect(),
+        if prepared.users.iter().all(of) {
+            return everyone.clone();
         }
+        of_some(&names, &ranked, prepared, seed, of)
     };
-    let mut metrics = named(&|_| true).metrics;
+    let mut metrics = everyone.metrics.clone();
     if lens.popularity.is_some() {
         let lists = ranked.iter().map(|ranked| ranked.list.as_slice());
         let n_catalogue = prepared.summary.catalogue_items;
@@ -273,6 +282,23 @@ fn aggregate(
         recall_curve: recall_curve(&ranked, prepared, set.longest().max(LIST_LENGTH_MIN)),
         columns: names,
         rows: ranked.into_iter().flat_map(|ranked| ranked.row).collect(),
+    }
+}
+
+/// Means over some users.
+fn of_some(
+    names: &[String],
+    ranked: &[Ranked],
+    prepared: &Prepared,
+    seed: u64,
+    of: &dyn Fn(&TestUser) -> bool,
+) -> Segment {
+    let rows = ranked.iter().zip(&prepared.users).filter(|(_, user)| of(user));
+    let values: Vec<f64> = rows.flat_map(|(ranked, _)| ranked.row.iter().copied()).collect();
+    let means = column_means(&values, names.len(), ROUNDS, seed);
+    Segment {
+        users: values.len() / names.len(),
+        metrics: names.iter().cloned().zip(means).collect(),
     }
 }
 

@@ -29,8 +29,9 @@ use crate::als_variance::noise;
 use crate::artefact::{Reader, Writer, seal};
 use crate::common::{append, best, best_allowed, parse, require_rows, shown, usable};
 use crate::memo::{Kept, Memo};
+use crate::staleness::{kept, moved};
 use crate::{
-    ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
+    Asked, ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
     UpdateReport, VectorSpace,
 };
 use dataset::{Interaction, Interactions, Vocabulary};
@@ -42,6 +43,9 @@ use std::sync::{Arc, OnceLock};
 pub(crate) const NAME: &str = "als";
 
 const WEIGHT_MAX: f32 = 10.0;
+
+/// Numbers of item factors gone through at a time for several people: a quarter of a megabyte.
+const TILE: usize = 1 << 16;
 
 /// Learns implicit ALS.
 #[derive(Debug, Clone)]
@@ -345,6 +349,22 @@ impl Als {
         self.memo.of_someone(someone, || self.fold_in(someone))
     }
 
+    /// The best by these scores of the trained items; those of fresh ones are worked out.
+    fn best_of(
+        &self,
+        mut scores: Vec<f32>,
+        user: &[f32],
+        n: usize,
+        allowed: &dyn Fn(u32) -> bool,
+    ) -> TopItems {
+        scores.resize(self.vocabulary.len(), 0.0);
+        for (item, fresh) in &self.fresh {
+            scores[*item as usize] = dot(user, &fresh.factor);
+        }
+        // An item without a factor scores zero, and zeros are left out.
+        best_allowed(&self.vocabulary, n, allowed, (0u32..).zip(scores))
+    }
+
     fn scored(&self, user: &[f32], item: u32) -> f32 {
         self.factor(item).map_or(0.0, |factor| dot(user, factor))
     }
@@ -545,12 +565,36 @@ impl Model for Als {
         let user = folded.state.factor();
         let mut scores = vec![0f32; self.norms.len()];
         dot_rows(&self.factors, user, &mut scores);
-        scores.resize(self.vocabulary.len(), 0.0);
-        for (item, fresh) in &self.fresh {
-            scores[*item as usize] = dot(user, &fresh.factor);
+        self.best_of(scores, user, n, allowed)
+    }
+
+    fn recommend_many(&self, asked: &[Asked<'_>], n: usize) -> Vec<TopItems> {
+        let (n_items, d) = (self.norms.len(), self.config.factors);
+        let users: Vec<Option<Vec<f32>>> = asked
+            .iter()
+            .map(|one| {
+                let personal = self.personal_to(one.someone);
+                personal.then(|| self.fold_in(one.someone).state.factor().to_vec())
+            })
+            .collect();
+        // A tile of items stays in the cache while everyone is multiplied with it.
+        let tile = (TILE / d).max(1);
+        let mut scores = vec![vec![0f32; n_items]; asked.len()];
+        for start in (0..n_items).step_by(tile) {
+            let end = (start + tile).min(n_items);
+            let rows = &self.factors[start * d..end * d];
+            for (user, scores) in users.iter().zip(&mut scores) {
+                if let Some(user) = user {
+                    dot_rows(rows, user, &mut scores[start..end]);
+                }
+            }
         }
-        // An item without a factor scores zero, and zeros are left out.
-        best_allowed(&self.vocabulary, n, allowed, (0u32..).zip(scores))
+        let lists = asked.iter().zip(users).zip(scores);
+        let list = |((one, user), scores): ((&Asked<'_>, Option<Vec<f32>>), Vec<f32>)| match user {
+            Some(user) => self.best_of(scores, &user, n, one.allowed),
+            None => Vec::new(),
+        };
+        lists.map(list).collect()
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -655,6 +699,7 @@ impl Model for Als {
                 report.absorbed += 1;
             } else {
                 report.ignored += 1;
+                report.moved += moved(row, history, 1.0 / self.scale);
             }
         }
         if !touched.is_empty() || !new_items.is_empty() {
@@ -671,6 +716,10 @@ impl Model for Als {
             .count();
         self.memo.renew();
         said
+    }
+
+    fn erase(&mut self, events: &[Interaction]) -> UpdateReport {
+        kept(events, 1.0 / self.scale)
     }
 
     fn fork(&self) -> Box<dyn Model> {

@@ -63,11 +63,14 @@ pub struct BlendPart {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlendConfig {
-    /// What is blended. Default: item-bm25, als, content, popular. Those without data are left out.
+    /// What is blended. Default: ease, spectral, als, item-bm25, content, popular. Those without data, or that would need
+    /// more memory than they may, are left out.
     pub parts: Vec<BlendPart>,
+    /// `ease` is left out with more items than this: its training grows with their cube. Default 6000.
+    pub ease_items_max: usize,
     /// Items taken from each part before exact scoring. Default 300.
     pub depth: usize,
-    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 800.
+    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 1500.
     pub validation_users: usize,
 }
 
@@ -78,9 +81,12 @@ impl Default for BlendConfig {
             config: serde_json::Value::Null,
         };
         BlendConfig {
-            parts: ["item-bm25", "als", "content", "popular"].map(part).to_vec(),
+            parts: ["ease", "spectral", "als", "item-bm25", "content", "popular"]
+                .map(part)
+                .to_vec(),
+            ease_items_max: 6000,
             depth: 300,
-            validation_users: 800,
+            validation_users: 1500,
         }
     }
 }
@@ -95,6 +101,7 @@ impl BlendTrainer {
     pub(crate) fn build(config: &serde_json::Value) -> Result<Box<dyn Trainer>, ModelError> {
         let config: BlendConfig = parse(NAME, config)?;
         within(NAME, "depth", config.depth as f64, 1.0, 1e6)?;
+        within(NAME, "ease_items_max", config.ease_items_max as f64, 0.0, 1e6)?;
         within(NAME, "validation_users", config.validation_users as f64, 0.0, 1e6)?;
         within(NAME, "parts.length", config.parts.len() as f64, 1.0, 16.0)?;
         let mut names = BTreeSet::new();
@@ -120,7 +127,10 @@ impl BlendTrainer {
         let mut models = Vec::new();
         let mut reasons = Vec::new();
         let mut too_large = None;
-        for part in &self.parts {
+        let many_items = data.interactions.n_items() > self.config.ease_items_max;
+        let bearable =
+            |part: &&Box<dyn Trainer>| !(many_items && part.name() == "ease" && self.parts.len() > 1);
+        for part in self.parts.iter().filter(bearable) {
             match part.fit(data, run) {
                 Ok(model) => models.push(model),
                 Err(ModelError::Empty(reason)) => reasons.push(reason),
@@ -242,7 +252,10 @@ pub(crate) struct Blend {
 /// Weights before anything is measured.
 fn default_weights(name: &str) -> [f32; 5] {
     match name {
-        "item-cosine" | "item-bm25" | "swing" => [0.0, 0.5, 0.5, 0.4, 0.3],
+        "ease" => [0.0, 0.5, 0.6, 0.8, 0.8],
+        "item-cosine" | "item-bm25" | "swing" | "spectral" | "rp3beta" | "user-knn" => {
+            [0.0, 0.5, 0.5, 0.4, 0.3]
+        }
         "als" => [0.0, 0.2, 0.4, 0.6, 0.7],
         "content" => [0.0, 0.3, 0.15, 0.1, 0.05],
         "popular" => [1.0, 0.2, 0.1, 0.05, 0.02],
@@ -295,6 +308,26 @@ impl Blend {
                 part.trust = *trust;
             }
         }
+    }
+
+    /// Changes every part. What content a part does not reflect counts by how much the part does.
+    fn each(
+        &mut self,
+        n_rows: usize,
+        mut change: impl FnMut(&mut Box<dyn Model>) -> UpdateReport,
+    ) -> UpdateReport {
+        let mut report = UpdateReport::default();
+        let weight = |part: &Part| f64::from(part.trust.weights[1..].iter().sum::<f32>());
+        let total: f64 = self.parts.iter().map(weight).sum();
+        for part in &mut self.parts {
+            let share = if total > 0.0 { weight(part) / total } else { 1.0 };
+            let one = change(&mut part.model);
+            report.absorbed = report.absorbed.max(one.absorbed);
+            report.moved += share * one.moved;
+            report.parts.push(one.moved);
+        }
+        report.ignored = n_rows - report.absorbed;
+        report
     }
 
     /// Which age an item is of.
@@ -612,17 +645,18 @@ impl Model for Blend {
         interactions: &[Interaction],
         histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
-        let mut report = UpdateReport::default();
-        for part in &mut self.parts {
-            let one = part.model.update(new_items, interactions, histories);
-            report.absorbed = report.absorbed.max(one.absorbed);
-        }
-        report.ignored = interactions.len() - report.absorbed;
+        let report = self.each(interactions.len(), |model| {
+            model.update(new_items, interactions, histories)
+        });
         let n_items = self.vocabulary().len();
         let events = Arc::make_mut(&mut self.events);
         events.resize(n_items.max(events.len()), 0);
         interactions.iter().for_each(|row| count(events, row));
         report
+    }
+
+    fn erase(&mut self, events: &[Interaction]) -> UpdateReport {
+        self.each(events.len(), |model| model.erase(events))
     }
 
     fn absorb_items(&mut self, items: &[(ItemId, ItemFeatures)]) -> usize {

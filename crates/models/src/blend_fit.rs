@@ -237,11 +237,14 @@ fn line(points: &[(f64, f64)]) -> (f64, f64) {
     (mean_y, if xx > 1e-9 { xy / xx } else { 0.0 })
 }
 
-/// Candidates of one case: scaled scores by candidate and part, age, and whether it was taken later.
+/// Candidates of one case: scaled scores by part and candidate, ages, and which were taken later.
 struct Judged {
-    n_parts: usize,
+    /// Part after part, a score per candidate.
     scores: Vec<f32>,
-    rows: Vec<(u8, bool)>,
+    ages: Vec<u8>,
+    /// Candidates that were taken later, ascending.
+    hits: Vec<usize>,
+    /// How many were taken later, among the candidates or not.
     later: usize,
 }
 
@@ -254,51 +257,69 @@ fn judge(blend: &Blend, someone: Someone<'_>, later: &[u32]) -> Judged {
     }
     let items: Vec<u32> = union.into_iter().collect();
     let person = blend.person(someone);
-    let n_parts = blend.parts.len();
-    let mut scores = vec![0f32; items.len() * n_parts];
+    let mut scores = Vec::with_capacity(items.len() * blend.parts.len());
     let mut raw = vec![0f32; items.len()];
-    for (at, part) in blend.parts.iter().enumerate() {
+    for part in &blend.parts {
         part.model.score_for(someone, &items, &mut raw);
-        for (row, score) in scores.chunks_exact_mut(n_parts).zip(&raw) {
-            row[at] = part.scaled(*score, &person);
-        }
+        scores.extend(raw.iter().map(|score| part.scaled(*score, &person)));
     }
-    let rows = items
-        .iter()
-        .map(|item| (blend.age_of(*item) as u8, later.contains(item)));
+    let taken = items.iter().enumerate().filter(|(_, item)| later.contains(item));
     Judged {
-        n_parts,
         scores,
-        rows: rows.collect(),
+        ages: items.iter().map(|item| blend.age_of(*item) as u8).collect(),
+        hits: taken.map(|(at, _)| at).collect(),
         later: later.len(),
     }
 }
 
 impl Judged {
-    /// `weights` by age and part.
-    fn ndcg(&self, weights: &[Vec<f32>; 3]) -> f64 {
-        let score = |row: &[f32], weights: &[f32]| row.iter().zip(weights).map(|(s, w)| s * w).sum::<f32>();
-        let rows = self.scores.chunks_exact(self.n_parts).zip(&self.rows);
-        let scored = (0u32..)
-            .zip(rows)
-            .map(|(at, (row, (age, _)))| (at, score(row, &weights[usize::from(*age)])));
-        let discount = |place: usize| 1.0 / (place as f64 + 2.0).log2();
-        let list = numeric::top_k(K, scored);
-        let hits = list
+    /// `weights` by part, the same for all ages.
+    fn ndcg(&self, weights: &[f32]) -> f64 {
+        let mut sums = vec![0f32; self.ages.len()];
+        for (weight, scores) in weights
             .iter()
-            .enumerate()
-            .filter(|(_, (at, _))| self.rows[*at as usize].1);
+            .zip(self.by_part())
+            .filter(|(weight, _)| **weight != 0.0)
+        {
+            sums.iter_mut()
+                .zip(scores)
+                .for_each(|(sum, score)| *sum += weight * score);
+        }
+        self.gain(&sums)
+    }
+
+    /// `weights` by age and part.
+    fn ndcg_by_age(&self, weights: &[Vec<f32>; 3]) -> f64 {
+        let mut sums = vec![0f32; self.ages.len()];
+        for (part, scores) in self.by_part().enumerate() {
+            let of_age = [weights[0][part], weights[1][part], weights[2][part]];
+            for ((sum, score), age) in sums.iter_mut().zip(scores).zip(&self.ages) {
+                *sum += of_age[usize::from(*age)] * score;
+            }
+        }
+        self.gain(&sums)
+    }
+
+    fn by_part(&self) -> impl Iterator<Item = &[f32]> {
+        self.scores.chunks_exact(self.ages.len().max(1))
+    }
+
+    /// NDCG of the first places by these scores; of equal ones the candidate that comes first is first.
+    fn gain(&self, sums: &[f32]) -> f64 {
+        let discount = |place: usize| 1.0 / (place as f64 + 2.0).log2();
+        let place = |at: usize| {
+            let own = sums[at];
+            let before = sums[..at].iter().filter(|sum| **sum >= own).count();
+            before + sums[at + 1..].iter().filter(|sum| **sum > own).count()
+        };
+        let places = self.hits.iter().map(|at| place(*at)).filter(|place| *place < K);
         let ideal: f64 = (0..self.later.min(K)).map(discount).sum();
-        hits.map(|(place, _)| discount(place)).sum::<f64>() / ideal.max(1e-9)
+        places.map(discount).sum::<f64>() / ideal.max(1e-9)
     }
 }
 
-/// Mean over some people; the weights of all ages are the same.
+/// Mean over some people.
 fn mean_ndcg(judged: &[&Judged], weights: &[f32]) -> f64 {
-    mean_by_age(judged, &[weights.to_vec(), weights.to_vec(), weights.to_vec()])
-}
-
-fn mean_by_age(judged: &[&Judged], weights: &[Vec<f32>; 3]) -> f64 {
     let parts = parallel_chunks(judged.len(), 16, |range| {
         judged[range].iter().map(|j| j.ndcg(weights)).sum::<f64>()
     });
@@ -447,7 +468,7 @@ fn fit_ages(blend: &mut Blend, cases: &[Case]) {
         let sums = parallel_chunks(judged.len(), 16, |chunk| {
             let pairs = judged[chunk.clone()].iter().zip(&ranges[chunk]);
             pairs
-                .map(|(judged, range)| judged.ndcg(&by_range[*range]))
+                .map(|(judged, range)| judged.ndcg_by_age(&by_range[*range]))
                 .sum::<f64>()
         });
         sums.iter().sum::<f64>() / judged.len() as f64

@@ -6,6 +6,7 @@
 //! length squared, lists longer than `window` counting length × 2·window.
 
 use numeric::parallel_chunks_with;
+use std::sync::Arc;
 
 /// Items of each user in the order they came, with a value each.
 #[derive(Debug, Default)]
@@ -54,22 +55,53 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Adds to one entry; an entry that comes to (about) nothing goes.
-    pub(crate) fn add(&mut self, item: u32, value: f32) {
-        match self.items.binary_search(&item) {
-            Ok(at) => {
-                self.sums[at] += value;
-                if self.sums[at] < 1e-6 {
-                    self.items.remove(at);
-                    self.sums.remove(at);
-                }
+    /// This row with some entries changed; an entry that comes to (about) nothing goes. `dense` holds the change of every
+    /// item, and is left at zero; `touched` are those that changed.
+    fn changed(&self, dense: &mut [f32], touched: &mut Vec<u32>) -> Row {
+        let mut row = Row {
+            items: Vec::with_capacity(self.items.len() + touched.len()),
+            sums: Vec::with_capacity(self.items.len() + touched.len()),
+        };
+        for (item, sum) in self.items.iter().zip(&self.sums) {
+            let sum = sum + std::mem::take(&mut dense[*item as usize]);
+            if sum >= 1e-6 {
+                row.items.push(*item);
+                row.sums.push(sum);
             }
-            Err(at) if value > 0.0 => {
-                self.items.insert(at, item);
-                self.sums.insert(at, value);
-            }
-            Err(_) => {}
         }
+        // What is left is not in the row yet.
+        touched.retain(|item| dense[*item as usize] != 0.0);
+        touched.sort_unstable();
+        let mut fresh = Row::default();
+        for item in touched.drain(..) {
+            let sum = std::mem::take(&mut dense[item as usize]);
+            if sum >= 1e-6 {
+                fresh.items.push(item);
+                fresh.sums.push(sum);
+            }
+        }
+        if fresh.items.is_empty() {
+            row
+        } else {
+            row.merged(&fresh)
+        }
+    }
+
+    /// Both rows as one; they have no item in common.
+    fn merged(&self, other: &Row) -> Row {
+        let mut row = Row::default();
+        let mut at = 0;
+        for (item, sum) in other.items.iter().zip(&other.sums) {
+            let end = at + self.items[at..].partition_point(|own| own < item);
+            row.items.extend_from_slice(&self.items[at..end]);
+            row.sums.extend_from_slice(&self.sums[at..end]);
+            row.items.push(*item);
+            row.sums.push(*sum);
+            at = end;
+        }
+        row.items.extend_from_slice(&self.items[at..]);
+        row.sums.extend_from_slice(&self.sums[at..]);
+        row
     }
 
     /// Keeps the `most` largest; true if some had to go.
@@ -82,6 +114,63 @@ impl Row {
         kept.sort_unstable_by_key(|entry| entry.0);
         (self.items, self.sums) = kept.into_iter().unzip();
         true
+    }
+}
+
+/// Changes of many rows, gathered so that each row is gone through once.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Place in `rows` plus one by row; zero for a row that is not there.
+    places: Vec<u32>,
+    rows: Vec<(u32, Vec<(u32, f32)>)>,
+    /// Changes of one row by item, while they are made.
+    dense: Vec<f32>,
+    pub(crate) len: usize,
+}
+
+impl Changes {
+    /// None yet, for this many rows.
+    pub(crate) fn new(n_rows: usize) -> Changes {
+        Changes {
+            places: vec![0; n_rows],
+            dense: vec![0.0; n_rows],
+            ..Changes::default()
+        }
+    }
+
+    /// Adds to one entry.
+    #[inline]
+    pub(crate) fn add(&mut self, row: u32, item: u32, change: f32) {
+        let place = &mut self.places[row as usize];
+        if *place == 0 {
+            self.rows.push((row, Vec::new()));
+            *place = self.rows.len() as u32;
+        }
+        self.rows[*place as usize - 1].1.push((item, change));
+        self.len += 1;
+    }
+
+    /// Makes the changes and forgets them; rows longer than `most` and a quarter are cut to `most`. Gives the rows
+    /// concerned, and whether one was cut.
+    pub(crate) fn make(&mut self, rows: &mut [Arc<Row>], most: usize) -> (Vec<u32>, bool) {
+        let (mut concerned, mut cut) = (Vec::with_capacity(self.rows.len()), false);
+        let mut touched = Vec::new();
+        for (row, changes) in self.rows.drain(..) {
+            self.places[row as usize] = 0;
+            for (item, change) in changes {
+                touched.push(item);
+                self.dense[item as usize] += change;
+            }
+            let mut changed = rows[row as usize].changed(&mut self.dense, &mut touched);
+            // Cutting one by one would cost a selection per event, so there is some slack.
+            if changed.items.len() > most + most / 4 {
+                cut |= changed.trim(most);
+            }
+            rows[row as usize] = Arc::new(changed);
+            concerned.push(row);
+        }
+        self.len = 0;
+        (concerned, cut)
     }
 }
 

@@ -482,6 +482,18 @@ impl Model for Content {
         UpdateReport {
             absorbed: 0,
             ignored: interactions.len(),
+            moved: 0.0,
+            ..UpdateReport::default()
+        }
+    }
+
+    fn erase(&mut self, events: &[Interaction]) -> UpdateReport {
+        // Nothing is learnt from events.
+        UpdateReport {
+            absorbed: 0,
+            ignored: events.len(),
+            moved: 0.0,
+            ..UpdateReport::default()
         }
     }
 

@@ -1,5 +1,6 @@
 //! What every learner and model promises.
 
+use crate::staleness;
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{AttributeKind, Evidence, Explanation, HistoryEvent, ItemId, Timestamp};
 use signals::TypedValue;
@@ -135,12 +136,16 @@ pub enum UpdateGuarantee {
 }
 
 /// What an update did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct UpdateReport {
     /// Interactions taken in.
     pub absorbed: usize,
     /// Interactions passed over.
     pub ignored: usize,
+    /// How far content moved that the model does not reflect, in entries: see [`Staleness`](crate::Staleness).
+    pub moved: f64,
+    /// The same of each part, in the order of [`Model::parts`].
+    pub parts: Vec<f64>,
 }
 
 /// A learner with its configuration.
@@ -154,6 +159,15 @@ pub trait Trainer: Send + Sync {
     /// # Errors
     /// [`ModelError::Empty`] if there is nothing to learn from.
     fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError>;
+}
+
+/// One of several people to recommend to.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who.
+    pub someone: Someone<'a>,
+    /// Which items they may get.
+    pub allowed: &'a dyn Fn(u32) -> bool,
 }
 
 /// A trained model.
@@ -176,6 +190,12 @@ pub trait Model: Send + Sync {
     /// The best `n` of all items that `allowed` admits and the model knows. Equals scoring everything,
     /// except that items at exactly zero, of which there is no evidence, are left out: the list may be short.
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems;
+    /// [`recommend_for`](Model::recommend_for) for several people at once, the same lists; where a model goes through all items
+    /// for each, it may go through them once for all.
+    fn recommend_many(&self, asked: &[Asked<'_>], n: usize) -> Vec<TopItems> {
+        let one = |asked: &Asked<'_>| self.recommend_for(asked.someone, n, asked.allowed);
+        asked.iter().map(one).collect()
+    }
     /// The items most like one item, itself left out; empty if the model has no notion of likeness.
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems;
     /// Takes the score of one item apart (positions are the model's).
@@ -235,6 +255,11 @@ pub trait Model: Send + Sync {
         interactions: &[Interaction],
         histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport;
+    /// Takes out everything that one person did: `events` are all of theirs that the model has learnt from or taken in,
+    /// oldest first. What cannot be taken out before the next training is reported as moved.
+    fn erase(&mut self, events: &[Interaction]) -> UpdateReport {
+        staleness::kept(events, 1.0)
+    }
     /// Takes in new or changed items with their attributes (new ones are appended to the vocabulary).
     /// Models that do not look at attributes ignore it.
     fn absorb_items(&mut self, items: &[(ItemId, ItemFeatures)]) -> usize {

@@ -64,6 +64,19 @@ impl DecayedSums {
         true
     }
 
+    /// Takes out an event that was taken in with this strength at this moment; ages are still counted to the
+    /// latest event that ever came.
+    pub(crate) fn remove(&mut self, item: u32, weight: f32, at: Timestamp) -> bool {
+        at <= self.latest && self.add(item, -weight, at)
+    }
+
+    /// Sets an item of which nothing is left to exactly nothing.
+    pub(crate) fn clear(&mut self, item: u32) {
+        if let Some(sum) = self.sums.get_mut(item as usize) {
+            self.total -= std::mem::take(sum);
+        }
+    }
+
     pub(crate) fn grow(&mut self, n_items: usize) {
         if n_items > self.sums.len() {
             self.sums.resize(n_items, 0.0);

@@ -23,10 +23,11 @@
 
 use crate::artefact::{Reader, Writer, seal};
 use crate::common::{append, best, of_history, require_rows, summed, usable};
-use crate::companions::{Row, UserLists, co_sums};
+use crate::companions::{Changes, Row, UserLists, co_sums};
 use crate::gathered::Gathered;
 use crate::item_knn_config::{Kind, Settings};
 use crate::memo::Memo;
+use crate::staleness::{by_item, kept, moved};
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
@@ -65,6 +66,28 @@ impl Trainer for ItemKnnTrainer {
 
 /// Lists read again after an update.
 const READ_AGAIN_MAX: usize = 10_000;
+
+/// Changed sums gathered before they are brought into their rows: 8 bytes each.
+const PENDING_MAX: usize = 8_000_000;
+
+/// What a batch of events changes.
+struct Pending {
+    sums: Changes,
+    /// Items whose own square changed.
+    squares: Vec<u32>,
+    /// Where an item stands in the history at hand, from one; zero if it does not.
+    places: Vec<u32>,
+}
+
+impl Pending {
+    fn new(n_items: usize) -> Pending {
+        Pending {
+            sums: Changes::new(n_items),
+            squares: Vec::new(),
+            places: vec![0; n_items],
+        }
+    }
+}
 
 /// Neighbours of one item with their similarities, by position.
 type Neighbours = Arc<Vec<(u32, f32)>>;
@@ -228,44 +251,88 @@ impl ItemKnn {
         }
     }
 
-    /// Takes in one event of someone with these items before.
-    fn absorb(&mut self, item: u32, weight: f32, history: &[HistoryEvent]) {
+    /// Takes in one event of someone with these items before; how far the content moved that does not show.
+    fn absorb(&mut self, row: &Interaction, history: &[HistoryEvent], pending: &mut Pending) -> f64 {
+        let (item, weight) = (row.item, row.weight);
         let mut before: Vec<(u32, f32)> = Vec::with_capacity(history.len());
         for (other, strength) in usable(history, self.vocabulary.len(), usize::MAX) {
-            match before.iter_mut().find(|entry| entry.0 == other) {
-                Some(entry) => entry.1 += strength,
-                None => before.push((other, strength)),
+            let place = &mut pending.places[other as usize];
+            if *place == 0 {
+                before.push((other, 0.0));
+                *place = before.len() as u32;
             }
+            before[*place as usize - 1].1 += strength;
         }
-        let own = before.iter().find(|entry| entry.0 == item).map_or(0.0, |e| e.1);
+        let own = match pending.places[item as usize] {
+            0 => 0.0,
+            place => before[place as usize - 1].1,
+        };
+        before
+            .iter()
+            .for_each(|(other, _)| pending.places[*other as usize] = 0);
         before.retain(|entry| entry.0 != item && entry.1 > 0.0);
         self.cut |= before.len() >= self.settings.history_max;
         let length = before.len() + 1;
         let (old, new) = (self.value(own, length), self.value(own + weight, length));
         if old == new {
-            return;
+            return 0.0;
         }
         let start = before.len().saturating_sub(self.settings.history_max);
+        // A longer list makes each of its entries count less, which is left to the next training.
+        let mut moved = 0.0;
         for (other, strength) in &before[start..] {
-            let change = (new - old) * self.value(*strength, length);
-            self.cut |= self.change(item, *other, change) | self.change(*other, item, change);
-            self.neighbours[*other as usize] = OnceLock::new();
+            let value = self.value(*strength, length);
+            if own <= 0.0 && value > 0.0 {
+                moved += f64::from((self.value(*strength, length - 1) - value).abs() / value);
+            }
+            let change = (new - old) * value;
+            pending.sums.add(item, *other, change);
+            pending.sums.add(*other, item, change);
         }
         let square = &mut self.squares[item as usize];
         *square = (*square + new * new - old * old).max(0.0);
-        self.neighbours[item as usize] = OnceLock::new();
-        for other in &self.rows[item as usize].items {
-            self.neighbours[*other as usize] = OnceLock::new();
+        pending.squares.push(item);
+        moved
+    }
+
+    /// Takes out everything that one person did.
+    fn take_out(&mut self, events: &[Interaction], pending: &mut Pending) {
+        let mut list = by_item(events);
+        list.retain(|(item, sum)| *sum > 0.0 && (*item as usize) < self.squares.len());
+        let length = list.len();
+        let values: Vec<f32> = list.iter().map(|(_, sum)| self.value(*sum, length)).collect();
+        for (at, (item, _)) in list.iter().enumerate() {
+            for before in at.saturating_sub(self.settings.history_max)..at {
+                let change = -(values[at] * values[before]);
+                pending.sums.add(*item, list[before].0, change);
+                pending.sums.add(list[before].0, *item, change);
+            }
+            let square = &mut self.squares[*item as usize];
+            *square = (*square - values[at] * values[at]).max(0.0);
+            // Sums of fractions leave crumbs.
+            if *square < 1e-6 {
+                *square = 0.0;
+            }
+            pending.squares.push(*item);
         }
     }
 
-    /// Changes one co-sum; true if the row had to be cut.
-    fn change(&mut self, row: u32, item: u32, change: f32) -> bool {
-        let most = self.settings.companions_max;
-        let row = Arc::make_mut(&mut self.rows[row as usize]);
-        row.add(item, change);
-        // Cutting one by one would cost a selection per event, so there is some slack.
-        row.items.len() > most + most / 4 && row.trim(most)
+    /// Makes the changes that were gathered and forgets the lists of neighbours that they touch.
+    fn make(&mut self, pending: &mut Pending) {
+        let (concerned, cut) = pending.sums.make(&mut self.rows, self.settings.companions_max);
+        self.cut |= cut;
+        pending.squares.sort_unstable();
+        pending.squares.dedup();
+        let mut stale = vec![false; self.rows.len()];
+        concerned.iter().for_each(|row| stale[*row as usize] = true);
+        for item in pending.squares.drain(..) {
+            stale[item as usize] = true;
+            let companions = &self.rows[item as usize].items;
+            companions.iter().for_each(|other| stale[*other as usize] = true);
+        }
+        for (list, _) in self.neighbours.iter_mut().zip(stale).filter(|(_, stale)| *stale) {
+            *list = OnceLock::new();
+        }
     }
 
     fn write(&self, to: &mut Writer<'_>) {
@@ -448,18 +515,40 @@ impl Model for ItemKnn {
         // Those that were at hand will be asked for again: better now than in somebody's request.
         let read: Vec<bool> = self.neighbours.iter().map(|list| list.get().is_some()).collect();
         let mut report = UpdateReport::default();
+        let mut pending = Pending::new(n_items);
         for (n, row) in interactions.iter().enumerate() {
             let usable = (row.item as usize) < n_items && row.weight.is_finite();
+            let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
             if !usable || matches!(self.settings.kind, Kind::Swing { .. }) {
                 report.ignored += 1;
+                report.moved += moved(row, history, self.mean_strength);
                 continue;
             }
-            let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
-            self.absorb(row.item, row.weight, history);
+            report.moved += self.absorb(row, history, &mut pending);
             report.absorbed += 1;
+            if pending.sums.len > PENDING_MAX {
+                self.make(&mut pending);
+            }
         }
+        self.make(&mut pending);
         self.read_again(read);
         report
+    }
+
+    fn erase(&mut self, events: &[Interaction]) -> UpdateReport {
+        if matches!(self.settings.kind, Kind::Swing { .. }) {
+            return kept(events, self.mean_strength);
+        }
+        self.memo.renew();
+        let read: Vec<bool> = self.neighbours.iter().map(|list| list.get().is_some()).collect();
+        let mut pending = Pending::new(self.rows.len());
+        self.take_out(events, &mut pending);
+        self.make(&mut pending);
+        self.read_again(read);
+        UpdateReport {
+            absorbed: events.len(),
+            ..UpdateReport::default()
+        }
     }
 
     fn fork(&self) -> Box<dyn Model> {

@@ -8,6 +8,7 @@ use crate::artefact::{Reader, Writer, seal};
 use crate::common::{append, best, of_history, usable};
 use crate::gathered::Gathered;
 use crate::memo::Memo;
+use crate::staleness::{kept, passed_over};
 use crate::{Model, ModelError, TopItems, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
@@ -174,16 +175,17 @@ impl Model for ItemWeights {
         &mut self,
         new_items: &[ItemId],
         interactions: &[Interaction],
-        _histories: &[Vec<HistoryEvent>],
+        histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
         if !new_items.is_empty() {
             self.memo.renew();
         }
-        UpdateReport {
-            absorbed: 0,
-            ignored: interactions.len(),
-        }
+        passed_over(interactions, histories, self.mean_strength)
+    }
+
+    fn erase(&mut self, events: &[Interaction]) -> UpdateReport {
+        kept(events, self.mean_strength)
     }
 
     fn fork(&self) -> Box<dyn Model> {

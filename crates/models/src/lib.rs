@@ -35,6 +35,7 @@ mod registry;
 mod rp3beta;
 pub mod space;
 mod spectral;
+mod staleness;
 mod standing;
 mod swing;
 mod taken;
@@ -47,7 +48,7 @@ pub use als_fresh::FRESH_MAX;
 pub use blend::{BlendConfig, BlendPart, BlendTrainer};
 pub use content::{ContentConfig, ContentTrainer};
 pub use contract::{
-    ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
+    Asked, ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
     UpdateReport, UserFeatures, VectorSpace,
 };
 pub use dataset::Vocabulary;
@@ -58,5 +59,6 @@ pub use popular::{PopularConfig, PopularTrainer};
 pub use registry::{TrainerEntry, load, trainer, trainers};
 pub use rp3beta::{Rp3BetaConfig, Rp3BetaTrainer};
 pub use spectral::{SpectralConfig, SpectralTrainer};
+pub use staleness::Staleness;
 pub use trending::{TrendingConfig, TrendingTrainer};
 pub use user_knn::{UserKnnConfig, UserKnnTrainer};

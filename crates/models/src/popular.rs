@@ -229,7 +229,28 @@ impl Model for Popular {
         UpdateReport {
             absorbed,
             ignored: interactions.len() - absorbed,
+            moved: 0.0,
+            ..UpdateReport::default()
         }
+    }
+
+    fn erase(&mut self, events: &[Interaction]) -> UpdateReport {
+        let mut report = UpdateReport::default();
+        for row in events {
+            let known = self.counts.get(row.item as usize).is_some_and(|count| *count > 0);
+            if !(known && self.sums.remove(row.item, row.weight, row.timestamp)) {
+                report.ignored += 1;
+                continue;
+            }
+            report.absorbed += 1;
+            self.counts[row.item as usize] -= 1;
+            if self.counts[row.item as usize] == 0 {
+                self.sums.clear(row.item);
+            }
+        }
+        self.standing = Standing::default();
+        self.warm();
+        report
     }
 
     fn warm(&self) {

@@ -16,6 +16,7 @@ use crate::artefact::{Reader, Writer, seal};
 use crate::common::{append, best_allowed, of_history, parse, shown, usable, within};
 use crate::gathered::Gathered;
 use crate::memo::{Kept, Memo};
+use crate::staleness::{kept, passed_over};
 use crate::taken::{Taken, of_rows};
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
@@ -348,14 +349,15 @@ impl Model for UserKnn {
         &mut self,
         new_items: &[ItemId],
         interactions: &[Interaction],
-        _histories: &[Vec<HistoryEvent>],
+        histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
         self.memo.renew();
-        UpdateReport {
-            absorbed: 0,
-            ignored: interactions.len(),
-        }
+        passed_over(interactions, histories, self.mean_strength)
+    }
+
+    fn erase(&mut self, events: &[Interaction]) -> UpdateReport {
+        kept(events, self.mean_strength)
     }
 
     fn fork(&self) -> Box<dyn Model> {

@@ -178,7 +178,7 @@ mod tests {
             );
             found.insert(entry.name, measured.rmse);
         }
-        for better in ["svd", "svdpp", "item-knn"] {
+        for better in ["svd", "svdpp", "item-knn", "user-knn"] {
             assert!(found[better] < 0.97 * found["baseline"], "{found:?}");
         }
     }

@@ -1,13 +1,12 @@
 //! Item neighbours over the baseline: r̂ = b + Σ s(r − b) / Σ s over the k items most like this one among those rated.
 //!
-//! Likeness is the correlation of what is left after the baseline, over the people who rated both, times
-//! (n − 1) / (n − 1 + shrinkage) (Koren 2010, TKDD 4(1), §2.2 and §3). Cost: Σ of squared history lengths to train, items² × 4
+//! Likeness: `likeness.rs`, between items. Cost: Σ of squared history lengths to train, items² × 4
 //! bytes in memory, refused above `memory_mb_max`. Nothing is random.
 
 use crate::baseline::{BaselineConfig, Biases};
+use crate::likeness::{Sums, fits, vote};
 use crate::registry::{check, parse};
 use crate::{RatingModel, RatingTrainer, Ratings, RatingsError};
-use numeric::top_k;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -57,43 +56,28 @@ struct ItemKnn {
 impl RatingTrainer for ItemKnnTrainer {
     fn fit(&self, data: &Ratings, _seed: u64) -> Result<Box<dyn RatingModel>, RatingsError> {
         let n = data.n_items;
-        let needed = (4 * n as u64 * n as u64) >> 20;
-        if needed > self.0.memory_mb_max {
-            return Err(RatingsError::Config {
-                model: NAME.to_owned(),
-                field: "memory_mb_max".to_owned(),
-                got: self.0.memory_mb_max.to_string(),
-                expected: format!("at least {needed} for {n} items"),
-            });
-        }
+        fits(n, self.0.memory_mb_max).map_err(|needed| RatingsError::Config {
+            model: NAME.to_owned(),
+            field: "memory_mb_max".to_owned(),
+            got: self.0.memory_mb_max.to_string(),
+            expected: format!("at least {needed} for {n} items"),
+        })?;
         let biases = Biases::fit(data, &BaselineConfig::default());
+        let rest = |user: usize| {
+            let rows = data.of_user(user).iter();
+            rows.map(|row| (row.item, row.value - biases.of(user as u32, row.item)))
+                .collect()
+        };
+        let lists: Vec<Vec<(u32, f32)>> = (0..data.n_users).map(rest).collect();
         let by_item = data.by_item();
         let mut likeness = vec![0f32; n * n];
         likeness.par_chunks_exact_mut(n).enumerate().for_each_init(
-            || (vec![[0f32; 4]; n], Vec::new()),
-            |(sums, touched), (item, row)| {
-                for (user, value) in &by_item[item] {
-                    let own = value - biases.of(*user, item as u32);
-                    for other in data.of_user(*user as usize) {
-                        let sum = &mut sums[other.item as usize];
-                        if sum[3] == 0.0 {
-                            touched.push(other.item);
-                        }
-                        let rest = other.value - biases.of(*user, other.item);
-                        sum[0] += own * rest;
-                        sum[1] += own * own;
-                        sum[2] += rest * rest;
-                        sum[3] += 1.0;
-                    }
-                }
-                for other in touched.drain(..) {
-                    let [product, a, b, count] = std::mem::take(&mut sums[other as usize]);
-                    let both = (f64::from(a) * f64::from(b)).sqrt() as f32;
-                    if other as usize != item && both > 0.0 {
-                        row[other as usize] =
-                            product / both * (count - 1.0) / (count - 1.0 + self.0.shrinkage).max(1e-9);
-                    }
-                }
+            || Sums::new(n),
+            |sums, (item, row)| {
+                let own = by_item[item].iter();
+                let own = own.map(|(user, value)| (*user, value - biases.of(*user, item as u32)));
+                sums.row(own, &lists, self.0.shrinkage, row);
+                row[item] = 0.0;
             },
         );
         let rated = |user| {
@@ -119,18 +103,11 @@ impl ItemKnn {
             return self.biases.clamped(base);
         }
         let row = &self.likeness[item as usize * self.n_items..(item as usize + 1) * self.n_items];
-        let near = (0u32..).zip(history).filter_map(|(at, (other, _))| {
-            let likeness = *row.get(*other as usize)?;
-            (likeness > 0.0).then_some((at, likeness))
-        });
-        let (mut sum, mut total) = (0f32, 0f32);
-        for (at, likeness) in top_k(self.config.neighbours, near) {
-            let (other, value) = history[at as usize];
-            sum += likeness * (value - self.biases.mean - own - self.biases.of_item(other));
-            total += likeness;
-        }
-        let rest = if total > 0.0 { sum / total } else { 0.0 };
-        self.biases.clamped(base + rest)
+        let rest = |other: u32, value: f32| value - self.biases.mean - own - self.biases.of_item(other);
+        let near = history.iter();
+        let near = near.filter_map(|(other, value)| Some((*row.get(*other as usize)?, rest(*other, *value))));
+        let near: Vec<(f32, f32)> = near.collect();
+        self.biases.clamped(base + vote(&near, self.config.neighbours))
     }
 }
 

@@ -10,10 +10,12 @@ mod baseline;
 mod cross_validate;
 mod data;
 mod item_knn;
+mod likeness;
 mod registry;
 mod slope_one;
 mod svd;
 mod svdpp;
+mod user_knn;
 
 pub use baseline::BaselineConfig;
 pub use cross_validate::{Folds, Measured, cross_validate, folds};
@@ -23,3 +25,4 @@ pub use registry::{RatingModel, RatingTrainer, RatingTrainerEntry, trainer, trai
 pub use slope_one::SlopeOneConfig;
 pub use svd::SvdConfig;
 pub use svdpp::SvdppConfig;
+pub use user_knn::UserKnnConfig;

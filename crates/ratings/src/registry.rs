@@ -1,6 +1,6 @@
 //! The table of rating models and what they promise.
 
-use crate::{Ratings, RatingsError, baseline, item_knn, slope_one, svd, svdpp};
+use crate::{Ratings, RatingsError, baseline, item_knn, slope_one, svd, svdpp, user_knn};
 use serde::de::DeserializeOwned;
 
 /// Learns to predict ratings.
@@ -61,6 +61,12 @@ static TRAINERS: &[RatingTrainerEntry] = &[
         summary: "what is left after the baseline, from the items most like this one",
         source: "Koren 2010, TKDD 4(1)",
         build: item_knn::build,
+    },
+    RatingTrainerEntry {
+        name: user_knn::NAME,
+        summary: "what is left after the baseline, from the people most like this one",
+        source: "Herlocker, Konstan, Borchers, Riedl 1999, SIGIR",
+        build: user_knn::build,
     },
     RatingTrainerEntry {
         name: svd::NAME,

@@ -102,6 +102,9 @@ impl Numbers {
             ] {
                 gauge!(name).set(value as f64);
             }
+            for (model, share) in &status.staleness {
+                gauge!("concierge_staleness", "model" => model.clone()).set(*share);
+            }
             if let Some(at) = status.trained_at {
                 gauge!("concierge_trained_timestamp_seconds").set(at as f64 / 1000.0);
             }

@@ -296,7 +296,7 @@ fn views() -> Value {
         "Decision": {"type": "object", "required": ["decision_id", "now", "placement", "snapshot", "sequence", "seed",
             "config_hash", "history", "stages", "considered", "removals", "shown", "degraded", "arms", "timings_us"]},
         "Status": {"type": "object", "required": ["version", "snapshot", "sequence", "state_sequence", "absorbed_sequence",
-            "events", "items", "users", "hidden_items", "models", "trained_at", "training", "last_training_error",
+            "events", "items", "users", "hidden_items", "models", "staleness", "staleness_max", "trained_at", "training", "last_training_error",
             "unknown_event_types", "decisions", "decision_bytes", "outcomes", "placements", "warnings"]},
         "Models": object(&["snapshot", "trained_at", "training", "last_training_error", "in_service", "learners", "rankers"], json!({
             "snapshot": text("Version"), "trained_at": {"type": ["integer", "null"]}, "training": flag("Whether one is under way"),

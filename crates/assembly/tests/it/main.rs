@@ -12,4 +12,5 @@ mod ranker;
 mod replay;
 mod requests;
 mod retrieving;
+mod staleness;
 mod world;

@@ -35,6 +35,8 @@ pub enum Scheme {
         share: f64,
         /// Part of each one's rows that makes the history.
         history: f64,
+        /// Whether the same users are also ranked for by a model that was trained on them, as a case before.
+        beside: bool,
     },
     /// The same users ranked for from their first n rows, a case for each n.
     FewShotUser {
@@ -92,10 +94,19 @@ impl Scheme {
         match self {
             Scheme::Everyone => "every item of the catalogue but those that the user has seen".to_owned(),
             Scheme::Warm => "users with a history, relevant items with training rows".to_owned(),
-            Scheme::UnseenUser { share, history } => format!(
-                "{} % of the users held out of training, ranked for from the first {} % of their rows",
+            Scheme::UnseenUser {
+                share,
+                history,
+                beside,
+            } => format!(
+                "{} % of the users held out of training, ranked for from the first {} % of their rows{}",
                 share * 100.0,
-                history * 100.0
+                history * 100.0,
+                if *beside {
+                    "; beside them the same users trained on"
+                } else {
+                    ""
+                }
             ),
             Scheme::FewShotUser { share, .. } => format!(
                 "{} % of the users held out of training, ranked for from their first rows",
@@ -124,7 +135,7 @@ impl Scheme {
         };
         let (share, least, history, shots) = match self {
             Scheme::Everyone | Scheme::Warm => return Ok(()),
-            Scheme::UnseenUser { share, history } => (*share, f64::MIN_POSITIVE, *history, None),
+            Scheme::UnseenUser { share, history, .. } => (*share, f64::MIN_POSITIVE, *history, None),
             Scheme::FewShotUser { share, shots } => (*share, f64::MIN_POSITIVE, 1.0, Some((shots, 0))),
             Scheme::UnseenItem { share, .. } => (*share, 0.0, 1.0, None),
             Scheme::FewShotItem { share, shots, .. } => (*share, f64::MIN_POSITIVE, 1.0, Some((shots, 0))),
@@ -164,14 +175,30 @@ impl Scheme {
         let cases = match self {
             Scheme::Everyone => vec![single(prepare(inputs)?)],
             Scheme::Warm => vec![single(warm::cut(prepare(inputs)?))],
-            Scheme::UnseenUser { share, history } => {
-                let mut prepared = unseen_user::cut(inputs, *share, seed)?;
-                unseen_user::shorten(
-                    &mut prepared,
-                    |n| ((n as f64 * history).round() as usize).max(1),
-                    seed,
-                );
-                vec![single(prepared)]
+            Scheme::UnseenUser {
+                share,
+                history,
+                beside,
+            } => {
+                let keep = |n: usize| ((n as f64 * history).round() as usize).max(1);
+                let mut cases = Vec::new();
+                if *beside {
+                    let [trained, unseen] = unseen_user::beside(inputs, *share, seed)?;
+                    cases.push(Case {
+                        label: "trained on".to_owned(),
+                        prepared: trained,
+                    });
+                    cases.push(Case {
+                        label: "held out".to_owned(),
+                        prepared: unseen,
+                    });
+                } else {
+                    cases.push(single(unseen_user::cut(inputs, *share, seed)?));
+                }
+                for case in &mut cases {
+                    unseen_user::shorten(&mut case.prepared, keep, seed);
+                }
+                cases
             }
             Scheme::FewShotUser { share, shots } => few_shot_user::cut(inputs, *share, shots, seed)?,
             Scheme::UnseenItem { share, among } => {

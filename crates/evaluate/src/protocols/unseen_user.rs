@@ -24,6 +24,18 @@ pub(super) fn cut(mut inputs: Inputs, share: f64, seed: u64) -> Result<Prepared,
     Ok(prepared)
 }
 
+/// The same users trained on and held out, both ranked for among all items of the training rows, so that the two differ
+/// in nothing but what was learnt.
+pub(super) fn beside(mut inputs: Inputs, share: f64, seed: u64) -> Result<[Prepared; 2], EvaluateError> {
+    let items: BTreeSet<_> = inputs.train.iter().map(|row| row.item.clone()).collect();
+    inputs.listed.extend(items);
+    let mut trained = prepare(inputs.clone())?;
+    let unseen = cut(inputs, share, seed)?;
+    let judged: BTreeSet<&UserId> = unseen.users.iter().map(|user| &user.user).collect();
+    trained.retain_users(|user| judged.contains(&user.user));
+    Ok([trained, unseen])
+}
+
 /// Cuts each history to its first `keep(length)` items, in order of time, equal moments in an order drawn by hash. What is
 /// cut off is still not ranked, so that lists of all lengths have the same candidates.
 pub(super) fn shorten(prepared: &mut Prepared, keep: impl Fn(usize) -> usize, seed: u64) {

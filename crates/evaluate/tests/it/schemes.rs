@@ -49,6 +49,7 @@ fn unseen_users_are_not_learnt_from_and_keep_their_history() {
     let case = &cases(Scheme::UnseenUser {
         share: 0.4,
         history: 1.0,
+        beside: false,
     })[0];
     let (users, _) = learnt(case);
     assert!(
@@ -64,6 +65,7 @@ fn unseen_users_are_not_learnt_from_and_keep_their_history() {
     let half = &cases(Scheme::UnseenUser {
         share: 0.4,
         history: 0.5,
+        beside: false,
     })[0];
     for (user, whole) in half.prepared.users.iter().zip(&case.prepared.users) {
         // Two and a half of five, rounded; the earliest; the others are still not ranked.
@@ -202,13 +204,18 @@ fn warm_leaves_out_whoever_and_whatever_is_new() {
 #[test]
 fn what_cannot_be_is_refused() {
     let refused = |scheme: Scheme| scheme.cases(inputs(), 0).expect_err("refused").to_string();
-    let share = |share| Scheme::UnseenUser { share, history: 1.0 };
+    let share = |share| Scheme::UnseenUser {
+        share,
+        history: 1.0,
+        beside: false,
+    };
     assert!(refused(share(1.0)).contains("share: got 1"));
     assert!(refused(share(f64::NAN)).contains("share: got NaN"));
     assert!(
         refused(Scheme::UnseenUser {
             share: 0.1,
-            history: 0.0
+            history: 0.0,
+            beside: false,
         })
         .contains("history-share: got 0")
     );

@@ -1,0 +1,157 @@
+//! How far what people did since a training has moved what a model rests on, without the model showing it.
+//!
+//! The unit is an *entry*: a pair of person and item that counts fully. Its level is the pair's summed strength over the
+//! mean strength, within 0 … 1. An event *moves* content by as much as it changes the level of its pair: the first purchase by
+//! one, the tenth click on the same item by nothing, a return of a purchase by one, an erased pair by its level. So what
+//! counts is change of content and not the number of events.
+
+use crate::UpdateReport;
+use dataset::{Interaction, Interactions};
+use domain::HistoryEvent;
+use serde::{Deserialize, Serialize};
+
+/// Content that a training had, and content moved since that its model does not reflect, in entries.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Staleness {
+    /// Entries of the training.
+    pub trained: f64,
+    /// Entries moved since and not reflected.
+    pub moved: f64,
+}
+
+impl Staleness {
+    /// That of a model just trained on these rows.
+    pub fn fresh(data: &Interactions) -> Staleness {
+        let mut sums = Vec::new();
+        for user in 0..data.n_users() {
+            sums.extend(crate::common::summed(data, user).into_iter().map(|(_, sum)| sum));
+        }
+        sums.retain(|sum| *sum > 0.0);
+        let unit = mean(&sums);
+        Staleness {
+            trained: sums.iter().map(|sum| level(*sum, unit)).sum(),
+            moved: 0.0,
+        }
+    }
+
+    /// moved / (trained + moved): 0 for a model that reflects everything, towards 1 as nothing of what it rests on is left.
+    pub fn share(&self) -> f64 {
+        if self.moved <= 0.0 {
+            return 0.0;
+        }
+        self.moved / (self.trained + self.moved)
+    }
+}
+
+fn mean(sums: &[f32]) -> f32 {
+    (sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() / sums.len().max(1) as f64) as f32
+}
+
+fn level(sum: f32, unit: f32) -> f64 {
+    let level = f64::from(sum) / f64::from(unit.max(1e-20));
+    if level.is_finite() {
+        level.clamp(0.0, 1.0)
+    } else {
+        0.0
+    }
+}
+
+/// How far an event moves content, given what its user did before; `unit` is the mean strength of a pair in training.
+pub(crate) fn moved(row: &Interaction, history: &[HistoryEvent], unit: f32) -> f64 {
+    let before = history
+        .iter()
+        .filter(|h| h.item == row.item && h.weight.is_finite());
+    let before: f32 = before.map(|h| h.weight).sum();
+    if row.weight.is_finite() {
+        (level(before + row.weight, unit) - level(before, unit)).abs()
+    } else {
+        0.0
+    }
+}
+
+/// What a model reports that passes events over until the next training.
+pub(crate) fn passed_over(
+    interactions: &[Interaction],
+    histories: &[Vec<HistoryEvent>],
+    unit: f32,
+) -> UpdateReport {
+    let history = |n: usize| histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
+    let rows = interactions.iter().enumerate();
+    UpdateReport {
+        ignored: interactions.len(),
+        moved: rows.map(|(n, row)| moved(row, history(n), unit)).sum(),
+        ..UpdateReport::default()
+    }
+}
+
+/// What a model reports that cannot take out what one person did until the next training.
+pub(crate) fn kept(events: &[Interaction], unit: f32) -> UpdateReport {
+    UpdateReport {
+        ignored: events.len(),
+        moved: by_item(events).iter().map(|(_, sum)| level(*sum, unit)).sum(),
+        ..UpdateReport::default()
+    }
+}
+
+/// One person's summed strengths by item, in the order of first appearance.
+pub(crate) fn by_item(events: &[Interaction]) -> Vec<(u32, f32)> {
+    let mut sums: Vec<(u32, f32)> = Vec::new();
+    let mut places: hashbrown::HashMap<u32, usize> = hashbrown::HashMap::new();
+    for row in events.iter().filter(|row| row.weight.is_finite()) {
+        let place = *places.entry(row.item).or_insert_with(|| {
+            sums.push((row.item, 0.0));
+            sums.len() - 1
+        });
+        sums[place].1 += row.weight;
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Timestamp;
+
+    fn row(item: u32, weight: f32) -> Interaction {
+        Interaction {
+            user: 0,
+            item,
+            weight,
+            timestamp: Timestamp(0),
+        }
+    }
+
+    fn history(item: u32, weight: f32) -> [HistoryEvent; 1] {
+        [HistoryEvent {
+            item,
+            weight,
+            age_days: 0.0,
+        }]
+    }
+
+    #[test]
+    fn content_counts_and_not_the_number_of_events() {
+        assert_eq!(moved(&row(1, 1.0), &[], 1.0), 1.0, "a first event");
+        assert_eq!(
+            moved(&row(1, 1.0), &history(2, 1.0), 1.0),
+            1.0,
+            "on something else"
+        );
+        assert_eq!(moved(&row(1, 1.0), &history(1, 1.0), 1.0), 0.0, "once more");
+        assert_eq!(moved(&row(1, 0.25), &[], 0.5), 0.5, "half of the mean");
+        assert_eq!(moved(&row(1, -1.0), &history(1, 1.0), 1.0), 1.0, "a return");
+        assert_eq!(
+            moved(&row(1, -0.5), &[], 1.0),
+            0.0,
+            "a dismissal of what was not taken"
+        );
+        let events = [row(1, 1.0), row(2, 0.5), row(1, 3.0), row(3, -1.0)];
+        assert_eq!(kept(&events, 1.0).moved, 1.5);
+        let stale = Staleness {
+            trained: 90.0,
+            moved: 10.0,
+        };
+        assert_eq!(stale.share(), 0.1);
+        assert_eq!(Staleness::default().share(), 0.0);
+    }
+}
