@@ -112,6 +112,7 @@ impl Service {
             Some(models),
             version.models,
             version.absorbed,
+            before.learned.clone(),
         );
         // The bundle on disk still has what it learnt: a restart must know.
         let dir = models_dir(&self.dir);

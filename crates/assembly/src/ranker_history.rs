@@ -86,9 +86,10 @@ impl Service {
     ) -> Result<Models, ServiceError> {
         let data = self.training_data(self.stores.log.head(), cut, Some(cut))?;
         let trained = self.fit_all(&data, progress, cancel)?;
+        let staleness = models::Staleness::fresh(&data.interactions);
         drop(data);
-        let models =
-            bind(trained.into_iter().map(|(model, _)| model).collect(), &self.live).ok_or_else(nothing)?;
+        let trained = trained.into_iter().map(|(model, _)| model).collect();
+        let models = bind(trained, &self.live, staleness).ok_or_else(nothing)?;
         models.all().for_each(|bound| bound.model.warm());
         Ok(models)
     }
