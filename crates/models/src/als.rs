@@ -64,14 +64,16 @@ impl AlsTrainer {
     }
 
     pub(crate) fn train(&self, data: &TrainingData, run: &Run) -> Result<Als, ModelError> {
-        let config = &self.config;
-        let d = config.factors;
         let rows = &data.interactions;
-        let (by_user, scale) = entries(rows, config.history_max);
+        let (by_user, scale) = entries(rows, self.config.history_max);
+        let taken = |of: &Csr| (0..of.n_rows()).filter(|row| !of.row(*row).0.is_empty()).count();
         if by_user.n_cells() == 0 {
             return Err(ModelError::Empty("no interactions other than zero".to_owned()));
         }
         let by_item = by_user.transpose();
+        let pairs = taken(&by_user) as f64 * taken(&by_item) as f64;
+        let config = &self.config.settled(by_user.n_cells() as f64 / pairs.max(1.0));
+        let d = config.factors;
         let mut items = start(rows, &by_item, d, run.seed);
         let mut users = vec![0f32; rows.n_users() * d];
         let user_side = config.side(rows.n_items());

@@ -12,6 +12,10 @@ pub(crate) const EXACT_MAX: usize = 64;
 /// Coordinates solved for at a time with more factors than that.
 pub(crate) const BLOCK: usize = 32;
 
+/// What follows from data as dense as they come.
+const REG_MAX: f32 = 0.01;
+const UNOBSERVED_MAX: f32 = 0.2;
+
 /// Configuration of implicit ALS.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,12 +24,13 @@ pub struct AlsConfig {
     pub factors: usize,
     /// Passes over users and items. Default 12.
     pub epochs: usize,
-    /// Regularisation (λ before scaling). Default 0.01.
-    pub reg: f32,
+    /// Regularisation (λ before scaling). Default: a twentieth of the root of the density, 0.002 to 0.01.
+    pub reg: Option<f32>,
     /// 1 scales λ by frequency, 0 not at all (ν). Default 1.
     pub reg_exponent: f32,
-    /// Weight of a pair without interaction against one of mean strength (α₀). Default 0.2.
-    pub unobserved_weight: f32,
+    /// Weight of a pair without interaction against one of mean strength (α₀). Default: the root of the density, that is of the
+    /// share of pairs with an interaction, 0.005 to 0.2.
+    pub unobserved_weight: Option<f32>,
     /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default: 32
     /// above 64 factors, else all.
     pub block: Option<usize>,
@@ -45,9 +50,9 @@ impl Default for AlsConfig {
         AlsConfig {
             factors: 64,
             epochs: 12,
-            reg: 0.01,
+            reg: None,
             reg_exponent: 1.0,
-            unobserved_weight: 0.2,
+            unobserved_weight: None,
             block: None,
             history_max: 1000,
             item_attributes: true,
@@ -61,18 +66,36 @@ impl AlsConfig {
     pub(crate) fn check(&self) -> Result<(), ModelError> {
         within(NAME, "factors", self.factors as f64, 1.0, 1024.0)?;
         within(NAME, "epochs", self.epochs as f64, 1.0, 1000.0)?;
-        within(NAME, "reg", f64::from(self.reg), 1e-8, 1e6)?;
+        within(NAME, "reg", f64::from(self.reg()), 1e-8, 1e6)?;
         within(NAME, "reg_exponent", f64::from(self.reg_exponent), 0.0, 2.0)?;
         within(
             NAME,
             "unobserved_weight",
-            f64::from(self.unobserved_weight),
+            f64::from(self.unobserved_weight()),
             1e-8,
             1e3,
         )?;
         within(NAME, "block", self.block.unwrap_or(1) as f64, 1.0, 1024.0)?;
         within(NAME, "history_max", self.history_max as f64, 1.0, 1e6)?;
         within(NAME, "handover", f64::from(self.handover), 1e-3, 1e6)
+    }
+
+    /// With what follows from the data filled in; the density is the share of pairs with an interaction.
+    pub(crate) fn settled(&self, density: f64) -> AlsConfig {
+        let root = density.sqrt() as f32;
+        AlsConfig {
+            reg: self.reg.or(Some((root / 20.0).clamp(0.002, REG_MAX))),
+            unobserved_weight: self.unobserved_weight.or(Some(root.clamp(0.005, UNOBSERVED_MAX))),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn reg(&self) -> f32 {
+        self.reg.unwrap_or(REG_MAX)
+    }
+
+    pub(crate) fn unobserved_weight(&self) -> f32 {
+        self.unobserved_weight.unwrap_or(UNOBSERVED_MAX)
     }
 
     /// The constants of a step whose other side has `n_other` rows.
@@ -85,8 +108,8 @@ impl AlsConfig {
                 self.factors
             }),
             handover: self.handover,
-            unobserved: self.unobserved_weight,
-            reg: self.reg,
+            unobserved: self.unobserved_weight(),
+            reg: self.reg(),
             exponent: self.reg_exponent,
             n_other,
         }

@@ -55,6 +55,8 @@ fn config(factors: usize) -> AlsConfig {
     AlsConfig {
         factors,
         epochs: 8,
+        reg: Some(0.01),
+        unobserved_weight: Some(0.2),
         ..AlsConfig::default()
     }
 }
@@ -113,8 +115,8 @@ fn normal_matrix(gram: &[f32], rows: &[(f32, Vec<f32>)], alpha: f64, lambda: f64
 
 /// λ of Rendle et al. (2021), eq. 4: λ(|entries| + α₀|other side|)^ν.
 fn lambda(config: &AlsConfig, entries: usize, other: usize) -> f64 {
-    let frequency = entries as f64 + f64::from(config.unobserved_weight) * other as f64;
-    f64::from(config.reg) * frequency.powf(f64::from(config.reg_exponent))
+    let frequency = entries as f64 + f64::from(config.unobserved_weight()) * other as f64;
+    f64::from(config.reg()) * frequency.powf(f64::from(config.reg_exponent))
 }
 
 #[test]
@@ -139,7 +141,7 @@ fn variances_are_those_of_a_dense_inverse() {
     let own = normal_matrix(
         &model.gram,
         &rows,
-        f64::from(config.unobserved_weight),
+        f64::from(config.unobserved_weight()),
         lambda(&config, 4, ITEMS),
         d,
     );
@@ -157,7 +159,7 @@ fn variances_are_those_of_a_dense_inverse() {
         let of_person: f64 = product(model.factor(item).unwrap(), &solved(own.clone(), factor));
         let entries = model.entries_by_now(item);
         let believed = entries as f64 / (entries as f64 + f64::from(config.handover));
-        let alpha = believed * f64::from(config.unobserved_weight) + entries as f64 / USERS as f64;
+        let alpha = believed * f64::from(config.unobserved_weight()) + entries as f64 / USERS as f64;
         let theirs = normal_matrix(&model.users_gram, &[], alpha, lambda(&config, entries, USERS), d);
         let of_item: f64 = solved(theirs, user.clone())
             .iter()
@@ -226,7 +228,7 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
         };
         let item = takes(&mut model, &id, &histories);
         let lambda = lambda(&config, 3, USERS);
-        let alpha = f64::from(config.unobserved_weight);
+        let alpha = f64::from(config.unobserved_weight());
         let absent = 1.0 - 3.0 / (3.0 + f64::from(config.handover));
         let matrix = normal_matrix(&model.users_gram, &users, alpha, lambda, 5);
         let right: Vec<f64> = (0..5)
@@ -387,7 +389,7 @@ fn long_factors_fold_in_exactly_too() {
     let data = world(true);
     let config = AlsConfig {
         epochs: 3,
-        reg: 0.1,
+        reg: Some(0.1),
         ..config(512)
     };
     let model = fit(&config, &data);
@@ -401,7 +403,7 @@ fn long_factors_fold_in_exactly_too() {
         .map(|y| (f64::from(model.scale.min(10.0)) * (product(y, &x) - 1.0), y))
         .collect();
     for i in 0..512 {
-        let all = f64::from(config.unobserved_weight) * product(&model.gram[i * 512..(i + 1) * 512], &x);
+        let all = f64::from(config.unobserved_weight()) * product(&model.gram[i * 512..(i + 1) * 512], &x);
         let own: f64 = misses.iter().map(|(miss, y)| miss * f64::from(y[i])).sum();
         let gradient = lambda * x[i] + all + own;
         assert!(gradient.abs() < 1e-3, "{i}: {gradient}");
