@@ -66,6 +66,17 @@ pub enum ContributionSource {
         /// Which.
         name: String,
     },
+    /// A rule of the product.
+    Rule {
+        /// Its name.
+        name: String,
+    },
+    /// Chance: the item stands elsewhere than its score would place it. Its value is 0, since chance moves
+    /// places and leaves scores alone.
+    Exploration {
+        /// Place that it had before chance, from 1.
+        from: u32,
+    },
 }
 
 /// A signed part of a score.
@@ -211,6 +222,78 @@ pub struct Degradation {
     pub reason: String,
 }
 
+/// What a rule did to an item that it did not remove.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RuleEffect {
+    /// Name of the rule.
+    pub rule: String,
+    /// To which item.
+    pub item_id: ItemId,
+    /// What.
+    #[serde(flatten)]
+    pub change: RuleChange,
+}
+
+/// A change other than a removal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum RuleChange {
+    /// The score was raised (or, below zero, lowered).
+    Score {
+        /// By how much.
+        by: f32,
+    },
+    /// It was put at a place of the slate.
+    Pinned {
+        /// Which, from 1.
+        slot: u32,
+    },
+    /// It was passed over on the slate although its place in the order was good enough.
+    PassedOver {
+        /// Place that it had in the order, from 1.
+        from: u32,
+    },
+}
+
+/// What the rules of the product did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RulesRecord {
+    /// Version of the set of rules.
+    pub version: u64,
+    /// Those that applied to this request; what they removed is among `removals`.
+    pub active: Vec<String>,
+    /// What they changed, up to the record's cap for removals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<RuleEffect>,
+    /// How many changes were left out by the cap.
+    #[serde(default)]
+    pub effects_cut: u32,
+}
+
+/// The place of a decision on a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRow {
+    /// Id that the decisions of one page share.
+    pub page_id: String,
+    /// Name of the row in the configuration of the page.
+    pub row: String,
+    /// Place on the page, from 1.
+    pub place: u32,
+}
+
+/// What became of a constraint on the slate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConstraintRecord {
+    /// Its name.
+    pub name: String,
+    /// Whether a slate of these candidates can keep it together with those before it.
+    pub feasible: bool,
+    /// Whether it holds.
+    pub kept: bool,
+    /// Score given up for it: the best slate under the others less that under all.
+    pub given_up: f32,
+}
+
 /// The record of a decision: everything needed to see what was done and why. Timings are kept
 /// beside it, since they differ from run to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -257,6 +340,15 @@ pub struct Decision {
     /// Who chose; absent in records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRecord>,
+    /// What the rules of the product did; absent where none applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesRecord>,
+    /// What became of the constraints of the placement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<ConstraintRecord>,
+    /// The page that this is a row of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<PageRow>,
     /// What was shown.
     pub shown: Vec<Shown>,
     /// What the ranker knew of each item of `shown` that it scored, in that order; absent if it keeps no features.

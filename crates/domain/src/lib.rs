@@ -19,18 +19,19 @@ mod time;
 
 pub use attributes::{Attributes, Item, RawAttribute, User};
 pub use decision::{
-    Candidate, Contribution, ContributionSource, Decision, DecisionItem, Degradation, Explanation,
-    FeatureRecord, PolicyRecord, Removal, Shown, SnapshotVersion, SourceHit, StageReport,
+    Candidate, ConstraintRecord, Contribution, ContributionSource, Decision, DecisionItem, Degradation,
+    Explanation, FeatureRecord, PageRow, PolicyRecord, Removal, RuleChange, RuleEffect, RulesRecord, Shown,
+    SnapshotVersion, SourceHit, StageReport,
 };
 pub use event::{Event, EventKey, NewEvent, StoredEvent};
 pub use ids::{DecisionId, EventId, EventType, IdError, ItemId, MAX_ID_BYTES, SessionId, UserId};
 pub use schema::{AttributeKind, AttributeSchema, EntityKind, KindOrigin, Schema};
 pub use stages::{
-    Choice, Evidence, HistoryEvent, Outcome, Policy, Query, Ranker, Reranked, Reranker, Retriever, Rule,
-    StageError, Verdict,
+    Adjustment, Choice, Evidence, HistoryEvent, Limit, Outcome, Pin, Policy, Query, Ranker, Reranked,
+    Reranker, Retriever, Rule, StageError, Steering, Verdict,
 };
 pub use stores::{
     AppendOutcome, Catalogue, CatalogueHistory, Erasure, EventBatches, EventLog, EventRead, ItemChange,
-    KindChange, PutOutcome, Receipt, StoreError,
+    KindChange, PutOutcome, Receipt, RuleText, StoreError,
 };
 pub use time::{Sequence, Timestamp};

@@ -1,8 +1,11 @@
 //! The stages of a decision, as traits. All are synchronous and object-safe: one dynamic call per
 //! component and request. Items are numbers here: positions in the snapshot's catalogue.
 
-use crate::{Attributes, Candidate, ContributionSource, Explanation, FeatureRecord, Timestamp};
+use crate::{
+    Attributes, Candidate, ConstraintRecord, ContributionSource, Explanation, FeatureRecord, Timestamp,
+};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One thing someone did, as models see it: no user id, only what and how strongly and how long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -144,6 +147,70 @@ pub trait Rule: Send + Sync {
     fn name(&self) -> &str;
     /// The verdict on one item.
     fn check(&self, query: &Query, item: u32) -> Verdict;
+    /// The reason as the record has it; by default the word of the verdict.
+    fn reason<'a>(&'a self, word: &'static str) -> &'a str {
+        word
+    }
+}
+
+/// A bound on how many of certain items a slate holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limit {
+    /// Its name in records.
+    pub name: String,
+    /// Positions of the candidates whose number is bounded, ascending.
+    pub members: Vec<u32>,
+    /// At least so many of them.
+    pub min: usize,
+    /// At most so many of them.
+    pub max: usize,
+    /// A hard one makes the slate shorter where nothing else helps; another gives way, the last of the list first.
+    pub hard: bool,
+}
+
+impl Limit {
+    /// True if the item counts.
+    pub fn counts(&self, item: u32) -> bool {
+        self.members.binary_search(&item).is_ok()
+    }
+}
+
+/// An item that a rule wants at a place of the slate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// Name of the rule.
+    pub rule: String,
+    /// Place, from 1.
+    pub slot: usize,
+    /// Items that will do, the most wanted first.
+    pub items: Vec<u32>,
+}
+
+/// A change of one candidate's score by a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adjustment {
+    /// Name of the rule.
+    pub rule: Arc<str>,
+    /// Whose.
+    pub item: u32,
+    /// By how much, finite.
+    pub by: f32,
+}
+
+/// Stage 4: what the rules of the product do besides removing, for one request.
+pub trait Steering: Send + Sync {
+    /// Version of the set of rules.
+    fn version(&self) -> u64;
+    /// Names of the rules that apply to this request, those that remove included.
+    fn active(&self) -> Vec<String>;
+    /// Places taken in advance, the most important first.
+    fn pins(&self) -> Vec<Pin>;
+    /// Changes of scores; the candidates come scored.
+    fn adjust(&self, candidates: &[Candidate]) -> Vec<Adjustment>;
+    /// Bounds on a slate of `n` of these candidates.
+    fn limits(&self, candidates: &[Candidate], n: usize) -> Vec<Limit>;
+    /// True if a hard bound is passed where `item` joins these items of a slate of `n`.
+    fn forbids(&self, slate: &[u32], item: u32, n: usize) -> bool;
 }
 
 /// A slate in order, and who was held back.
@@ -155,6 +222,10 @@ pub struct Reranked {
     pub held_back: Vec<Candidate>,
     /// Names of constraints that could not be kept.
     pub relaxed: Vec<String>,
+    /// Bounds that hold among the first `n`, for the choice to keep.
+    pub limits: Vec<Limit>,
+    /// What became of each constraint.
+    pub constraints: Vec<ConstraintRecord>,
 }
 
 /// Stage 4: orders the survivors. It invents nothing: chosen + held back = input.
@@ -174,6 +245,8 @@ pub struct Choice {
     pub held_back: Vec<Candidate>,
     /// For each of the slate, the probability that it stands where it stands, whatever stands elsewhere; empty if there is no closed form.
     pub marginals: Vec<f64>,
+    /// Names of limits that gave way.
+    pub relaxed: Vec<String>,
 }
 
 /// Choice under uncertainty.
@@ -187,6 +260,18 @@ pub trait Policy: Send + Sync {
     /// For each item of a slate, the probability that this policy puts it there, given those before it; 0 for what it would never show. `None` if it cannot tell.
     fn conditionals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
         let _ = (query, ordered, slate);
+        None
+    }
+
+    /// Chooses `query.n` of the ordered candidates such that `limits` hold, counting what is already `taken` elsewhere on the
+    /// slate. `None` from a policy that cannot: then the order is kept and nothing is left to chance.
+    fn choose_within(
+        &self,
+        _query: &Query,
+        _ordered: &[Candidate],
+        _limits: &[Limit],
+        _taken: &[u32],
+    ) -> Option<Choice> {
         None
     }
 }

@@ -183,7 +183,16 @@ pub struct CatalogueHistory {
     pub kinds: Vec<KindChange>,
 }
 
-/// Items, users and their schema.
+/// A rule as stored: its name and, as text, the rest. The store does not look into it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleText {
+    /// Its name.
+    pub name: String,
+    /// All of it, as JSON.
+    pub body: String,
+}
+
+/// Items, users, their schema, and the rules over them.
 ///
 /// Promises: a put batch is stored whole or not at all and is durable on return; a put replaces
 /// the entity; within one batch the last put of an id wins; `revision` rises with every batch
@@ -226,4 +235,13 @@ pub trait Catalogue: Send + Sync {
     fn history(&self, revision: u64) -> Result<CatalogueHistory, StoreError>;
     /// Forgets the changes up to `revision`; what is stored now stays as it is.
     fn forget_history(&self, revision: u64) -> Result<(), StoreError>;
+    /// Version of the rules, 0 before the first, and the rules of that version by name. Without a version those in
+    /// force; `None` for a version that has not been.
+    fn rules(&self, version: Option<u64>) -> Result<Option<(u64, Vec<RuleText>)>, StoreError>;
+    /// Puts rules (a put replaces the rule of that name) and deletes others, all or nothing, durable on return. The
+    /// version rises by one if anything changed, and `revision` with it; earlier versions stay. Returns the version in force.
+    ///
+    /// # Errors
+    /// [`StoreError::Input`] for a name to delete that is not there.
+    fn change_rules(&self, put: &[RuleText], delete: &[String]) -> Result<u64, StoreError>;
 }

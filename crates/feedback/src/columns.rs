@@ -76,13 +76,16 @@ impl Serialize for Rest<'_> {
             removals: _,
             removals_cut,
             policy,
+            rules,
+            constraints,
+            page,
             shown,
             features,
             degraded,
             arms,
         } = self.0;
         let none: [u8; 0] = [];
-        let mut out = serializer.serialize_struct("Decision", 23)?;
+        let mut out = serializer.serialize_struct("Decision", 26)?;
         out.serialize_field("decision_id", decision_id)?;
         out.serialize_field("now", now)?;
         out.serialize_field("placement", placement)?;
@@ -113,6 +116,15 @@ impl Serialize for Rest<'_> {
         out.serialize_field("removals_cut", removals_cut)?;
         if policy.is_some() {
             out.serialize_field("policy", policy)?;
+        }
+        if rules.is_some() {
+            out.serialize_field("rules", rules)?;
+        }
+        if !constraints.is_empty() {
+            out.serialize_field("constraints", constraints)?;
+        }
+        if page.is_some() {
+            out.serialize_field("page", page)?;
         }
         out.serialize_field("shown", shown)?;
         if features.is_some() {

@@ -2,7 +2,7 @@
 
 use domain::{
     AttributeKind, AttributeSchema, Attributes, Catalogue, CatalogueHistory, EntityKind, Item, ItemChange,
-    ItemId, KindChange, KindOrigin, PutOutcome, RawAttribute, Schema, StoreError, User, UserId,
+    ItemId, KindChange, KindOrigin, PutOutcome, RawAttribute, RuleText, Schema, StoreError, User, UserId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,8 @@ struct Lists {
     revision: u64,
     history: CatalogueHistory,
     history_from: u64,
+    /// Every version of the rules, the first one after version 0.
+    rules: Vec<Vec<RuleText>>,
 }
 
 /// A catalogue that lives as long as the process.
@@ -273,5 +275,46 @@ impl Catalogue for MemoryCatalogue {
         lists.history.items.retain(|change| change.revision > revision);
         lists.history.kinds.retain(|change| change.revision > revision);
         Ok(())
+    }
+
+    fn rules(&self, version: Option<u64>) -> Result<Option<(u64, Vec<RuleText>)>, StoreError> {
+        let lists = self.lists();
+        let version = version.unwrap_or(lists.rules.len() as u64);
+        Ok(match version {
+            0 => Some((0, Vec::new())),
+            _ => usize::try_from(version - 1)
+                .ok()
+                .and_then(|at| lists.rules.get(at))
+                .map(|rules| (version, rules.clone())),
+        })
+    }
+
+    fn change_rules(&self, put: &[RuleText], delete: &[String]) -> Result<u64, StoreError> {
+        let mut lists = self.lists();
+        let before = lists.rules.last().cloned().unwrap_or_default();
+        let mut rules: BTreeMap<String, String> = before
+            .iter()
+            .cloned()
+            .map(|rule| (rule.name, rule.body))
+            .collect();
+        for name in delete {
+            if rules.remove(name).is_none() {
+                return Err(StoreError::Input {
+                    field: "name".into(),
+                    got: name.clone(),
+                    expected: "the name of a rule".into(),
+                });
+            }
+        }
+        rules.extend(put.iter().cloned().map(|rule| (rule.name, rule.body)));
+        let rules: Vec<RuleText> = rules
+            .into_iter()
+            .map(|(name, body)| RuleText { name, body })
+            .collect();
+        if rules != before {
+            lists.rules.push(rules);
+            lists.revision += 1;
+        }
+        Ok(lists.rules.len() as u64)
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::errors::{damaged, sql};
 use crate::json::{from_json, to_json};
+use crate::rules;
 use crate::schema::Tallies;
 use domain::{
     AttributeKind, Attributes, Catalogue, CatalogueHistory, EntityKind, Item, ItemChange, ItemId, KindChange,
-    PutOutcome, Schema, StoreError, Timestamp, User, UserId,
+    PutOutcome, RuleText, Schema, StoreError, Timestamp, User, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -359,6 +360,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         let lift = format!("BEGIN IMMEDIATE; {FROM_1} {HISTORY} PRAGMA user_version = {VERSION}; COMMIT;");
         connection.execute_batch(&lift).map_err(&fail)?;
     }
+    rules::prepare(connection).map_err(&fail)?;
     Ok(())
 }
 
@@ -646,5 +648,21 @@ impl Catalogue for SqliteCatalogue {
             transaction.execute(forget, [up_to]).map_err(&fail)?;
         }
         transaction.commit().map_err(&fail)
+    }
+
+    fn rules(&self, version: Option<u64>) -> Result<Option<(u64, Vec<RuleText>)>, StoreError> {
+        rules::read(&self.inner().connection, version).map_err(sql("reading", &self.path))
+    }
+
+    fn change_rules(&self, put: &[RuleText], delete: &[String]) -> Result<u64, StoreError> {
+        let fail = sql("writing to", &self.path);
+        let mut inner = self.inner();
+        let transaction = inner.connection.transaction().map_err(&fail)?;
+        let (is_changed, version) = rules::change(&transaction, put, delete).map_err(&fail)??;
+        if is_changed {
+            raise_revision(&transaction).map_err(&fail)?;
+            transaction.commit().map_err(&fail)?;
+        }
+        Ok(version)
     }
 }

@@ -12,6 +12,7 @@
 mod catalogue;
 mod errors;
 mod json;
+mod rules;
 mod schema;
 
 pub use catalogue::SqliteCatalogue;

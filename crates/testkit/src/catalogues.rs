@@ -2,7 +2,7 @@
 
 use domain::{
     AttributeKind, Attributes, Catalogue, EntityKind, Item, ItemId, KindOrigin, PutOutcome, RawAttribute,
-    StoreError, Timestamp, User, UserId,
+    RuleText, StoreError, Timestamp, User, UserId,
 };
 use numeric::SeededStream;
 
@@ -56,6 +56,7 @@ pub fn catalogue(fresh: &dyn Fn() -> Box<dyn CatalogueHome>) {
     kinds(fresh());
     users(fresh());
     history_of_kinds(fresh());
+    rules(fresh());
     for seed in 0..8 {
         random_puts(fresh(), seed);
     }
@@ -109,6 +110,46 @@ fn puts(home: Box<dyn CatalogueHome>) {
     );
     assert_eq!(catalogue.counts().expect("reading"), (3, 0));
     assert_eq!(catalogue.revision().expect("reading"), 3);
+}
+
+/// Versions of the rules: each change is one, old ones stay, what changes nothing or cannot be is none.
+fn rules(home: Box<dyn CatalogueHome>) {
+    let rule = |name: &str, body: &str| RuleText {
+        name: name.to_owned(),
+        body: body.to_owned(),
+    };
+    let (a, b, c) = (rule("a", "{\"é\": 1}"), rule("b", "2"), rule("a", "3"));
+    let catalogue = home.catalogue();
+    assert_eq!(catalogue.rules(None).expect("reading"), Some((0, Vec::new())));
+    assert_eq!(catalogue.change_rules(&[], &[]).expect("writing"), 0);
+    let change = |put: &[RuleText], delete: &[&str]| {
+        let delete: Vec<String> = delete.iter().map(|name| (*name).to_owned()).collect();
+        catalogue.change_rules(put, &delete)
+    };
+    assert_eq!(change(&[b.clone(), a.clone()], &[]), Ok(1));
+    assert_eq!(change(std::slice::from_ref(&b), &[]), Ok(1), "nothing changed");
+    assert_eq!(change(std::slice::from_ref(&c), &[]), Ok(2));
+    let missing = change(std::slice::from_ref(&a), &["b", "z"]);
+    assert!(
+        matches!(&missing, Err(StoreError::Input { got, .. }) if got == "z"),
+        "{missing:?}"
+    );
+    assert_eq!(change(&[], &["b"]), Ok(3));
+    assert_eq!(change(std::slice::from_ref(&b), &["a"]), Ok(4));
+    assert_eq!(
+        catalogue.revision().expect("reading"),
+        4,
+        "a change of rules is a revision"
+    );
+    let home = home.reopened();
+    let at = |version: Option<u64>| home.catalogue().rules(version).expect("reading");
+    assert_eq!(at(Some(0)), Some((0, Vec::new())));
+    assert_eq!(at(Some(1)), Some((1, vec![a, b.clone()])), "by name");
+    assert_eq!(at(Some(2)), Some((2, vec![c.clone(), b.clone()])));
+    assert_eq!(at(Some(3)), Some((3, vec![c])));
+    assert_eq!(at(None), Some((4, vec![b])));
+    assert_eq!(at(Some(5)), None);
+    assert_eq!(at(Some(u64::MAX)), None);
 }
 
 fn every_value_survives(home: Box<dyn CatalogueHome>) {

@@ -185,7 +185,8 @@ fn best_first(n_items: u32, seed: u64) -> Vec<Candidate> {
     all
 }
 
-/// A reranker invents and loses nothing, changes no candidate, and says the same twice.
+/// A reranker invents and loses nothing, changes no candidate, and says the same twice. The limits that it hands on hold among the first
+/// `n`, every constraint is named once, and those that do not hold are named as relaxed.
 pub fn reranker(reranker: &dyn Reranker, n_items: u32) {
     let name = reranker.name().to_owned();
     for query in queries(n_items, 14) {
@@ -196,6 +197,38 @@ pub fn reranker(reranker: &dyn Reranker, n_items: u32) {
                 reranker.rerank(&query, input.clone()),
                 "{name}: not the same twice"
             );
+            let first: Vec<u32> = out.chosen.iter().take(query.n).map(|c| c.item).collect();
+            for limit in &out.limits {
+                let count = first.iter().filter(|item| limit.counts(**item)).count();
+                assert!(
+                    (limit.min..=limit.max).contains(&count),
+                    "{name}: {count} of {limit:?} among the first {}",
+                    query.n
+                );
+                assert!(
+                    limit.members.is_sorted(),
+                    "{name}: members of {} are in disorder",
+                    limit.name
+                );
+            }
+            for constraint in &out.constraints {
+                assert_eq!(
+                    out.relaxed.contains(&constraint.name),
+                    !constraint.kept,
+                    "{name}: {constraint:?}, relaxed {:?}",
+                    out.relaxed
+                );
+                assert!(
+                    constraint.given_up >= 0.0 && constraint.given_up.is_finite(),
+                    "{name}: {constraint:?}"
+                );
+            }
+            let names: BTreeSet<&String> = out
+                .constraints
+                .iter()
+                .map(|constraint| &constraint.name)
+                .collect();
+            assert_eq!(names.len(), out.constraints.len(), "{name}: a constraint twice");
             let all = sorted(out.chosen.into_iter().chain(out.held_back));
             assert_eq!(
                 all,

@@ -51,6 +51,18 @@ pub(crate) fn decision(number: u32, considered: u32) -> StoredDecision {
         removals_cut: 0,
         features: None,
         policy: None,
+        rules: Some(domain::RulesRecord {
+            version: 7,
+            active: vec!["up".to_owned()],
+            effects: vec![domain::RuleEffect {
+                rule: "up".to_owned(),
+                item_id: ItemId::new("i").expect("an id"),
+                change: domain::RuleChange::Score { by: 0.1 },
+            }],
+            effects_cut: 3,
+        }),
+        constraints: Vec::new(),
+        page: None,
         shown: Vec::new(),
         degraded: Vec::new(),
         arms: Vec::new(),
