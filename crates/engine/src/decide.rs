@@ -3,13 +3,15 @@
 use crate::eligibility::Eligibility;
 use crate::guard::guarded;
 use crate::ladder::fill;
-use crate::select::{Chosen, choose, order, rank};
+use crate::select::{Chosen, Ordered, best_first, choose, order, rank};
 use crate::sources::retrieve;
+use crate::steer::Steered;
 use crate::{CatalogueView, Clock, DecideRequest, Decided, Pipeline, Reasoner};
 use domain::{
-    Candidate, Decision, DecisionItem, Degradation, Evidence, Explanation, FeatureRecord, Query, Ranker,
-    Removal, Shown, StageError, StageReport,
+    Candidate, Contribution, ContributionSource, Decision, DecisionItem, Degradation, Evidence, Explanation,
+    FeatureRecord, Limit, Query, Ranker, Removal, Shown, StageError, StageReport,
 };
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// Notes of a running decision: reports, degradations, timings, and the deadline.
@@ -103,32 +105,88 @@ pub fn decide(
     let rules = pipeline.rules.iter().chain(&request.rules).collect();
     let eligibility = Eligibility::new(query, rules, catalogue.n_items(), pipeline.caps.removals);
 
-    let candidates = retrieve(pipeline, query, &eligibility, &mut trace);
-    let ranked = rank(pipeline, query, candidates, catalogue, &mut trace);
+    let mut steered = Steered::new(request);
+    let wanted = steered.wanted(&mut trace);
+    let candidates = retrieve(pipeline, query, &eligibility, &wanted, &mut trace);
+    let mut ranked = rank(pipeline, query, candidates, catalogue, &mut trace);
+    if steered.adjust(&mut ranked.candidates, &mut trace) {
+        ranked.candidates.sort_by(|a, b| best_first(a, b, catalogue));
+    }
+    let below = cut_below(request.relevance_min, &mut ranked.candidates);
     let (considered, considered_cut) = considered(&ranked.candidates, catalogue, pipeline.caps.considered);
-    let (ordered, held_back) = order(pipeline, query, ranked.candidates, &mut trace);
+    let Ordered {
+        list: mut ordered,
+        mut held_back,
+        limits,
+        mut constraints,
+    } = order(pipeline, query, ranked.candidates, &mut trace);
+    let placed = steered.pinned(&mut ordered, &mut held_back, query.n, catalogue);
+    let taken: Vec<u32> = placed.values().map(|candidate| candidate.item).collect();
+    let quotas = match &request.steering {
+        Some(_) => {
+            let all: Vec<Candidate> = ordered.iter().chain(placed.values()).cloned().collect();
+            steered.limits(&all, query.n, &mut trace)
+        }
+        None => Vec::new(),
+    };
+    let n_quotas = quotas.len();
+    let limits: Vec<Limit> = quotas.into_iter().chain(limits).collect();
+    let order_of: Vec<u32> = ordered.iter().map(|candidate| candidate.item).collect();
+    let n = query.n - taken.len();
+    let open = match taken.is_empty() {
+        true => Cow::Borrowed(query),
+        false => Cow::Owned(Query { n, ..query.clone() }),
+    };
     let Chosen {
         mut slate,
-        marginals,
+        mut marginals,
+        relaxed,
         by: policy,
-    } = choose(pipeline, query, ordered, &mut trace);
-    let n_ranked = slate.len();
-    if slate.len() < query.n {
+    } = choose(pipeline, &open, ordered, &limits, &taken, &mut trace);
+    for constraint in &mut constraints {
+        constraint.kept &= !relaxed.contains(&constraint.name);
+    }
+    let by_ranker: HashSet<u32> = slate
+        .iter()
+        .map(|(c, _)| c.item)
+        .chain(taken.iter().copied())
+        .collect();
+    let chosen: Vec<u32> = slate.iter().map(|(c, _)| c.item).collect();
+    steered.passed_over(&order_of, &chosen, &limits[..n_quotas], catalogue);
+    if slate.len() < n && request.relevance_min.is_none() {
         fill(
             pipeline,
+            n,
             query,
             catalogue,
             &eligibility,
             held_back,
+            &steered,
+            &taken,
             &mut slate,
             &mut trace,
         );
     }
+    for (slot, candidate) in placed {
+        if !marginals.is_empty() && slot <= marginals.len() {
+            marginals.insert(slot, 1.0);
+        }
+        let slot = slot.min(slate.len());
+        slate.insert(slot, (candidate, 1.0));
+    }
     let by = ranked.by;
-    let mut shown = show(pipeline, request, catalogue, &slate, n_ranked, by, &mut trace);
+    let show_of = Showing {
+        request,
+        by_ranker: &by_ranker,
+        order: &order_of,
+        steered: &steered,
+        ranker: by,
+    };
+    let mut shown = show(pipeline, catalogue, &slate, &show_of, &mut trace);
     for (shown, marginal) in shown.iter_mut().zip(marginals) {
         shown.position_propensity = Some(marginal);
     }
+    let rules = steered.record(catalogue, pipeline.caps.removals);
 
     let features = features(query, &slate[..n_ranked], by, &mut trace);
 
@@ -137,13 +195,20 @@ pub fn decide(
     let room = pipeline.caps.removals - removals.len().min(pipeline.caps.removals);
     // An item without a score may have come back by the ladder; then it was not removed.
     let on_slate: HashSet<u32> = slate.iter().map(|(candidate, _)| candidate.item).collect();
-    let mut gone = ranked.unscorable;
-    gone.retain(|(item, _)| !on_slate.contains(item));
+    let unscorable = ranked.unscorable.into_iter();
+    let unscorable = unscorable.map(|(item, reason)| (item, rank_name, format!("unscorable: {reason}")));
+    let below = below
+        .into_iter()
+        .map(|item| (item, "relevance", "below_relevance".to_owned()));
+    let gone = unscorable
+        .chain(below)
+        .filter(|(item, ..)| !on_slate.contains(item));
+    let gone: Vec<_> = gone.collect();
     removals_cut += gone.len().saturating_sub(room) as u32;
-    removals.extend(gone.into_iter().take(room).map(|(item, reason)| Removal {
+    removals.extend(gone.into_iter().take(room).map(|(item, rule, reason)| Removal {
         item_id: catalogue.item_id(item).clone(),
-        rule: rank_name.to_owned(),
-        reason: format!("unscorable: {reason}"),
+        rule: rule.to_owned(),
+        reason,
     }));
     for report in rule_reports.iter().filter(|report| report.error.is_some()) {
         trace.degrade(&report.stage, report.error.as_deref().unwrap_or_default());
@@ -179,6 +244,9 @@ pub fn decide(
             removals,
             removals_cut,
             policy: Some(policy),
+            rules,
+            constraints,
+            page: None,
             shown,
             features,
             degraded: trace.degraded,
@@ -189,7 +257,7 @@ pub fn decide(
 }
 
 /// For each item of a slate, the probability with which a pipeline would put it there, given those before it: candidates, scores and order are
-/// made anew, then the policy is asked. `None` if it cannot tell.
+/// made anew, then the policy is asked. `None` if it cannot tell, as where items are pinned or bounds are kept by the choice.
 pub fn conditionals(
     pipeline: &Pipeline,
     catalogue: &dyn CatalogueView,
@@ -201,9 +269,21 @@ pub fn conditionals(
     let mut trace = Trace::new(clock, pipeline.deadline_us);
     let rules = pipeline.rules.iter().chain(&request.rules).collect();
     let eligibility = Eligibility::new(query, rules, catalogue.n_items(), pipeline.caps.removals);
-    let candidates = retrieve(pipeline, query, &eligibility, &mut trace);
-    let ranked = rank(pipeline, query, candidates, catalogue, &mut trace);
-    let (ordered, _) = order(pipeline, query, ranked.candidates, &mut trace);
+    let mut steered = Steered::new(request);
+    if !steered.wanted(&mut trace).is_empty() {
+        return None;
+    }
+    let candidates = retrieve(pipeline, query, &eligibility, &[], &mut trace);
+    let mut ranked = rank(pipeline, query, candidates, catalogue, &mut trace);
+    if steered.adjust(&mut ranked.candidates, &mut trace) {
+        ranked.candidates.sort_by(|a, b| best_first(a, b, catalogue));
+    }
+    cut_below(request.relevance_min, &mut ranked.candidates);
+    let ordered = order(pipeline, query, ranked.candidates, &mut trace);
+    if !ordered.limits.is_empty() || !steered.limits(&ordered.list, query.n, &mut trace).is_empty() {
+        return None;
+    }
+    let ordered = ordered.list;
     let told = guarded(|| Ok(pipeline.policy.conditionals(query, &ordered, slate)));
     let is_right = |chances: &Vec<f64>| {
         chances.len() == slate.len() && chances.iter().all(|chance| (0.0..=1.0).contains(chance))
@@ -221,40 +301,58 @@ fn considered(ranked: &[Candidate], catalogue: &dyn CatalogueView, cap: usize) -
     (ranked.iter().take(cap).map(record).collect(), cut)
 }
 
+/// Takes out candidates that score less than a share of the best, if the best scores above zero. Those taken out.
+fn cut_below(share: Option<f32>, ranked: &mut Vec<Candidate>) -> Vec<u32> {
+    let best = ranked.first().map_or(0.0, |candidate| candidate.score);
+    let Some(share) = share.filter(|_| best > 0.0) else {
+        return Vec::new();
+    };
+    let keep = ranked.partition_point(|candidate| candidate.score >= share * best);
+    ranked.drain(keep..).map(|candidate| candidate.item).collect()
+}
+
+/// What showing needs besides the slate.
+struct Showing<'a> {
+    request: &'a DecideRequest,
+    /// Items whose score is the ranker's; what the ladder put in was scored by nobody, its score of 0 has no parts.
+    by_ranker: &'a HashSet<u32>,
+    /// Items in the order before the choice, those at fixed places left out.
+    order: &'a [u32],
+    steered: &'a Steered<'a>,
+    ranker: Option<&'a dyn Ranker>,
+}
+
 /// Turns the slate into what is shown, with reasons, and with explanations if asked for.
 fn show(
     pipeline: &Pipeline,
-    request: &DecideRequest,
     catalogue: &dyn CatalogueView,
     slate: &[(Candidate, f64)],
-    n_ranked: usize,
-    ranker: Option<&dyn Ranker>,
+    of: &Showing<'_>,
     trace: &mut Trace<'_>,
 ) -> Vec<Shown> {
+    let request = of.request;
     let wanted = request.explain || pipeline.reasoner.is_some();
     let explains = wanted && !slate.is_empty() && !trace.late("explain");
     let reasons = match &pipeline.reasoner {
-        Some(reasoner) if explains => {
-            reasons(&**reasoner, &request.query, slate, n_ranked, ranker, trace).into_iter()
-        }
+        Some(reasoner) if explains => reasons(&**reasoner, &request.query, slate, of, trace).into_iter(),
         _ => Vec::new().into_iter(),
     };
     let mut reasons = reasons.chain(std::iter::repeat(Vec::new()));
     let mut shown = Vec::with_capacity(slate.len());
     for (place, (candidate, propensity)) in slate.iter().enumerate() {
-        // What the ladder put in was scored by nobody; its score of 0 has no parts.
-        let ranker = ranker.filter(|_| place < n_ranked);
+        let rank = place as u32 + 1;
+        let explanation = (request.explain && explains)
+            .then(|| explain(of, candidate, *propensity, rank, trace))
+            .flatten();
         shown.push(Shown {
             item_id: catalogue.item_id(candidate.item).clone(),
-            rank: place as u32 + 1,
+            rank,
             score: candidate.score,
             propensity: *propensity,
             position_propensity: None,
             sources: candidate.hits.iter().map(|hit| hit.source.to_string()).collect(),
             reasons: reasons.next().unwrap_or_default(),
-            explanation: (request.explain && explains)
-                .then(|| explain(&request.query, candidate, ranker, trace))
-                .flatten(),
+            explanation,
         });
     }
     if explains {
@@ -288,13 +386,15 @@ fn reasons(
     reasoner: &dyn Reasoner,
     query: &Query,
     slate: &[(Candidate, f64)],
-    n_ranked: usize,
-    ranker: Option<&dyn Ranker>,
+    of: &Showing<'_>,
     trace: &mut Trace<'_>,
 ) -> Vec<Vec<String>> {
-    let ranked: Vec<&Candidate> = slate.iter().take(n_ranked).map(|(c, _)| c).collect();
+    let is_ranked = |candidate: &Candidate| of.by_ranker.contains(&candidate.item);
+    let ranked: Vec<&Candidate> = slate.iter().map(|(c, _)| c).filter(|c| is_ranked(c)).collect();
     let told = guarded(|| {
-        let mut evidence = ranker.map_or_else(Vec::new, |ranker| ranker.evidence(query, &ranked));
+        let evidence = of
+            .ranker
+            .map_or_else(Vec::new, |ranker| ranker.evidence(query, &ranked));
         let values = evidence
             .iter()
             .flat_map(|one| one.history.iter().map(|(_, value)| value));
@@ -304,11 +404,15 @@ fn reasons(
         {
             return Err(StageError::Failed(NOT_FINITE.to_owned()));
         }
-        evidence.resize(slate.len(), Evidence::default());
-        let both = slate.iter().zip(&evidence);
-        Ok(both
-            .map(|((candidate, _), evidence)| reasoner.reasons(query, candidate, evidence))
-            .collect())
+        let mut evidence = evidence.into_iter();
+        let both = slate.iter().map(|(candidate, _)| {
+            let evidence = match is_ranked(candidate) {
+                true => evidence.next().unwrap_or_default(),
+                false => Evidence::default(),
+            };
+            reasoner.reasons(query, candidate, &evidence)
+        });
+        Ok(both.collect())
     });
     told.unwrap_or_else(|error| {
         trace.degrade("explain", &error.to_string());
@@ -316,24 +420,45 @@ fn reasons(
     })
 }
 
+/// The parts of a score: those of the ranker, then what rules added; and a note where chance moved the item.
 fn explain(
-    query: &Query,
+    of: &Showing<'_>,
     candidate: &Candidate,
-    ranker: Option<&dyn Ranker>,
+    propensity: f64,
+    rank: u32,
     trace: &mut Trace<'_>,
 ) -> Option<Explanation> {
-    let Some(ranker) = ranker else {
+    let Some(ranker) = of.ranker.filter(|_| of.by_ranker.contains(&candidate.item)) else {
         return Some(Explanation::default());
     };
-    match guarded(|| Ok(ranker.explain_candidate(query, candidate))) {
-        Ok(explanation) if explanation.contributions.iter().all(|c| c.value.is_finite()) => Some(explanation),
+    let mut explanation = match guarded(|| Ok(ranker.explain_candidate(&of.request.query, candidate))) {
+        Ok(explanation) if explanation.contributions.iter().all(|c| c.value.is_finite()) => explanation,
         Ok(_) => {
             trace.degrade("explain", NOT_FINITE);
-            None
+            return None;
         }
         Err(error) => {
             trace.degrade("explain", &error.to_string());
-            None
+            return None;
         }
+    };
+    let part = |source: ContributionSource, model: &'static str, value: f32| Contribution {
+        source,
+        model: model.into(),
+        value,
+    };
+    for (name, by) in of.steered.parts(candidate.item) {
+        let name = name.to_owned();
+        let source = ContributionSource::Rule { name };
+        explanation.contributions.push(part(source, "rules", by));
     }
+    let from = of.order.iter().position(|item| *item == candidate.item);
+    if let Some(from) = from
+        .map(|at| at as u32 + 1)
+        .filter(|from| propensity < 1.0 && *from != rank)
+    {
+        let source = ContributionSource::Exploration { from };
+        explanation.contributions.push(part(source, "choice", 0.0));
+    }
+    Some(explanation)
 }

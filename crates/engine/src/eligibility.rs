@@ -173,7 +173,7 @@ impl<'a> Eligibility<'a> {
             removals.extend(first.iter().take(share).map(|(item, reason)| Removal {
                 item_id: catalogue.item_id(*item).clone(),
                 rule: rule.name().to_owned(),
-                reason: (*reason).to_owned(),
+                reason: rule.reason(reason).to_owned(),
             }));
         }
         let cut = dropped - removals.len() as u32;

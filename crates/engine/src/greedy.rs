@@ -1,6 +1,7 @@
 //! The policy without exploration.
 
-use domain::{Candidate, Choice, Policy, Query};
+use crate::limits::in_order;
+use domain::{Candidate, Choice, Limit, Policy, Query};
 
 /// Shows the first `n` as they come, each with probability exactly 1.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,6 +22,7 @@ impl Policy for GreedyPolicy {
             marginals: vec![1.0; ordered.len()],
             slate: ordered.into_iter().map(|candidate| (candidate, 1.0)).collect(),
             held_back,
+            relaxed: Vec::new(),
         }
     }
 
@@ -28,6 +30,16 @@ impl Policy for GreedyPolicy {
         let best_left = |placed: &[u32]| ordered.iter().map(|c| c.item).find(|item| !placed.contains(item));
         let one = |at: usize| f64::from(u8::from(best_left(&slate[..at]) == Some(slate[at])));
         Some((0..slate.len()).map(one).collect())
+    }
+
+    fn choose_within(
+        &self,
+        query: &Query,
+        ordered: &[Candidate],
+        limits: &[Limit],
+        taken: &[u32],
+    ) -> Option<Choice> {
+        Some(in_order(ordered, limits, taken, query.n))
     }
 }
 

@@ -18,13 +18,16 @@ mod eligibility;
 mod greedy;
 mod guard;
 mod ladder;
+mod limits;
 mod pipeline;
 mod positions;
 mod select;
 mod sources;
+mod steer;
 
 pub use decide::{conditionals, decide};
 pub use greedy::GreedyPolicy;
+pub use limits::Keeping;
 pub use pipeline::{
     Budgets, Caps, CatalogueView, Clock, DecideRequest, Decided, Pipeline, PipelineError, Reasoner, Source,
 };

@@ -2,7 +2,7 @@
 
 use domain::{
     Candidate, Decision, DecisionId, Evidence, ItemId, Policy, Query, Ranker, Reranker, Retriever, Rule,
-    Sequence, SnapshotVersion, UserId,
+    Sequence, SnapshotVersion, Steering, UserId,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -157,6 +157,10 @@ pub struct DecideRequest {
     pub explain: bool,
     /// Rules of this request alone (a filter, say), checked after those of the pipeline.
     pub rules: Vec<Arc<dyn Rule>>,
+    /// What the rules of the product do besides removing.
+    pub steering: Option<Arc<dyn Steering>>,
+    /// If given, candidates that score less than this share of the best are removed, and nothing fills the slate up.
+    pub relevance_min: Option<f32>,
     /// What the stages see.
     pub query: Query,
 }

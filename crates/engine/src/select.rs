@@ -2,9 +2,11 @@
 
 use crate::decide::Trace;
 use crate::guard::guarded;
+use crate::limits::{hold, in_order};
 use crate::{CatalogueView, GreedyPolicy, Pipeline};
 use domain::{
-    Candidate, Choice, Outcome, Policy, PolicyRecord, Query, Ranker, Reranked, SourceHit, StageError,
+    Candidate, Choice, ConstraintRecord, Limit, Outcome, Policy, PolicyRecord, Query, Ranker, Reranked,
+    SourceHit, StageError,
 };
 use std::cmp::Ordering;
 
@@ -168,16 +170,31 @@ impl Handed {
     }
 }
 
-/// Orders by the reranker, else leaves the ranker's order. Second: those held back.
+/// What ordering gives.
+#[derive(Default)]
+pub(crate) struct Ordered {
+    pub(crate) list: Vec<Candidate>,
+    pub(crate) held_back: Vec<Candidate>,
+    /// Bounds that the choice keeps.
+    pub(crate) limits: Vec<Limit>,
+    /// What became of the constraints.
+    pub(crate) constraints: Vec<ConstraintRecord>,
+}
+
+/// Orders by the reranker, else leaves the ranker's order.
 pub(crate) fn order(
     pipeline: &Pipeline,
     query: &Query,
     ranked: Vec<Candidate>,
     trace: &mut Trace<'_>,
-) -> (Vec<Candidate>, Vec<Candidate>) {
+) -> Ordered {
     let stage = format!("rerank/{}", pipeline.reranker.name());
+    let as_ranked = |list: Vec<Candidate>| Ordered {
+        list,
+        ..Ordered::default()
+    };
     if ranked.is_empty() || trace.late(&stage) {
-        return (ranked, Vec::new());
+        return as_ranked(ranked);
     }
     let input = ranked.len() as u32;
     let handed = Handed::new(&ranked);
@@ -197,17 +214,24 @@ pub(crate) fn order(
             chosen,
             held_back,
             relaxed,
+            limits,
+            constraints,
         }) => {
             for constraint in relaxed {
                 trace.degrade(&stage, &format!("relaxed {constraint}"));
             }
             trace.report(&stage, input, chosen.len() as u32, None);
-            (chosen, held_back)
+            Ordered {
+                list: chosen,
+                held_back,
+                limits,
+                constraints,
+            }
         }
         Err(error) => {
             trace.degrade(&stage, &error.to_string());
             trace.report(&stage, input, input, Some(error.to_string()));
-            (handed.all(), Vec::new())
+            as_ranked(handed.all())
         }
     }
 }
@@ -218,36 +242,63 @@ pub(crate) struct Chosen {
     pub(crate) slate: Vec<(Candidate, f64)>,
     /// Probability of each at its position, whatever stands elsewhere; may be empty.
     pub(crate) marginals: Vec<f64>,
+    /// Names of limits that gave way.
+    pub(crate) relaxed: Vec<String>,
     /// Who chose.
     pub(crate) by: PolicyRecord,
 }
 
-/// Chooses by the policy, else greedily.
+/// Chooses by the policy, else greedily; within limits that count what is already taken elsewhere on the slate.
 pub(crate) fn choose(
     pipeline: &Pipeline,
     query: &Query,
     ordered: Vec<Candidate>,
+    limits: &[Limit],
+    taken: &[u32],
     trace: &mut Trace<'_>,
 ) -> Chosen {
     let stage = format!("choose/{}", pipeline.policy.name());
     let input = ordered.len() as u32;
     let handed = Handed::new(&ordered);
+    let policy = pipeline.policy.as_ref();
     let answer = guarded(|| {
-        let mut choice = pipeline.policy.choose(query, ordered);
-        fits(&mut choice, &handed, query.n).map(|()| choice)
+        if limits.is_empty() {
+            let mut choice = policy.choose(query, ordered);
+            return fits(&mut choice, &handed, query.n).map(|()| choice);
+        }
+        let Some(mut choice) = policy.choose_within(query, &ordered, limits, taken) else {
+            return Err(StageError::Failed("cannot choose within limits".into()));
+        };
+        fits(&mut choice, &handed, query.n)?;
+        let on_slate: Vec<u32> = (choice.slate.iter().map(|(c, _)| c.item))
+            .chain(taken.iter().copied())
+            .collect();
+        let broken = |limit: &&Limit| {
+            let is_broken = !hold(std::slice::from_ref(*limit), &on_slate);
+            is_broken
+                && if limit.hard {
+                    is_over(limit, &on_slate)
+                } else {
+                    !choice.relaxed.contains(&limit.name)
+                }
+        };
+        match limits.iter().find(broken) {
+            None => Ok(choice),
+            Some(limit) => Err(StageError::Failed(format!("did not keep {}", limit.name))),
+        }
     });
     trace.timed(&stage);
     let (choice, by, error): (_, &dyn Policy, _) = match answer {
-        Ok(choice) => (choice, pipeline.policy.as_ref(), None),
+        Ok(choice) => (choice, policy, None),
         Err(error) => {
             trace.degrade(&stage, &error.to_string());
-            (
-                GreedyPolicy.choose(query, handed.all()),
-                &GreedyPolicy,
-                Some(error.to_string()),
-            )
+            let choice = in_order(&handed.all(), limits, taken, query.n);
+            (choice, &GreedyPolicy, Some(error.to_string()))
         }
     };
+    for limit in &choice.relaxed {
+        trace.degrade(&stage, &format!("relaxed {limit}"));
+    }
     trace.report(&stage, input, choice.slate.len() as u32, error);
     let propensities: Vec<f64> = choice.slate.iter().map(|(_, p)| *p).collect();
     let by = PolicyRecord {
@@ -258,8 +309,13 @@ pub(crate) fn choose(
     Chosen {
         slate: choice.slate,
         marginals: choice.marginals,
+        relaxed: choice.relaxed,
         by,
     }
+}
+
+fn is_over(limit: &Limit, items: &[u32]) -> bool {
+    items.iter().filter(|item| limit.counts(**item)).count() > limit.max
 }
 
 fn fits(choice: &mut Choice, handed: &Handed, n: usize) -> Result<(), StageError> {

@@ -8,6 +8,8 @@ use crate::{Pipeline, Source};
 use domain::{Candidate, Query, Retriever, SourceHit, StageError};
 use std::sync::Arc;
 
+/// Source of items that a rule wants at a place.
+const PINNED: &str = "pinned";
 /// Most candidates that a request may bring itself into ranking.
 const REQUESTED_MAX: usize = 10_000;
 
@@ -73,10 +75,20 @@ pub(crate) fn retrieve(
     pipeline: &Pipeline,
     query: &Query,
     eligibility: &Eligibility<'_>,
+    wanted: &[u32],
     trace: &mut Trace<'_>,
 ) -> Vec<Candidate> {
     let allowed = |item: u32| eligibility.allows(item);
     let mut union = Union::default();
+    if !wanted.is_empty() {
+        let list: Vec<(u32, f32)> = wanted
+            .iter()
+            .filter(|item| allowed(**item))
+            .map(|item| (*item, 0.0))
+            .collect();
+        union.add(PINNED, &list);
+        trace.report("retrieve/pinned", wanted.len() as u32, list.len() as u32, None);
+    }
     if let Some(only) = &query.only {
         let all = only.len() as u32;
         let list: Vec<(u32, f32)> = only

@@ -175,7 +175,7 @@ impl Reranker for Reversing {
         Reranked {
             chosen,
             held_back,
-            relaxed: Vec::new(),
+            ..Reranked::default()
         }
     }
 }
@@ -240,6 +240,8 @@ pub(crate) fn request(query: Query) -> DecideRequest {
         arms: Vec::new(),
         explain: true,
         rules: Vec::new(),
+        steering: None,
+        relevance_min: None,
         query,
     }
 }
