@@ -10,6 +10,7 @@ use numeric::Chunked;
 use ranking::features::ItemFacts;
 use rerank::{AttributeSource, AttributeValue, Filter, FilterNode, FilterTest};
 use retrieval::{AttributeIndex, ItemSet, Predicate, Value};
+use rules::{ItemFacts, Memos, RuleSet};
 use signals::TypedValue;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -226,6 +227,10 @@ pub(crate) struct LiveCatalogue {
     index: Arc<OnceLock<AttributeIndex>>,
     /// Kinds of the attributes.
     pub(crate) schema: Arc<Schema>,
+    /// Rules over items, users and circumstances.
+    pub(crate) rules: Arc<RuleSet>,
+    /// What the rules say of items alone, as far as it was asked.
+    pub(crate) memos: Arc<Memos>,
     /// Revision of the stored catalogue.
     pub(crate) revision: u64,
     /// Checksum of the ids in order of position.
@@ -254,6 +259,12 @@ impl LiveCatalogue {
     /// Newest items with the moment they were added, newest first.
     pub(crate) fn recent(&self) -> &[(u32, Timestamp)] {
         &self.recent[..self.recent.len().min(RECENT_MAX)]
+    }
+
+    /// Puts rules in force.
+    pub(crate) fn set_rules(&mut self, rules: RuleSet) {
+        self.memos = Arc::new(Memos::new(rules.n_memos(), self.len));
+        self.rules = Arc::new(rules);
     }
 
     /// A copy with entries appended for every position given out since, then `changes` put in. Costs what changes, not
@@ -303,6 +314,7 @@ impl LiveCatalogue {
         }
         if !changed.is_empty() {
             next.find_recent(&changed);
+            next.memos = Arc::new(Memos::new(next.rules.n_memos(), next.len));
         }
         if !changed.is_empty() || first_new < next.len as u32 {
             let known = self.index.get().filter(|index| !index.is_worn());
@@ -423,6 +435,12 @@ impl CatalogueView for LiveCatalogue {
             .get(item)
             .expect("the engine asks for positions below n_items")
             .id
+    }
+}
+
+impl ItemFacts for LiveCatalogue {
+    fn id(&self, item: u32) -> Option<&str> {
+        self.get(item).map(|entry| entry.id.as_str())
     }
 }
 

@@ -7,8 +7,8 @@ use crate::bound::Bound;
 use crate::catalogue::{LiveCatalogue, NOWHERE};
 use crate::config::TrainingConfig;
 use crate::snapshot::Models;
-use domain::{Candidate, Choice, Policy, Query, Timestamp};
-use engine::GreedyPolicy;
+use domain::{Candidate, Choice, Limit, Policy, Query, Timestamp};
+use engine::{GreedyPolicy, Keeping};
 use numeric::SeededStream;
 use policies::{Arm, Arms, NewItemFloor, NewItems, PolicyError, SlatePolicy};
 use serde::{Deserialize, Serialize};
@@ -276,7 +276,7 @@ impl Chooser {
         (raw.iter().map(|score| (score - best) / unit).collect(), unit)
     }
 
-    fn arms(&self, query: &Query, pool: &[Candidate], n: usize) -> Option<Arms> {
+    fn arms(&self, query: &Query, pool: &[Candidate], n: usize) -> Vec<Arm> {
         let days = self.config.new_items.map_or(0.0, |new| new.days);
         let (scores, unit) = self.scores(pool);
         let variances = self.variances(query, pool, unit);
@@ -293,9 +293,11 @@ impl Chooser {
             arm.open = missing > 0;
             missing = missing.saturating_sub(1);
         }
-        Arms::new(arms).ok()
+        arms
     }
 }
+
+const ARMS_ARE_FINITE: &str = "the engine lets only finite scores through, and variances are made here";
 
 impl Policy for Chooser {
     fn name(&self) -> &str {
@@ -309,15 +311,14 @@ impl Policy for Chooser {
     fn choose(&self, query: &Query, ordered: Vec<Candidate>) -> Choice {
         let n = query.n.min(ordered.len());
         let pool = self.config.pool.max(n).min(ordered.len());
-        let arms = self.arms(query, &ordered[..pool], n);
-        let arms = arms.expect("the engine lets only finite scores through, and variances are made here");
+        let arms = Arms::new(self.arms(query, &ordered[..pool], n)).expect(ARMS_ARE_FINITE);
         draw(&*self.policy, &arms, query, n, ordered)
     }
 
     fn conditionals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
         let n = query.n.min(ordered.len());
         let pool = &ordered[..self.config.pool.max(n).min(ordered.len())];
-        let arms = self.arms(query, pool, n)?;
+        let arms = Arms::new(self.arms(query, pool, n)).ok()?;
         let arm_of = |item: &u32| pool.iter().position(|candidate| candidate.item == *item);
         // From the first item on that it never shows, nothing is possible.
         let known: Vec<usize> = slate.iter().map_while(arm_of).collect();
@@ -327,6 +328,38 @@ impl Policy for Chooser {
             .for_each(|chance| *chance = chance.clamp(0.0, 1.0));
         chances.resize(slate.len(), 0.0);
         Some(chances)
+    }
+
+    fn choose_within(
+        &self,
+        query: &Query,
+        ordered: &[Candidate],
+        limits: &[Limit],
+        taken: &[u32],
+    ) -> Option<Choice> {
+        let n = query.n.min(ordered.len());
+        let pool = self.config.pool.max(n).min(ordered.len());
+        // Who is needed for a minimum may stand far down.
+        let mut front: Vec<usize> = (0..pool).collect();
+        for limit in limits.iter().filter(|limit| limit.min > 0) {
+            let beyond = (pool..ordered.len()).filter(|at| limit.counts(ordered[*at].item));
+            front.extend(beyond.take(limit.min));
+        }
+        front.sort_unstable();
+        front.dedup();
+        let rest = (pool..ordered.len()).filter(|at| front.binary_search(at).is_err());
+        let all = front.iter().copied().chain(rest).map(|at| ordered[at].clone());
+        let candidates: Vec<Candidate> = all.collect();
+        let arms = self.arms(query, &candidates[..front.len()], n);
+        Some(draw_within(
+            &*self.policy,
+            &arms,
+            query,
+            n,
+            candidates,
+            limits,
+            taken,
+        ))
     }
 }
 
@@ -358,7 +391,77 @@ pub(crate) fn draw(
         held_back: left.into_iter().flatten().collect(),
         // What the integral gives for something all but certain may lie a rounding above 1.
         marginals: marginals.into_iter().map(|chance| chance.min(1.0)).collect(),
+        relaxed: Vec::new(),
     }
+}
+
+/// As [`draw`], within limits. Position by position, the policy draws among the candidates with which the limits can still be kept; what is
+/// written down is the distribution that was drawn from, so propensities are exact. There is no closed form for marginals.
+pub(crate) fn draw_within(
+    policy: &dyn SlatePolicy,
+    base: &[Arm],
+    query: &Query,
+    n: usize,
+    candidates: Vec<Candidate>,
+    limits: &[Limit],
+    taken: &[u32],
+) -> Choice {
+    let items: Vec<u32> = candidates[..base.len()].iter().map(|c| c.item).collect();
+    let mut keeping = Keeping::new(limits, &items, taken, n);
+    let mut stream = SeededStream::new(query.seed, STREAM);
+    let (mut prefix, mut chances): (Vec<usize>, Vec<f64>) = (Vec::new(), Vec::new());
+    let mut out = vec![0.0; items.len()];
+    while prefix.len() < n {
+        let mask = keeping.admitted();
+        let Some(first) = mask.iter().position(|admitted| *admitted) else {
+            break;
+        };
+        let mut arms = base.to_vec();
+        let any_open = (0..arms.len()).any(|at| mask[at] && arms[at].open);
+        for (at, arm) in arms.iter_mut().enumerate() {
+            if !prefix.contains(&at) {
+                arm.open = mask[at] && (arm.open || !any_open);
+            }
+        }
+        let arms = Arms::new(arms).expect(ARMS_ARE_FINITE);
+        policy.chances(&arms).next(&prefix, &mut out);
+        for (at, chance) in out.iter_mut().enumerate() {
+            if !mask[at] {
+                *chance = 0.0;
+            }
+        }
+        let total: f64 = out.iter().sum();
+        let (next, chance) = match total > 0.0 {
+            true => drawn(&out, total, stream.uniform()),
+            false => (first, 1.0),
+        };
+        keeping.put(next);
+        prefix.push(next);
+        chances.push(chance);
+    }
+    let mut left: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
+    let shown = prefix.iter().zip(&chances);
+    let slate = shown.filter_map(|(at, chance)| Some((left[*at].take()?, chance.min(1.0))));
+    Choice {
+        slate: slate.collect(),
+        held_back: left.into_iter().flatten().collect(),
+        marginals: Vec::new(),
+        relaxed: keeping.relaxed(),
+    }
+}
+
+/// What stands at a quantile of a distribution that sums to `total`, and its probability.
+fn drawn(chances: &[f64], total: f64, quantile: f64) -> (usize, f64) {
+    let mut rest = quantile * total;
+    let mut last = 0;
+    for (at, chance) in chances.iter().enumerate().filter(|(_, chance)| **chance > 0.0) {
+        last = at;
+        if rest < *chance {
+            break;
+        }
+        rest -= chance;
+    }
+    (last, chances[last] / total)
 }
 
 #[cfg(test)]

@@ -5,6 +5,10 @@ use crate::bandit::{ActionsConfig, BanditConfig};
 use crate::chaos::ChaosConfig;
 use crate::choice::PolicyConfig;
 use crate::debias::InversePropensityConfig;
+use crate::order::RerankConfig;
+use crate::pages::PageConfig;
+use crate::reasons::ReasonsConfig;
+use domain::AttributeKind;
 use serde::{Deserialize, Serialize};
 use signals::EventTypes;
 use std::collections::BTreeMap;
@@ -49,8 +53,12 @@ pub struct Config {
     /// Faults put in on purpose; absent, as it should be where people are served, for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chaos: Option<ChaosConfig>,
+    /// Attributes that requests bring as context, or of the person on top of the stored ones, by kind: what rules may look at.
+    pub context: BTreeMap<String, AttributeKind>,
     /// Surfaces of the product by name.
     pub placements: BTreeMap<String, PlacementConfig>,
+    /// Screens of several rows by name.
+    pub pages: BTreeMap<String, PageConfig>,
     /// What events are worth.
     pub event_types: EventTypes,
 }
@@ -180,6 +188,10 @@ pub struct PlacementConfig {
     pub slate_cache_ms: u64,
     /// What is recorded.
     pub record: engine::Caps,
+    /// What stands between ranking and choice.
+    pub rerank: RerankConfig,
+    /// Reasons in words.
+    pub reasons: ReasonsConfig,
     /// How much is left to chance.
     pub policy: PolicyConfig,
     /// If given, only these items are shown.
@@ -205,6 +217,8 @@ impl Default for PlacementConfig {
             rank_ms: 80,
             slate_cache_ms: 0,
             record: engine::Caps::default(),
+            rerank: RerankConfig::default(),
+            reasons: ReasonsConfig::default(),
             policy: PolicyConfig::default(),
             actions: None,
             bandit: None,
@@ -233,7 +247,11 @@ impl Default for Config {
             training: TrainingConfig::default(),
             again: AgainConfig::default(),
             chaos: None,
+            context: ["device", "country", "language", "page"]
+                .map(|name| (name.to_owned(), AttributeKind::Category))
+                .into(),
             placements: BTreeMap::from([("home".to_owned(), PlacementConfig::default())]),
+            pages: BTreeMap::new(),
             event_types: EventTypes::default(),
         }
     }
@@ -417,6 +435,13 @@ impl Config {
                     "placements.{name}.ranker.weights: got {unknown:?}, expected one of {known}"
                 ));
             }
+            let reasons = placement.reasons.check();
+            reasons.map_err(|e| format!("placements.{name}.reasons.{e}"))?;
+            let rerank = placement.rerank.check(&placement.policy);
+            rerank.map_err(|e| format!("placements.{name}.rerank.{e}"))?;
+        }
+        for (name, page) in &self.pages {
+            page.check(self).map_err(|e| format!("pages.{name}.{e}"))?;
         }
         self.event_types.check().map_err(|e| e.to_string())
     }

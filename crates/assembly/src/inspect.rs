@@ -143,6 +143,9 @@ impl Service {
             ));
         }
         warnings.extend(self.bandits.warning());
+        for (name, placement) in &self.config.placements {
+            warnings.extend(placement.rerank.warnings(name, &catalogue.schema));
+        }
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             snapshot: snapshot.version.to_string(),

@@ -3,6 +3,7 @@
 use crate::absorb::described as described_models;
 use crate::catalogue::{Entry, LiveCatalogue};
 use crate::lineage::Step;
+use crate::rules::stored_rules;
 use crate::service::{lock, whole_catalogue};
 use crate::wire::{
     EventInput, EventReceipt, IngestReport, ItemInput, Moment, RowProblem, RowStatus, UserInput, WriteReport,
@@ -317,18 +318,19 @@ impl Service {
         kind: Option<AttributeKind>,
     ) -> Result<(), ServiceError> {
         let _swap = lock(&self.swap);
+        self.check_no_rule_uses(of, attribute)?;
         self.stores.catalogue.fix_kind(of, attribute, kind)?;
         self.refresh(&[])
     }
 
     /// Makes a snapshot in which `items` are as given. Call with `swap` held.
-    fn refresh(&self, items: &[Item]) -> Result<(), ServiceError> {
+    pub(crate) fn refresh(&self, items: &[Item]) -> Result<(), ServiceError> {
         let before = self.snapshot.load_full();
         let schema = self.stores.catalogue.schema(EntityKind::Item)?;
         let (catalogue, described) = if kinds(&schema) == kinds(&before.catalogue.schema) {
             self.changed(&before.catalogue, schema, items)?
         } else {
-            let catalogue = whole_catalogue(&self.stores, &self.live)?;
+            let catalogue = whole_catalogue(&self.stores, &self.live, &self.config)?;
             let all = catalogue.entries().filter(|entry| entry.attributes.is_some());
             let all: Vec<_> = all
                 .map(|entry| (entry.id.clone(), entry.features.clone()))
@@ -383,7 +385,17 @@ impl Service {
             .map(|(_, id, features)| (id, features))
             .collect();
         let mut catalogue = before.with(&self.live.positions, changes);
-        catalogue.schema = Arc::new(schema);
+        let schema = Arc::new(schema);
+        if self
+            .stores
+            .catalogue
+            .rules(None)?
+            .map_or(0, |(version, _)| version)
+            != catalogue.rules.version()
+        {
+            catalogue.set_rules(stored_rules(&self.stores, &self.config, &schema, None)?);
+        }
+        catalogue.schema = schema;
         catalogue.revision = self.stores.catalogue.revision()?;
         Ok((catalogue, described))
     }

@@ -27,7 +27,9 @@ mod learn;
 mod learned;
 mod lineage;
 mod live;
+mod order;
 mod outcomes;
+mod pages;
 mod past;
 mod people;
 mod ranker_again;
@@ -36,6 +38,7 @@ mod ranker_rows;
 mod rankers;
 mod reasons;
 mod replay;
+mod rules;
 mod serve;
 mod service;
 mod slates;
@@ -46,6 +49,7 @@ mod wire;
 
 pub use ablation::{AblationReport, AblationRequest, AblationStep, Estimate};
 pub use again::AgainConfig;
+pub use ::rules::{RuleForm, RuleKind};
 pub use bandit::{ActionsConfig, BanditConfig, BanditStatus, Feature, FeatureOf, LearnerKind};
 pub use care::{Check, DoctorReport, doctor, restore};
 pub use chaos::{ChaosConfig, Fault, Faults};
@@ -59,14 +63,18 @@ pub use decisions::{DecisionPage, DecisionQuery, DecisionSummary, JoinRate, With
 pub use error::{Actor, Problem, ServiceError};
 pub use inspect::learners;
 pub use learn::{TrainReport, TrainedModel};
+pub use order::RerankConfig;
 pub use outcomes::{JoinReport, JoinRequest, JoinedSlate, JoinedUnder, SlateUnder};
 pub use ranker_again::FeatureCheck;
 pub use ranker_rows::RowsReport;
 pub use rankers::{Comparison, RankerInfo};
+pub use pages::{PageConfig, PageRequest, PageResponse, Row, RowConfig, RowLeftOut};
+pub use reasons::ReasonsConfig;
 pub use replay::{
     Difference, Part as ReplayedPart, ReplayReport, ReplayRequest, SampleReport, SlateChange, Unlike,
     WhatIfReport,
 };
+pub use rules::{DryRunExample, DryRunReport, DryRunRequest, DryRunRule, RuleCheck, RulesReport, RulesView};
 pub use service::{ErasureReport, OpenReport, Service};
 pub use stores::Stores;
 pub use train_ranker::RankerReport;

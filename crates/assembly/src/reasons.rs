@@ -5,6 +5,7 @@ use crate::catalogue::{Entry, LiveCatalogue, NOWHERE};
 use domain::{Attributes, Candidate, ContributionSource, Evidence, Query, RawAttribute};
 use engine::Reasoner;
 use models::Someone;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Attributes that name a thing, most telling first.
@@ -31,9 +32,73 @@ pub(crate) fn title_of(entry: &Entry) -> &str {
     title(entry.id.as_str(), entry.attributes.as_ref())
 }
 
+/// Reasons in words, as templates. An empty one is not given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReasonsConfig {
+    /// For what the person did; `{items}` stands for up to two titles.
+    pub because: String,
+    /// For what the item has in common with those; `{features}` stands for it.
+    pub shared: String,
+    /// Where what everyone likes speaks for it more than what the person did.
+    pub popular: String,
+    /// Where what people with the same attributes like does.
+    pub alike: String,
+    /// For what came lately, where nothing else speaks for it.
+    pub new: String,
+    /// For what a rule put at its place.
+    pub pinned: String,
+    /// Where nothing speaks for it.
+    pub otherwise: String,
+}
+
+impl Default for ReasonsConfig {
+    fn default() -> Self {
+        ReasonsConfig {
+            because: "Because of {items}".to_owned(),
+            shared: "Shares {features}".to_owned(),
+            popular: "Popular with everyone".to_owned(),
+            alike: "Popular with people like you".to_owned(),
+            new: "New here".to_owned(),
+            pinned: "Picked for you".to_owned(),
+            otherwise: "From the catalogue".to_owned(),
+        }
+    }
+}
+
+impl ReasonsConfig {
+    /// What is wrong: a placeholder that would stay, or one that is missed.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let table = [
+            ("because", &self.because, "{items}"),
+            ("shared", &self.shared, "{features}"),
+            ("popular", &self.popular, ""),
+            ("alike", &self.alike, ""),
+            ("new", &self.new, ""),
+            ("pinned", &self.pinned, ""),
+            ("otherwise", &self.otherwise, ""),
+        ];
+        for (key, template, holder) in table {
+            let rest = match holder {
+                "" => template.clone(),
+                _ => template.replace(holder, ""),
+            };
+            if rest.contains(['{', '}']) || template.len() > 200 {
+                let expected = match holder {
+                    "" => "at most 200 bytes without placeholders".to_owned(),
+                    _ => format!("at most 200 bytes with {holder} as the only placeholder"),
+                };
+                return Err(format!("{key}: got {template:?}, expected {expected}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Names the things in a person's history that speak most for an item, then what they share,
 /// then what everyone likes. It never names a hidden item.
 pub(crate) struct TitleReasoner {
+    pub(crate) words: ReasonsConfig,
     pub(crate) catalogue: Arc<LiveCatalogue>,
     pub(crate) bound: Option<Arc<Bound>>,
 }
@@ -72,7 +137,7 @@ impl TitleReasoner {
         let history = bound.history(&query.history);
         let features = bound.model.features_shared(&history, local, FEATURES_MAX);
         let shared = shared_words(features.iter().map(|(name, _)| name.as_str()));
-        (!shared.is_empty()).then(|| format!("Shares {shared}"))
+        (!shared.is_empty()).then(|| self.words.shared.replace("{features}", &shared))
     }
 }
 
@@ -130,19 +195,32 @@ impl Reasoner for TitleReasoner {
             .filter_map(|(item, _)| Some(title_of(self.catalogue.get(*item)?)))
             .collect();
         let mut reasons = Vec::new();
+        if candidate.hits.iter().any(|hit| &*hit.source == "pinned") {
+            reasons.push(self.words.pinned.clone());
+        }
         if !titles.is_empty() {
-            reasons.push(format!("Because of {}", titles.join(" and ")));
+            reasons.push(self.words.because.replace("{items}", &titles.join(" and ")));
         }
         reasons.extend(self.shared(query, candidate.item));
         if evidence.rest > personal {
             let alike = self.by_attributes(query, candidate.item);
-            let who = if alike { "people like you" } else { "everyone" };
-            reasons.push(format!("Popular with {who}"));
+            let words = if alike {
+                &self.words.alike
+            } else {
+                &self.words.popular
+            };
+            reasons.push(words.clone());
         }
         if reasons.is_empty() {
             let recent = candidate.hits.iter().any(|hit| &*hit.source == "recent");
-            reasons.push(if recent { "New here" } else { "From the catalogue" }.to_owned());
+            let word = if recent {
+                &self.words.new
+            } else {
+                &self.words.otherwise
+            };
+            reasons.push(word.clone());
         }
+        reasons.retain(|reason| !reason.is_empty());
         reasons.truncate(REASONS_MAX);
         reasons
     }

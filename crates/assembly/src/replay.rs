@@ -11,8 +11,10 @@
 use crate::absorb::{FromLog, described, updated};
 use crate::bandit::Beliefs;
 use crate::learned::{InService, Learned};
+use crate::catalogue::LiveCatalogue;
 use crate::lineage::{Entry, Step, segment_of};
 use crate::past::PastCatalogue;
+use crate::rules::{exposures_of, stored_rules};
 use crate::serve::{AskedFor, Person, Plan, Setting, as_recommend};
 use crate::service::{CONFIGURATIONS_DIR, bind, models_dir};
 use crate::snapshot::{Models, Snapshot};
@@ -240,7 +242,11 @@ fn decided(exactly: bool) -> impl Fn(&StoredDecision, &Snapshot, &Plan<'_>) -> D
         } else {
             &Still
         };
-        engine::decide(&plan.pipeline, &*snapshot.catalogue, &plan.request, clock).decision
+        let made = engine::decide(&plan.pipeline, &*snapshot.catalogue, &plan.request, clock).decision;
+        Decision {
+            page: stored.decision.page.clone(),
+            ..made
+        }
     }
 }
 
@@ -676,6 +682,27 @@ impl Service {
         let (snapshot, config) = other
             .as_ref()
             .map_or((snapshot, config), |(made, config)| (made, config));
+        // The rules of then, by the version that the decision names.
+        let version = recorded.rules.as_ref().map_or(0, |rules| rules.version);
+        let ruled = match version == snapshot.catalogue.rules.version() {
+            true => None,
+            false => {
+                let mut catalogue = LiveCatalogue::clone(&snapshot.catalogue);
+                let rules = stored_rules(&self.stores, config, &catalogue.schema, Some(version))?;
+                catalogue.set_rules(rules);
+                let known = snapshot.version;
+                Some(Snapshot::new(
+                    config,
+                    Arc::new(catalogue),
+                    snapshot.models.clone(),
+                    known.models,
+                    known.absorbed,
+                    known.step,
+                    &Beliefs::default(),
+                ))
+            }
+        };
+        let snapshot = ruled.as_ref().unwrap_or(snapshot);
         let learns = |placement: &crate::PlacementConfig| placement.bandit.is_some();
         if config.placements.get(&recorded.placement).is_some_and(learns) {
             let detail = "what a placement had learnt from rewards by then is not kept";
@@ -713,6 +740,12 @@ impl Service {
             attributes: recorded.attributes.clone(),
             before: match (user, &person) {
                 (Some(user), Some(states)) => states.recent(user, usize::MAX),
+                _ => Vec::new(),
+            },
+            exposures: match (user, &person) {
+                (Some(user), Some(states)) => {
+                    exposures_of(states.recent(user, usize::MAX), setting.types, recorded.now)
+                }
                 _ => Vec::new(),
             },
         };

@@ -4,6 +4,7 @@ use crate::again::{self, AGAIN, CONTINUE};
 use crate::catalogue::{LiveCatalogue, Positions};
 use crate::intake::{attributes, id, moment};
 use crate::reasons::title_of;
+use crate::rules::{bind, exposures_of};
 use crate::slates::{Made, SlateKey};
 use crate::snapshot::{Placement, Snapshot, chaos, placement_sources};
 use crate::wire::{
@@ -13,12 +14,13 @@ use crate::wire::{
 use crate::{AgainConfig, Clock, Config, Faults, PlacementConfig, Problem, Service, ServiceError};
 use domain::{
     Attributes, Contribution, ContributionSource, DecisionId, Degradation, Event, EventType, ItemId, Query,
-    RawAttribute, Retriever, Rule, Sequence, Shown, StageError, StoreError, Timestamp, UserId, Verdict,
+    RawAttribute, Retriever, Rule, Sequence, Shown, StageError, Steering, StoreError, Timestamp, UserId, Verdict,
 };
 use engine::{DecideRequest, Decided, GreedyPolicy, Pipeline, Source};
 use feedback::StoredDecision;
 use rerank::{Filter, FilterForm};
 use retrieval::{ItemSet, ListRetriever};
+use rules::{Bound, Exposure};
 use serde::{Deserialize, Serialize};
 use signals::{EventTypes, RecentEvent, UserView};
 use std::borrow::Cow;
@@ -44,7 +46,7 @@ const FEW: u64 = 2000;
 const SESSION_TYPE: &str = "click";
 
 /// The service's clock as the engine asks for it.
-struct Elapsed<'a>(&'a dyn Clock);
+pub(crate) struct Elapsed<'a>(pub(crate) &'a dyn Clock);
 
 impl engine::Clock for Elapsed<'_> {
     fn micros(&self) -> u64 {
@@ -79,7 +81,7 @@ fn within(field: &str, n: usize, low: usize, high: usize) -> Result<usize, Probl
     }
 }
 
-fn raw_moment(value: &RawAttribute) -> Option<Timestamp> {
+pub(crate) fn raw_moment(value: &RawAttribute) -> Option<Timestamp> {
     match value {
         RawAttribute::Number(number) => signals::timestamp_from_number(*number).ok(),
         RawAttribute::Text(text) => signals::parse_timestamp(text).ok(),
@@ -140,6 +142,8 @@ pub(crate) struct Person {
     pub(crate) attributes: Attributes,
     /// What the person did, latest first, for the sources out of that; may be empty if the placement has none of them.
     pub(crate) before: Vec<RecentEvent>,
+    /// What the person was shown lately, if a rule asks.
+    pub(crate) exposures: Vec<Exposure>,
 }
 
 /// True if a placement has sources out of what someone did before.
@@ -267,6 +271,11 @@ impl<'a> Setting<'a> {
         let within = filter.map(|filter| self.snapshot.catalogue.satisfying(&filter));
         query.seed = seed.unwrap_or_else(|| numeric::hash_bytes(decision_id.as_str().as_bytes()));
         query.user_attributes = person.attributes;
+        let bound = self.bound(Some(&request.placement), &query, &person.exposures);
+        let relevance_min = request.relevance_min;
+        if let Some(share) = relevance_min.filter(|share| !(*share >= 0.0 && *share <= 1.0)) {
+            return Err(ServiceError::input("relevance_min", share.to_string(), "0 to 1"));
+        }
         let mut pipeline = self.pipeline(placement, &mut query, within.as_ref());
         if query.only.is_none() && !person.before.is_empty() && looks_back(&placement.config) {
             let before = self.before(&placement.config, &person.before);
@@ -283,10 +292,26 @@ impl<'a> Setting<'a> {
             rules: within
                 .into_iter()
                 .map(|within| Arc::new(SetRule(within)) as Arc<dyn Rule>)
+                .chain(bound.removing())
                 .collect(),
+            steering: steering(self.snapshot, bound),
+            relevance_min,
             query,
         };
         Ok(Plan { pipeline, request })
+    }
+
+    /// The rules in force for one request; without a placement those that apply everywhere.
+    pub(crate) fn bound(&self, placement: Option<&str>, query: &Query, exposures: &[Exposure]) -> Bound {
+        let catalogue = &self.snapshot.catalogue;
+        bind(
+            &catalogue.rules,
+            catalogue,
+            self.positions,
+            placement,
+            query,
+            exposures,
+        )
     }
 
     /// The pipeline for this query, which may be told what its candidates are; only items of `within` may be shown, if that is given.
@@ -365,6 +390,11 @@ impl<'a> Setting<'a> {
         query.n = len;
         query.seen.clear();
         query.seed = numeric::hash_bytes(decision_id.as_str().as_bytes());
+        query.user_attributes = person.attributes;
+        // Places and bounds are for slates; here everything given is put in order.
+        let bound = self
+            .bound(Some(&as_recommend.placement), &query, &person.exposures)
+            .of_scores();
         let request = DecideRequest {
             decision_id,
             user_id: known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?,
@@ -373,7 +403,9 @@ impl<'a> Setting<'a> {
             config_hash: placement.config_hash.clone(),
             arms: Vec::new(),
             explain: request.explain,
-            rules: Vec::new(),
+            rules: bound.removing(),
+            steering: steering(self.snapshot, bound),
+            relevance_min: None,
             query,
         };
         // An order that was asked for leaves nothing to chance.
@@ -386,7 +418,12 @@ impl<'a> Setting<'a> {
     }
 
     /// The parts of a request that are about the person and the choice.
-    fn query(&self, request: &RecommendRequest, view: UserView, n: usize) -> Result<Query, Problem> {
+    pub(crate) fn query(
+        &self,
+        request: &RecommendRequest,
+        view: UserView,
+        n: usize,
+    ) -> Result<Query, Problem> {
         attributes("attributes", &request.attributes)?;
         attributes("context", &request.context)?;
         within("exclude.length", request.exclude.len(), 0, LIST_MAX)?;
@@ -465,11 +502,11 @@ pub(crate) enum AskedFor {
 }
 
 impl Service {
-    fn known(&self, snapshot: &Snapshot, item: &str) -> Option<u32> {
+    pub(crate) fn known(&self, snapshot: &Snapshot, item: &str) -> Option<u32> {
         self.setting(snapshot, Timestamp(0)).known(item)
     }
 
-    fn setting<'a>(&'a self, snapshot: &'a Snapshot, now: Timestamp) -> Setting<'a> {
+    pub(crate) fn setting<'a>(&'a self, snapshot: &'a Snapshot, now: Timestamp) -> Setting<'a> {
         Setting {
             snapshot,
             positions: &self.live.positions,
@@ -480,22 +517,34 @@ impl Service {
     }
 
     /// The person of a request, as known now.
-    fn person(&self, setting: &Setting<'_>, request: &RecommendRequest) -> Result<Person, ServiceError> {
+    pub(crate) fn person(
+        &self,
+        setting: &Setting<'_>,
+        request: &RecommendRequest,
+    ) -> Result<Person, ServiceError> {
         let user = known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?;
         let session = setting.session(&request.session).map_err(ServiceError::Input)?;
         let (view, sequence) = self.view(user.as_ref(), &session, setting.now);
         let placement = setting
             .placement(&request.placement)
             .map_err(ServiceError::Input)?;
-        let before = match &user {
-            Some(user) if looks_back(&placement.config) => self.live.states.recent(user, usize::MAX),
-            _ => Vec::new(),
-        };
+        let mut before = Vec::new();
+        let mut exposures = Vec::new();
+        if let Some(user) = &user {
+            if looks_back(&placement.config) {
+                before = self.live.states.recent(user, usize::MAX);
+            }
+            if setting.snapshot.catalogue.rules.counts_exposures() {
+                let recent = self.live.states.recent(user, usize::MAX);
+                exposures = exposures_of(recent, setting.types, setting.now);
+            }
+        }
         Ok(Person {
             view,
             sequence,
             attributes: request.attributes.clone(),
             before,
+            exposures,
         })
     }
 
@@ -513,7 +562,7 @@ impl Service {
         (view, sequence)
     }
 
-    fn new_decision_id(&self, now: Timestamp) -> DecisionId {
+    pub(crate) fn new_decision_id(&self, now: Timestamp) -> DecisionId {
         let count = self.decision_counter.fetch_add(1, Ordering::Relaxed);
         let tail = numeric::mix(count) as u32;
         let text = format!("d{:011x}{:08x}{tail:08x}", now.0.max(0), count as u32);
@@ -548,7 +597,9 @@ impl Service {
             .placement(&request.placement)
             .map_err(ServiceError::Input)?;
         let make = || self.decided_anew(&setting, request);
-        let Some(key) = slate_key(placement, request) else {
+        // What rules say may change with time alone.
+        let is_timeless = !snapshot.catalogue.rules.goes_by_time();
+        let Some(key) = slate_key(placement, request).filter(|_| is_timeless) else {
             let decided = make()?;
             return Ok((snapshot, decided));
         };
@@ -573,7 +624,7 @@ impl Service {
         Ok((snapshot, decided))
     }
 
-    fn decided_anew(
+    pub(crate) fn decided_anew(
         &self,
         setting: &Setting<'_>,
         request: &RecommendRequest,
@@ -666,7 +717,7 @@ impl Service {
     }
 
     /// Records a decision and says it in the caller's words.
-    fn answer(&self, snapshot: &Snapshot, decided: Decided, asked: AskedFor) -> RecommendResponse {
+    pub(crate) fn answer(&self, snapshot: &Snapshot, decided: Decided, asked: AskedFor) -> RecommendResponse {
         let response = self.response(snapshot, &decided);
         let Decided { decision, timings_us } = decided;
         let request = serde_json::to_value(&asked).ok();
@@ -691,13 +742,7 @@ impl Service {
             .known(snapshot, shown.item_id.as_str())
             .and_then(|at| catalogue.get(at));
         let parts = shown.explanation.as_ref();
-        let parts = parts.map(|parts| {
-            parts
-                .contributions
-                .iter()
-                .map(|part| named(catalogue, part))
-                .collect()
-        });
+        let parts = parts.map(|parts| parts_of(catalogue, &parts.contributions));
         Recommended {
             item_id: shown.item_id.as_str().to_owned(),
             rank: shown.rank,
@@ -713,8 +758,8 @@ impl Service {
         }
     }
 
-    /// Orders given items for someone, best first. Hidden items are left out; nothing else is, what
-    /// the person has seen included.
+    /// Orders given items for someone, best first. Hidden items and those that a rule of the product removes are left
+    /// out; nothing else is, what the person has seen included.
     ///
     /// # Errors
     /// [`ServiceError::Input`] names the field at fault.
@@ -732,7 +777,7 @@ impl Service {
         Ok(self.answer(&snapshot, decided, AskedFor::Rank(request.clone())))
     }
 
-    /// Items like one item, hidden ones left out.
+    /// Items like one item. Hidden ones are left out, and those removed by a rule that applies everywhere, to anybody.
     ///
     /// # Errors
     /// [`ServiceError::NotFound`] for an item that nobody knows, [`ServiceError::Input`] for a model or a filter that
@@ -759,7 +804,16 @@ impl Service {
         let catalogue = &snapshot.catalogue;
         let filter = filter(request.filter.as_ref(), catalogue).map_err(ServiceError::Input)?;
         let within = filter.map(|filter| catalogue.satisfying(&filter));
-        let admits = |item: u32| within.as_ref().is_none_or(|within| within.contains(item));
+        let setting = self.setting(&snapshot, self.clock.now());
+        let nobody = Query {
+            now: setting.now,
+            ..Query::default()
+        };
+        let rules = setting.bound(None, &nobody, &[]).removing();
+        let admits = |item: u32| {
+            within.as_ref().is_none_or(|within| within.contains(item))
+                && (rules.iter()).all(|rule| rule.check(&nobody, item) == Verdict::Keep)
+        };
         let allowed = |item: u32| admits(item) && catalogue.is_visible(item);
         let found = bound.similar(part, item, n, &allowed);
         let like = catalogue.get(item).map_or(request.item_id.as_str(), title_of);
@@ -832,6 +886,31 @@ fn of_given(pipeline: &Pipeline, len: usize) -> Pipeline {
     }
 }
 
+/// What rules do besides removing, once there have been rules.
+fn steering(snapshot: &Snapshot, bound: Bound) -> Option<Arc<dyn Steering>> {
+    (snapshot.catalogue.rules.version() > 0).then(|| Arc::new(bound) as Arc<dyn Steering>)
+}
+
+/// Parts of a score in the caller's words. Hidden items are never named: what they add comes as one part.
+fn parts_of(catalogue: &LiveCatalogue, contributions: &[Contribution]) -> Vec<Part> {
+    let is_hidden = |part: &&Contribution| match part.source {
+        ContributionSource::History { item } => catalogue.hidden.get(item as usize).copied().unwrap_or(true),
+        _ => false,
+    };
+    let (withheld, told): (Vec<&Contribution>, Vec<&Contribution>) =
+        contributions.iter().partition(is_hidden);
+    let mut parts: Vec<Part> = told.into_iter().map(|part| named(catalogue, part)).collect();
+    if !withheld.is_empty() {
+        parts.push(Part {
+            model: "history".to_owned(),
+            kind: "base",
+            of: "withheld".to_owned(),
+            value: withheld.iter().map(|part| part.value).sum(),
+        });
+    }
+    parts
+}
+
 fn named(catalogue: &LiveCatalogue, part: &Contribution) -> Part {
     let (kind, of) = match &part.source {
         ContributionSource::History { item } => {
@@ -840,6 +919,8 @@ fn named(catalogue: &LiveCatalogue, part: &Contribution) -> Part {
         }
         ContributionSource::Feature { name } => ("feature", name.clone()),
         ContributionSource::Base { name } => ("base", name.clone()),
+        ContributionSource::Rule { name } => ("rule", name.clone()),
+        ContributionSource::Exploration { from } => ("exploration", format!("from place {from}")),
     };
     Part {
         model: part.model.to_string(),

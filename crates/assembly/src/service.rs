@@ -12,6 +12,7 @@ use crate::live::Live;
 use crate::past::PastCatalogue;
 use crate::people::People;
 use crate::slates::Slates;
+use crate::rules::stored_rules;
 use crate::snapshot::{Models, Snapshot};
 use crate::stores::{Stores, settled};
 use crate::{CONFIG_FILE, Clock, Config, ConfigError, ServiceError};
@@ -218,7 +219,7 @@ impl Service {
             taken_in = info.catalogue;
             models = bind(loaded, &live, staleness);
         }
-        let catalogue = whole_catalogue(&stores, &live)?;
+        let catalogue = whole_catalogue(&stores, &live, &config)?;
         let absorbed = absorbed.unwrap_or(Sequence::ZERO);
         let bandits = Bandits::open(dir, &config, &stores, &decisions, &mut warnings)?;
         let beliefs = bandits.beliefs();
@@ -417,7 +418,11 @@ pub struct ErasureReport {
 }
 
 /// The catalogue as stored, by position.
-pub(crate) fn whole_catalogue(stores: &Stores, live: &Live) -> Result<LiveCatalogue, ServiceError> {
+pub(crate) fn whole_catalogue(
+    stores: &Stores,
+    live: &Live,
+    config: &Config,
+) -> Result<LiveCatalogue, ServiceError> {
     let schema = Arc::new(stores.catalogue.schema(EntityKind::Item)?);
     let revision = stores.catalogue.revision()?;
     let mut changes = Vec::new();
@@ -426,6 +431,7 @@ pub(crate) fn whole_catalogue(stores: &Stores, live: &Live) -> Result<LiveCatalo
         changes.push((position, Entry::of(&item, &schema), item.hidden));
     })?;
     let mut catalogue = LiveCatalogue::default().with(&live.positions, changes);
+    catalogue.set_rules(stored_rules(stores, config, &schema, None)?);
     catalogue.schema = schema;
     catalogue.revision = revision;
     Ok(catalogue)

@@ -7,11 +7,12 @@ use crate::chaos::{Chaos, ChaosRanker, ChaosRetriever};
 use crate::choice::chooser;
 use crate::config::{Config, PlacementConfig};
 use crate::learned::{Learned, ranker};
+use crate::order::orderer;
 use crate::reasons::TitleReasoner;
 use domain::{Ranker, Retriever, Rule, Sequence, SnapshotVersion};
 use engine::{Budgets, Pipeline, Source};
 use ranking::{RankerKind, SourceScoreRanker};
-use rerank::{AnchorRule, ExcludedRule, HiddenRule, OnlyRule, SeenRule, TopReranker};
+use rerank::{AnchorRule, ExcludedRule, HiddenRule, OnlyRule, SeenRule};
 use retrieval::{ItemSet, RecentRetriever};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,8 +107,13 @@ impl Snapshot {
                 beliefs,
                 &learned,
             );
-            let text = serde_json::to_string(&(placement, &config.event_types, config.history_events_max))
-                .expect("a configuration is valid JSON");
+            let text = serde_json::to_string(&(
+                placement,
+                &config.event_types,
+                config.history_events_max,
+                catalogue.rules.version(),
+            ))
+            .expect("a configuration is valid JSON");
             let placement = Placement {
                 config: placement.clone(),
                 config_hash: format!("{:08x}", crc32fast::hash(text.as_bytes())),
@@ -262,10 +268,11 @@ fn pipeline(
         ranker,
         fallback_ranker: Arc::new(SourceScoreRanker::default()),
         rules,
-        reranker: Arc::new(TopReranker::new(catalogue.tie_keys.clone())),
+        reranker: orderer(&placement.rerank, &placement.policy, catalogue),
         policy: learnt.unwrap_or_else(|| chooser(&placement.policy, catalogue, models)),
         ladder,
         reasoner: Some(Arc::new(TitleReasoner {
+            words: placement.reasons.clone(),
             catalogue: catalogue.clone(),
             bound: models.map(|models| models.main.clone()),
         })),

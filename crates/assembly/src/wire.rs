@@ -168,6 +168,9 @@ pub struct RecommendRequest {
     /// If given, only these are considered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Vec<String>>,
+    /// If given, items that score less than this share of the best candidate are left out, 0 to 1, and nothing fills the slate up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relevance_min: Option<f32>,
     /// Whether to take every score apart.
     #[serde(default)]
     pub explain: bool,

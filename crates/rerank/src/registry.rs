@@ -8,6 +8,7 @@ use crate::mmr::MmrReranker;
 use crate::window::WindowReranker;
 use crate::{AttributeSource, TopReranker};
 use domain::Reranker;
+use numeric::Chunked;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,7 +22,7 @@ pub struct Ground {
     /// When items came.
     pub arrivals: Arc<dyn Arrivals>,
     /// By position: decides between equal scores.
-    pub tie_keys: Arc<Vec<u32>>,
+    pub tie_keys: Chunked<u32>,
 }
 
 /// A setting that cannot be.

@@ -150,6 +150,16 @@ impl RuleSet {
         self.rules.iter().any(caps)
     }
 
+    /// True if what the rules say may change by time alone.
+    pub fn goes_by_time(&self) -> bool {
+        let timed = |rule: &Arc<CompiledRule>| {
+            let form = &rule.form;
+            let windows = form.from.is_some() || form.until.is_some() || form.window_hours.is_some();
+            windows || form.condition.contains("now") || form.condition.contains("age_days")
+        };
+        self.rules.iter().any(timed)
+    }
+
     /// Its rules, in their order.
     pub fn rules(&self) -> &[Arc<CompiledRule>] {
         &self.rules

@@ -7,8 +7,8 @@ use super::config::{BanditConfig, LearnerKind, wrong};
 use super::features::Sight;
 use super::learner::Belief;
 use crate::catalogue::LiveCatalogue;
-use crate::choice::{NewItemsConfig, PolicyConfig, draw, is_new};
-use domain::{Candidate, Choice, Policy, Query};
+use crate::choice::{NewItemsConfig, PolicyConfig, draw, draw_within, is_new};
+use domain::{Candidate, Choice, Limit, Policy, Query};
 use policies::{
     Arm, Arms, EnsembleThompson, GaussianThompson, Greedy, NewItemFloor, NewItems, PolicyError, SlatePolicy,
 };
@@ -189,6 +189,23 @@ impl Policy for BanditChooser {
     }
 
     fn choose(&self, query: &Query, ordered: Vec<Candidate>) -> Choice {
+        self.drawn(query, ordered, None)
+    }
+
+    fn choose_within(
+        &self,
+        query: &Query,
+        ordered: &[Candidate],
+        limits: &[Limit],
+        taken: &[u32],
+    ) -> Option<Choice> {
+        Some(self.drawn(query, ordered.to_vec(), Some((limits, taken))))
+    }
+}
+
+impl BanditChooser {
+    /// A slate, within limits if there are any; what is taken elsewhere on it counts.
+    fn drawn(&self, query: &Query, ordered: Vec<Candidate>, within: Option<(&[Limit], &[u32])>) -> Choice {
         let sight = Sight {
             context: &query.context,
             person: &query.user_attributes,
@@ -228,12 +245,16 @@ impl Policy for BanditChooser {
             fresh: fresh(*at),
             ..arms[*at]
         });
+        let open: Vec<Arm> = list.collect();
         let list =
-            Arms::new(list.collect()).expect("a posterior is finite, and its variances are not negative");
+            Arms::new(open.clone()).expect("a posterior is finite, and its variances are not negative");
         let mut left: Vec<Option<Candidate>> = ordered.into_iter().map(Some).collect();
         let sorted = chosen_from.iter().chain(&rest).filter_map(|at| left[*at].take());
         let sorted: Vec<Candidate> = sorted.collect();
-        let choose = |policy: &dyn SlatePolicy| draw(policy, &list, query, n, sorted.clone());
+        let choose = |policy: &dyn SlatePolicy| match within {
+            None => draw(policy, &list, query, n, sorted.clone()),
+            Some((limits, taken)) => draw_within(policy, &open, query, n, sorted.clone(), limits, taken),
+        };
         match &self.plan {
             Plan::Bounds { .. } => choose(&*floored(self.new_items, Box::new(Greedy))),
             Plan::Draws { deviation, draws } => {

@@ -61,7 +61,7 @@ fn made(name: &str, settings: Value, items: &Arc<Items>) -> Arc<dyn Reranker> {
     let ground = Ground {
         attributes: items.clone(),
         arrivals: items.clone(),
-        tie_keys: Arc::default(),
+        tie_keys: Default::default(),
     };
     (reranker(name).expect("an entry").build)(&settings, &ground).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
@@ -130,7 +130,7 @@ fn settings_that_cannot_be_are_refused() {
     let ground = Ground {
         attributes: items.clone(),
         arrivals: items,
-        tie_keys: Arc::default(),
+        tie_keys: Default::default(),
     };
     let table = [
         ("top", json!({"pool": 3}), "settings", "unknown field `pool`"),
