@@ -11,7 +11,7 @@ use crate::output::{self, count};
 use crate::serve::{self, Listening};
 use crate::train;
 use anyhow::Context;
-use assembly::{RecommendRequest, Service};
+use assembly::{Config, PageConfig, RecommendRequest, RowConfig, Service};
 use domain::ItemId;
 use import::Kind;
 use std::path::{Path, PathBuf};
@@ -91,9 +91,34 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<Arc<Service>> {
     Ok(service)
 }
 
+/// The default configuration with a page of rows.
+fn config() -> Config {
+    let row = |name: &str, title: &str, anchors: usize| RowConfig {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        placement: "home".to_owned(),
+        anchors,
+        n: Some(6),
+        items_min: 3,
+        relevance_min: (anchors > 0).then_some(0.2),
+        filter: None,
+    };
+    let page = PageConfig {
+        rows_max: 4,
+        rows: vec![
+            row("for-you", "For you", 0),
+            row("because", "Because you watched {item}", 3),
+        ],
+    };
+    Config {
+        pages: [("home".to_owned(), page)].into(),
+        ..Config::default()
+    }
+}
+
 /// Films and ratings into the folder. What is there already, as after an interruption, is not stored again.
 fn load(dir: &Path) -> anyhow::Result<()> {
-    config_file::write_if_absent(dir, &assembly::Config::default())?;
+    config_file::write_if_absent(dir, &config())?;
     let mut bulk = Bulk::open(dir)?;
     for (kind, name, bytes) in [
         (Kind::Items, "movies.csv.gz", FILMS),

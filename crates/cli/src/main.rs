@@ -33,11 +33,13 @@ mod models;
 mod ope;
 mod ope_files;
 mod output;
+mod page;
 mod plot;
 mod progress;
 mod ratings;
 mod recommend;
 mod replay;
+mod rules;
 mod schema;
 mod serve;
 mod similar;
@@ -87,6 +89,7 @@ enum Command {
     Recommend(recommend::Args),
     Replay(replay::Args),
     Decisions(decisions::Args),
+    Page(page::Args),
     Similar(similar::Args),
     Evaluate(Box<evaluate::Args>),
     Tune(tune::Args),
@@ -98,6 +101,7 @@ enum Command {
     Generate(generate::Args),
     Bench(bench::Args),
     Schema(schema::Args),
+    Rules(rules::Args),
     Status(status::Args),
     Doctor(doctor::Args),
     Backup(backup::BackupArgs),
@@ -128,6 +132,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Recommend(args) => recommend::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Decisions(args) => decisions::run(&args),
+        Command::Page(args) => page::run(&args),
         Command::Similar(args) => similar::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Tune(args) => tune::run(&args),
@@ -139,6 +144,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Backup(args) => backup::backup(&args),

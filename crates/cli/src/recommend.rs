@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Items as the events of a session.
-fn session_events(items: &[String]) -> anyhow::Result<Vec<assembly::SessionEvent>> {
+pub(crate) fn session_events(items: &[String]) -> anyhow::Result<Vec<assembly::SessionEvent>> {
     Ok(items
         .iter()
         .map(|item| assembly::SessionEvent {

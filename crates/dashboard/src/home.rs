@@ -35,8 +35,19 @@ pub struct Card {
     pub sources: Vec<Source>,
     /// True if it was not on the slate before the last act.
     pub is_new: bool,
+    /// Id of the decision that it is of, where that is not the one of the page.
+    pub decision_id: String,
     /// Places that it rose since the last act; negative if it fell.
     pub risen: i32,
+}
+
+/// A row of a page of several.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PageRow {
+    /// Its title.
+    pub title: String,
+    /// Its items.
+    pub slate: Vec<Card>,
 }
 
 /// Something that a person did.
@@ -87,6 +98,8 @@ pub struct HomePage {
     pub placement: String,
     /// The slate.
     pub slate: Vec<Card>,
+    /// The rows, where a page of several is shown in place of a slate.
+    pub rows: Vec<PageRow>,
     /// What the person did lately, newest first.
     pub recent: Vec<Recent>,
     /// What was searched for.
@@ -109,15 +122,26 @@ pub struct HomePage {
     pub nonce: String,
 }
 
-fn act_form(view: &HomePage, item_id: &str, act: &Act) -> Markup {
-    let before: Vec<&str> = view.slate.iter().map(|card| card.item_id.as_str()).collect();
+fn act_form(view: &HomePage, item_id: &str, decision_id: &str, act: &Act) -> Markup {
+    let rows = view.rows.iter().flat_map(|row| &row.slate);
+    let before: Vec<&str> = view
+        .slate
+        .iter()
+        .chain(rows)
+        .map(|card| card.item_id.as_str())
+        .collect();
+    let decision_id = if decision_id.is_empty() {
+        &view.decision_id
+    } else {
+        decision_id
+    };
     html! {
         form method="post" action="/act" {
             input type="hidden" name="user" value=(view.user.id);
             input type="hidden" name="placement" value=(view.placement);
             input type="hidden" name="item" value=(item_id);
             input type="hidden" name="type" value=(act.event_type);
-            input type="hidden" name="decision" value=(view.decision_id);
+            input type="hidden" name="decision" value=(decision_id);
             input type="hidden" name="before" value=(before.join("\n"));
             @if let Some(value) = act.value { input type="hidden" name="value" value=(value); }
             button type="submit" data-act=(act.event_type) data-item=(item_id) { (act.label) }
@@ -125,8 +149,8 @@ fn act_form(view: &HomePage, item_id: &str, act: &Act) -> Markup {
     }
 }
 
-fn acts(view: &HomePage, item_id: &str) -> Markup {
-    html! { div.acts { @if !view.user.id.is_empty() { @for act in &view.acts { (act_form(view, item_id, act)) } } } }
+fn acts(view: &HomePage, item_id: &str, decision_id: &str) -> Markup {
+    html! { div.acts { @if !view.user.id.is_empty() { @for act in &view.acts { (act_form(view, item_id, decision_id, act)) } } } }
 }
 
 fn card(view: &HomePage, card: &Card) -> Markup {
@@ -145,7 +169,7 @@ fn card(view: &HomePage, card: &Card) -> Markup {
                     span.chip { "score " (format!("{:.3}", card.score)) }
                 }
             }
-            (acts(view, &card.item_id))
+            (acts(view, &card.item_id, &card.decision_id))
         }
     }
 }
@@ -200,7 +224,7 @@ fn side(view: &HomePage) -> Markup {
                     @if !view.query.is_empty() && view.found.is_empty() { p.quiet { "Nothing found." } }
                     ul.plain id="found" {
                         @for found in &view.found {
-                            li { div.title { (found.title) } div.meta { (found.about) } (acts(view, &found.item_id)) }
+                            li { div.title { (found.title) } div.meta { (found.about) } (acts(view, &found.item_id, "")) }
                         }
                     }
                 }
@@ -229,7 +253,13 @@ pub fn home_page(view: &HomePage) -> String {
             div.columns {
                 section {
                     h1 { "For " (of) }
-                    @if view.slate.is_empty() { p.panel { "There is nothing to show: no item of the catalogue may be shown." } }
+                    @for row in &view.rows {
+                        section.shelf {
+                            h2.shelf-title { (row.title) }
+                            ol.slate { @for item in &row.slate { (card(view, item)) } }
+                        }
+                    }
+                    @if view.slate.is_empty() && view.rows.is_empty() { p.panel { "There is nothing to show: no item of the catalogue may be shown." } }
                     ol.slate id="slate" { @for item in &view.slate { (card(view, item)) } }
                     @if !view.decision_id.is_empty() {
                         p.quiet {
@@ -283,6 +313,14 @@ mod tests {
                 sources: vec![Source(evil.clone())],
                 is_new: true,
                 ..Card::default()
+            }],
+            rows: vec![PageRow {
+                title: evil.clone(),
+                slate: vec![Card {
+                    title: evil.clone(),
+                    decision_id: evil.clone(),
+                    ..Card::default()
+                }],
             }],
             recent: vec![Recent {
                 event_type: evil.clone(),

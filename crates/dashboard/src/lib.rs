@@ -10,5 +10,5 @@ mod home;
 mod layout;
 
 pub use api::{ApiOperation, ApiPage, api_page};
-pub use home::{Act, Card, Found, HomePage, Person, Recent, Source, home_page};
+pub use home::{Act, Card, Found, HomePage, PageRow, Person, Recent, Source, home_page};
 pub use layout::message_page;

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 /// Events of a user that are shown.
 const RECENT: usize = 50;
 
-fn answered<T: serde::Serialize>(result: Result<T, ServiceError>) -> Answer {
+pub(crate) fn answered<T: serde::Serialize>(result: Result<T, ServiceError>) -> Answer {
     match result {
         Ok(value) => Answer::json(200, &value),
         Err(error) => Answer::error(&error),
@@ -45,7 +45,7 @@ fn is_lines(call: &Call) -> Result<bool, Answer> {
     }
 }
 
-fn one<T: DeserializeOwned>(app: &App, call: &Call) -> Result<T, Answer> {
+pub(crate) fn one<T: DeserializeOwned>(app: &App, call: &Call) -> Result<T, Answer> {
     if is_lines(call)? {
         let problem = Problem::new("Content-Type", "one object per line", "application/json");
         return Err(Answer::refused(
@@ -58,7 +58,7 @@ fn one<T: DeserializeOwned>(app: &App, call: &Call) -> Result<T, Answer> {
     body::one(&call.body, app.limits()).map_err(|problem| Answer::input(&problem))
 }
 
-fn rows<T: DeserializeOwned>(app: &App, call: &Call) -> Result<body::Rows<T>, Answer> {
+pub(crate) fn rows<T: DeserializeOwned>(app: &App, call: &Call) -> Result<body::Rows<T>, Answer> {
     let lines = is_lines(call)?;
     body::rows(&call.body, lines, app.limits()).map_err(|problem| Answer::input(&problem))
 }
@@ -142,6 +142,19 @@ pub(crate) fn recommend(app: &App, call: &Call) -> Answer {
 pub(crate) fn rank(app: &App, call: &Call) -> Answer {
     match one(app, call) {
         Ok(request) => slate(app, app.service.rank(&request)),
+        Err(refused) => refused,
+    }
+}
+
+pub(crate) fn page(app: &App, call: &Call) -> Answer {
+    match one(app, call) {
+        Ok(request) => {
+            let page = app.service.page(&request);
+            if page.as_ref().is_ok_and(|page| !page.degraded.is_empty()) {
+                app.numbers.degraded();
+            }
+            answered(page)
+        }
         Err(refused) => refused,
     }
 }

@@ -21,6 +21,7 @@ mod ope;
 mod openapi;
 mod operations;
 mod pages;
+mod rules;
 mod schemas;
 mod serve;
 

@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use crate::app::App;
 use crate::http::Call;
-use crate::{handlers, pages};
+use crate::{handlers, pages, rules};
 
 /// What a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         body: BodyKind::None, answers: &[(200, "ErasureReport")], handler: handlers::erase, is_light: false },
     Operation { method: "POST", path: "/v1/recommend", summary: "A slate for a placement",
         body: BodyKind::One("RecommendRequest"), answers: &[(200, "Slate"), (404, "Problem")], handler: handlers::recommend, is_light: false },
+    Operation { method: "POST", path: "/v1/page", summary: "A page: rows with titles, the best first, no item twice",
+        body: BodyKind::One("PageRequest"), answers: &[(200, "Page")], handler: handlers::page, is_light: false },
     Operation { method: "POST", path: "/v1/similar", summary: "Items like one item",
         body: BodyKind::One("SimilarRequest"), answers: &[(200, "Similar"), (404, "Problem"), (409, "Problem")], handler: handlers::similar, is_light: false },
     Operation { method: "POST", path: "/v1/rank", summary: "Given items, ordered for someone",
@@ -58,6 +60,20 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         body: BodyKind::None, answers: &[(200, "Decision"), (404, "Problem")], handler: handlers::decision, is_light: false },
     Operation { method: "POST", path: "/v1/decisions/{id}/replay", summary: "A past decision made again, exactly or with another configuration",
         body: BodyKind::One("ReplayRequest"), answers: &[(200, "ReplayReport"), (404, "Problem"), (410, "Problem")], handler: handlers::replay, is_light: false },
+    Operation { method: "GET", path: "/v1/rules", summary: "The rules in force and their version",
+        body: BodyKind::None, answers: &[(200, "Rules")], handler: rules::list, is_light: false },
+    Operation { method: "PUT", path: "/v1/rules", summary: "Adds or replaces rules, all or none; the next request obeys them",
+        body: BodyKind::Rows("Rule"), answers: &[(200, "RulesReport")], handler: rules::put, is_light: false },
+    Operation { method: "GET", path: "/v1/rules/{name}", summary: "One rule",
+        body: BodyKind::None, answers: &[(200, "Rule"), (404, "Problem")], handler: rules::one_rule, is_light: false },
+    Operation { method: "DELETE", path: "/v1/rules/{name}", summary: "Takes a rule out; earlier versions stay",
+        body: BodyKind::None, answers: &[(200, "RulesReport"), (404, "Problem")], handler: rules::delete, is_light: false },
+    Operation { method: "GET", path: "/v1/rules/versions/{version}", summary: "The rules of an earlier version",
+        body: BodyKind::None, answers: &[(200, "Rules"), (404, "Problem")], handler: rules::version, is_light: false },
+    Operation { method: "POST", path: "/v1/rules/check", summary: "Looks at a rule as if to store it, and says how many items it is about",
+        body: BodyKind::One("Rule"), answers: &[(200, "RuleCheck")], handler: rules::check, is_light: false },
+    Operation { method: "POST", path: "/v1/rules/dry-run", summary: "What rules would have done to past decisions",
+        body: BodyKind::One("DryRunRequest"), answers: &[(200, "DryRunReport")], handler: rules::dry_run, is_light: false },
     Operation { method: "POST", path: "/v1/ope", summary: "What another policy would have earned, judged from rounds that are sent or from the decisions here",
         body: BodyKind::One("OpeRequest"), answers: &[(200, "OpeReport")], handler: handlers::ope, is_light: false },
     Operation { method: "GET", path: "/v1/status", summary: "How things stand",

@@ -4,14 +4,18 @@ use crate::answer::Answer;
 use crate::app::App;
 use crate::http::Call;
 use crate::openapi;
-use assembly::{EventInput, Problem, RecommendRequest, ServiceError};
-use dashboard::{Act, ApiPage, Card, Found, HomePage, Person, Recent, Source};
+use assembly::{
+    EventInput, PageRequest, PageResponse, Problem, RecommendRequest, RecommendResponse, ServiceError,
+};
+use dashboard::{Act, ApiPage, Card, Found, HomePage, PageRow, Person, Recent, Source};
 use domain::{Attributes, RawAttribute, Timestamp};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 /// Longest query or form that a page takes, bytes.
 const PAIRS_MAX: usize = 64 * 1024;
+/// Stands before the name of a page where it is chosen like a placement.
+const PAGE: &str = "page:";
 /// People among whom one is picked to surprise.
 const SAMPLE: usize = 64;
 
@@ -105,21 +109,68 @@ pub(crate) fn home(app: &App, call: &Call) -> Answer {
     }
 }
 
+/// What the first page shows: a slate, or a page of rows.
+enum Shown {
+    Slate(RecommendResponse),
+    Page(PageResponse),
+}
+
+impl Shown {
+    fn degraded(&self) -> &[domain::Degradation] {
+        match self {
+            Shown::Slate(slate) => &slate.degraded,
+            Shown::Page(page) => &page.degraded,
+        }
+    }
+
+    /// The one decision, if it is one.
+    fn decision_id(&self) -> String {
+        match self {
+            Shown::Slate(slate) => slate.decision_id.clone(),
+            Shown::Page(_) => String::new(),
+        }
+    }
+
+    fn snapshot(&self) -> &str {
+        match self {
+            Shown::Slate(slate) => &slate.snapshot,
+            Shown::Page(page) => &page.snapshot,
+        }
+    }
+
+    fn took_us(&self) -> u64 {
+        let total = |slate: &RecommendResponse| slate.timings_us.get("total").copied().unwrap_or(0);
+        match self {
+            Shown::Slate(slate) => total(slate),
+            Shown::Page(page) => page.rows.iter().map(|row| total(&row.slate)).sum(),
+        }
+    }
+}
+
 fn home_page(app: &App, pairs: &[(String, String)]) -> Result<HomePage, ServiceError> {
     let service = &app.service;
     let user = value(pairs, "user").trim().to_owned();
-    let placements: Vec<String> = service.config().placements.keys().cloned().collect();
+    let pages = service.config().pages.keys().map(|page| format!("{PAGE}{page}"));
+    let placements: Vec<String> = service.config().placements.keys().cloned().chain(pages).collect();
     let asked = value(pairs, "placement");
     let placement = if asked.is_empty() {
         placements.first().cloned().unwrap_or_default()
     } else {
         asked.to_owned()
     };
-    let slate = service.recommend(&RecommendRequest {
-        placement: placement.clone(),
-        user_id: (!user.is_empty()).then(|| user.clone()),
-        ..RecommendRequest::default()
-    })?;
+    let user_id = (!user.is_empty()).then(|| user.clone());
+    let shown = match placement.strip_prefix(PAGE) {
+        Some(page) => Shown::Page(service.page(&PageRequest {
+            page: page.to_owned(),
+            user_id,
+            ..PageRequest::default()
+        })?),
+        None => Shown::Slate(service.recommend(&RecommendRequest {
+            placement: placement.clone(),
+            user_id,
+            ..RecommendRequest::default()
+        })?),
+    };
     let before: Vec<&str> = value(pairs, "before")
         .split(['\r', '\n'])
         .filter(|id| !id.is_empty())
@@ -130,22 +181,38 @@ fn home_page(app: &App, pairs: &[(String, String)]) -> Result<HomePage, ServiceE
             .item(id)
             .map_or_else(|_| id.to_owned(), |item| service.title(&item))
     };
-    let cards = slate.items.iter().enumerate().map(|(at, item)| {
-        let was = before.iter().position(|id| *id == item.item_id);
-        let title = title_of(&item.item_id);
-        Card {
-            about: about(&item.attributes, &title),
-            title,
-            item_id: item.item_id.clone(),
-            rank: item.rank,
-            score: item.score,
-            reasons: item.reasons.clone(),
-            sources: item.sources.iter().cloned().map(Source).collect(),
-            is_new: !before.is_empty() && was.is_none(),
-            risen: was.map_or(0, |was| was as i32 - at as i32),
+    let cards = |slate: &RecommendResponse| -> Vec<Card> {
+        let cards = slate.items.iter().enumerate().map(|(at, item)| {
+            let was = before.iter().position(|id| *id == item.item_id);
+            let title = title_of(&item.item_id);
+            Card {
+                about: about(&item.attributes, &title),
+                title,
+                item_id: item.item_id.clone(),
+                rank: item.rank,
+                score: item.score,
+                reasons: item.reasons.clone(),
+                sources: item.sources.iter().cloned().map(Source).collect(),
+                is_new: !before.is_empty() && was.is_none(),
+                decision_id: slate.decision_id.clone(),
+                risen: match shown {
+                    Shown::Slate(_) => was.map_or(0, |was| was as i32 - at as i32),
+                    Shown::Page(_) => 0,
+                },
+            }
+        });
+        cards.collect()
+    };
+    let (slate_cards, rows) = match &shown {
+        Shown::Slate(slate) => (cards(slate), Vec::new()),
+        Shown::Page(page) => {
+            let rows = page.rows.iter().map(|row| PageRow {
+                title: row.title.clone(),
+                slate: cards(&row.slate),
+            });
+            (Vec::new(), rows.collect())
         }
-    });
-    let slate_cards: Vec<Card> = cards.collect();
+    };
     let now = service.now();
     let events = if user.is_empty() {
         Vec::new()
@@ -175,10 +242,11 @@ fn home_page(app: &App, pairs: &[(String, String)]) -> Result<HomePage, ServiceE
         notices.push("There are no models yet: the list below is whatever may be shown.".to_owned());
     }
     if !did.is_empty() {
-        let fresh = slate_cards.iter().filter(|card| card.is_new).count();
+        let rows = rows.iter().flat_map(|row: &PageRow| &row.slate);
+        let fresh = slate_cards.iter().chain(rows).filter(|card| card.is_new).count();
         notices.push(format!("{did} — {fresh} of the list are new."));
     }
-    for degraded in &slate.degraded {
+    for degraded in shown.degraded() {
         notices.push(format!(
             "Not as configured: {} {}.",
             degraded.stage, degraded.reason
@@ -205,13 +273,14 @@ fn home_page(app: &App, pairs: &[(String, String)]) -> Result<HomePage, ServiceE
         placements,
         placement,
         slate: slate_cards,
+        rows,
         recent: recent.collect(),
         query,
         found: found.collect(),
         acts: acts(app),
-        decision_id: slate.decision_id,
-        snapshot: slate.snapshot,
-        took_us: slate.timings_us.get("total").copied().unwrap_or(0),
+        decision_id: shown.decision_id(),
+        snapshot: shown.snapshot().to_owned(),
+        took_us: shown.took_us(),
         notices,
         figures: figures
             .map(|(name, value)| (name.to_owned(), value.to_string()))

@@ -58,8 +58,19 @@ pub(crate) fn example(path: &str, method: &str) -> Option<Value> {
         }
         ("PUT", "/v1/users") => json!({"user_id": "someone-new", "attributes": {"country": "CH"}}),
         ("POST", "/v1/recommend") => json!({"placement": "home", "user_id": "someone-new", "n": 5}),
+        ("POST", "/v1/page") => json!({"page": "home", "user_id": "someone-new"}),
         ("POST", "/v1/similar") => json!({"item_id": "1", "n": 5}),
         ("POST", "/v1/rank") => json!({"candidates": ["1", "2", "3"], "user_id": "someone-new"}),
+        ("PUT", "/v1/rules") => {
+            json!({"name": "no-horror-at-noon", "kind": "exclude", "reason": "not over lunch",
+            "where": "now.getHours() == 12 && \"Horror\" in item.genres"})
+        }
+        ("POST", "/v1/rules/check") => {
+            json!({"name": "newer", "kind": "boost", "reason": "newer films first",
+            "where": "item.year >= 2000", "strength": 0.5})
+        }
+        ("POST", "/v1/rules/dry-run") => json!({"decisions": 100, "rules": [
+            {"name": "no-horror", "kind": "exclude", "reason": "a try", "where": "\"Horror\" in item.genres"}]}),
         ("POST", "/v1/ope") => json!({"estimators": ["ips", "snips"], "rounds": [
             {"action": "a", "reward": 0, "propensity": 0.8, "target": {"b": 1}},
             {"action": "b", "reward": 1, "propensity": 0.2, "target": {"b": 1}},
@@ -73,6 +84,32 @@ pub(crate) fn example(path: &str, method: &str) -> Option<Value> {
         ("PUT", "/v1/schema/{entity}/{attribute}") => json!({"kind": "tags"}),
         _ => return None,
     })
+}
+
+fn rule() -> Value {
+    object(
+        &["name", "kind", "reason"],
+        json!({
+            "name": text("Its name: lower-case letters, digits, - and _"),
+            "kind": {"enum": ["filter", "exclude", "boost", "bury", "pin", "quota", "frequency_cap"]},
+            "where": text("For which items, users and circumstances: an expression in CEL that is true or false; true if absent"),
+            "reason": text("Why, for the record and for people"),
+            "placements": texts("Where it applies; everywhere if empty"),
+            "from": of("Moment"), "until": of("Moment"),
+            "priority": {"type": "integer", "description": "Higher ones come first"},
+            "enabled": flag("Whether it applies at all"),
+            "strength": or_null(number("Boost, bury: by how many standard deviations of the candidates' scores; 1 if absent")),
+            "slot": {"type": ["integer", "null"], "minimum": 1, "description": "Pin: at which place"},
+            "items": texts("Pin: which items, the most wanted first"),
+            "min": or_null(count("Quota: at least so many")),
+            "max": {"type": ["integer", "null"], "minimum": 1, "description": "Quota: at most so many"},
+            "max_share": or_null(number("Quota: the same as a share of the slate")),
+            "per": or_null(text("Quota, frequency cap: counted for each value of this attribute apart")),
+            "times": {"type": ["integer", "null"], "minimum": 1, "description": "Frequency cap: shown so often at most"},
+            "window_hours": or_null(number("Frequency cap: within so many hours")),
+            "event_types": texts("Frequency cap: events that count; those of the role exposure if empty"),
+        }),
+    )
 }
 
 fn requests() -> Value {
@@ -112,7 +149,16 @@ fn requests() -> Value {
             "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
             "filter": of("Filter"), "exclude": texts("Items not to show"),
             "candidates": {"type": ["array", "null"], "items": {"type": "string"}, "description": "Only these"},
+            "relevance_min": {"type": ["number", "null"], "minimum": 0, "maximum": 1,
+                "description": "Items that score less than this share of the best are left out"},
             "explain": flag("Whether to take every score apart"),
+            "seed": {"type": ["integer", "null"], "minimum": 0},
+        })),
+        "PageRequest": object(&["page"], json!({
+            "page": text("Which page"), "user_id": or_null(id("For whom")), "session": list("SessionEvent"),
+            "attributes": of("Attributes"), "context": of("Attributes"),
+            "rows": {"type": ["integer", "null"], "minimum": 1, "maximum": 20, "description": "Rows at most; as configured if absent"},
+            "exclude": texts("Items not to show in any row"), "explain": flag("Whether to take every score apart"),
             "seed": {"type": ["integer", "null"], "minimum": 0},
         })),
         "SimilarRequest": object(&["item_id"], json!({
@@ -128,6 +174,11 @@ fn requests() -> Value {
             "placement": {"type": ["object", "null"], "description": "Keys of the placement's configuration to put in place of those of then"},
             "today": flag("Whether today's models, catalogue and configuration answer"),
             "seed": {"type": ["integer", "null"], "minimum": 0, "description": "Another seed"},
+        })),
+        "Rule": rule(),
+        "DryRunRequest": object(&[], json!({
+            "rules": list("Rule"), "decisions": {"type": ["integer", "null"], "minimum": 1, "maximum": 100_000},
+            "placement": or_null(text("Only decisions of this placement")),
         })),
         "OpeRequest": crate::ope::request_schema(),
         "TrainRequest": object(&[], json!({"wait": flag("Answer when it is done")})),
@@ -184,6 +235,28 @@ fn reports() -> Value {
         "ErasureReport": object(&["user_id", "events", "decisions", "attributes"], json!({
             "user_id": id("Whose"), "events": count("Events erased"), "decisions": count("Decision records erased"),
             "attributes": flag("Whether there were attributes"),
+        })),
+        "Rules": object(&["version", "rules"], json!({"version": count("Version of the set"), "rules": list("Rule")})),
+        "RulesReport": object(&["version", "created", "updated", "unchanged", "deleted"], json!({
+            "version": count("Version now in force"), "created": count("New ones"), "updated": count("Replaced ones"),
+            "unchanged": count("Put again as they were"), "deleted": count("Taken out"),
+        })),
+        "RuleCheck": object(&["rule", "attributes", "items"], json!({
+            "rule": of("Rule"), "attributes": texts("Attributes that it looks at"),
+            "items": count("Items for which its expression is true, for nobody in particular"),
+        })),
+        "DryRunReport": object(&["decisions", "slates_changed", "rules", "examples"], json!({
+            "decisions": count("Decisions looked at"), "slates_changed": count("Those whose slate would have been another one"),
+            "rules": {"type": "object", "additionalProperties": object(
+                &["applied", "shown_removed", "considered_removed", "rescored", "pinned", "passed_over"], json!({
+                    "applied": count("Decisions to which it applies"), "shown_removed": count("Items shown that it would have removed"),
+                    "considered_removed": count("Candidates that it would have removed"), "rescored": count("Scores that it would have changed"),
+                    "pinned": count("Items put at their place"), "passed_over": count("Items passed over for want of room"),
+                }))},
+            "examples": {"type": "array", "items": object(&["decision_id", "item_id", "rank", "rule", "reason"], json!({
+                "decision_id": id("From which decision"), "item_id": id("Which"), "rank": count("Place at which it was shown"),
+                "rule": text("By which rule"), "reason": text("Why"),
+            }))},
         })),
         "Health": object(&["status"], json!({"status": {"enum": ["ok", "stopping"]}})),
         "ReplayReport": replay_report(),
@@ -262,16 +335,15 @@ fn views() -> Value {
         "position_propensity": {"type": "number", "minimum": 0, "maximum": 1}, "sources": texts("Who proposed it"),
         "reasons": texts("Why, for a person"), "attributes": of("Attributes"),
         "explanation": {"type": "array", "items": object(&["model", "kind", "of", "value"], json!({
-            "model": text("Who said so"), "kind": {"enum": ["history", "feature", "base"]}, "of": text("Of what"),
+            "model": text("Who said so"), "kind": {"enum": ["history", "feature", "base", "rule", "exploration"]}, "of": text("Of what"),
             "value": number("They sum to the score"),
         }))},
     }});
     let degraded = json!({"type": "array", "items": object(&["stage", "reason"], json!({
         "stage": text("Where"), "reason": text("Why"),
     }))});
-    json!({
-        "Shown": shown,
-        "Slate": object(&["decision_id", "items", "snapshot", "sequence", "arms", "policy", "seed", "degraded", "timings_us"], json!({
+    let degraded_too = degraded.clone();
+    let slate = json!({
             "decision_id": id("To be sent with what comes of it"), "items": list("Shown"),
             "snapshot": text("Version of what answered"), "sequence": count("Last event that the person's state included"),
             "policy": object(&["name", "version", "slate_propensity"], json!({
@@ -279,6 +351,34 @@ fn views() -> Value {
                 "slate_propensity": number("Probability of this slate in this order"),
             })), "seed": count("Source of all randomness"),
             "arms": {"type": "object"}, "degraded": degraded, "timings_us": counts("Microseconds by stage"),
+    });
+    let of_slate = [
+        "decision_id",
+        "items",
+        "snapshot",
+        "sequence",
+        "arms",
+        "policy",
+        "seed",
+        "degraded",
+        "timings_us",
+    ];
+    let mut row = json!({"row": text("Which row of the configuration"), "title": text("Its title"),
+        "item_id": id("The item that it is about"), "value": number("What it is worth, by which rows are ordered")});
+    if let (Some(row), Some(slate)) = (row.as_object_mut(), slate.as_object()) {
+        row.extend(slate.clone());
+    }
+    json!({
+        "Shown": shown,
+        "Slate": object(&of_slate, slate),
+        "Page": object(&["page_id", "rows", "left_out", "snapshot", "degraded"], json!({
+            "page_id": id("Shared by the decisions of its rows"),
+            "rows": {"type": "array", "items": object(&["row", "title", "value", "decision_id", "items"], row)},
+            "left_out": {"type": "array", "items": object(&["row", "reason"], json!({
+                "row": text("Which row of the configuration"), "item_id": id("The item that it would have been about"),
+                "reason": text("Why it is not there"),
+            }))},
+            "snapshot": text("Version of what answered"), "degraded": degraded_too,
         })),
         "Similar": object(&["items", "snapshot"], json!({"items": list("Shown"), "snapshot": text("Version of what answered")})),
         "DecisionPage": object(&["decisions", "next"], json!({

@@ -75,6 +75,27 @@ impl Served {
         )
     }
 
+    /// Sends a request, with JSON unless it is null; gives status and answer.
+    #[track_caller]
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> (u16, serde_json::Value) {
+        let (agent, url) = (Served::agent(), format!("{}{path}", self.url()));
+        let sent = match method {
+            "PUT" => agent.put(url).send_json(body),
+            "DELETE" => agent.delete(url).call(),
+            _ => agent.get(url).call(),
+        };
+        let mut answer = sent.expect("an answer");
+        (
+            answer.status().as_u16(),
+            answer.body_mut().read_json().expect("JSON"),
+        )
+    }
+
     /// As `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
