@@ -69,6 +69,23 @@ pub(crate) fn check(text: &str, known: &Known<'_>) -> Result<Checked, RuleError>
         let got = format!("{} bytes", text.len());
         return fail(got, format!("at most {TEXT_MAX} bytes"));
     }
+    // Within texts brackets count too; nobody needs so many.
+    let (mut depth, mut deepest, mut run) = (0u16, 0u16, 0u16);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        run = if matches!(byte, b'!' | b'-') { run + 1 } else { 0 };
+        deepest = deepest.max(depth).max(run);
+    }
+    if deepest > DEPTH_MAX {
+        return fail(
+            format!("{deepest} levels"),
+            format!("at most {DEPTH_MAX} levels of nesting"),
+        );
+    }
     let parser = cel::parser::PrattParser::new()
         .max_recursion_depth(DEPTH_MAX)
         .max_expression_node_count(NODES_MAX)

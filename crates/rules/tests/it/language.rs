@@ -220,7 +220,7 @@ fn what_cannot_be_is_refused_by_name() {
             "an expression",
             "a comparison of attributes",
         ),
-        (&deep, "((((", "an expression in CEL"),
+        (&deep, "200 levels", "at most 48 levels of nesting"),
         (&long, " bytes", "at most 2000 bytes"),
         (&many, "true||true", "an expression in CEL"),
     ];
