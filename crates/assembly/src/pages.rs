@@ -57,7 +57,8 @@ pub struct RowConfig {
     /// A row with fewer items is left out.
     #[serde(default = "three")]
     pub items_min: usize,
-    /// Items that score less than this share of the row's best candidate are left out, 0 to 1; then nothing fills the row up.
+    /// Items that score less than this share of the way from the row's weakest candidate to its best are left out, 0 to 1; then
+    /// nothing fills the row up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relevance_min: Option<f32>,
     /// Conditions on attributes, as in requests.

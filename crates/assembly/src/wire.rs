@@ -168,7 +168,8 @@ pub struct RecommendRequest {
     /// If given, only these are considered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Vec<String>>,
-    /// If given, items that score less than this share of the best candidate are left out, 0 to 1, and nothing fills the slate up.
+    /// If given, items that score less than this share of the way from the weakest candidate to the best are left out, 0 to 1, and
+    /// nothing fills the slate up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relevance_min: Option<f32>,
     /// Whether to take every score apart.

@@ -301,13 +301,13 @@ fn considered(ranked: &[Candidate], catalogue: &dyn CatalogueView, cap: usize) -
     (ranked.iter().take(cap).map(record).collect(), cut)
 }
 
-/// Takes out candidates that score less than a share of the best, if the best scores above zero. Those taken out.
+/// Takes out candidates that score less than a share of the way from the weakest to the best. Those taken out.
 fn cut_below(share: Option<f32>, ranked: &mut Vec<Candidate>) -> Vec<u32> {
-    let best = ranked.first().map_or(0.0, |candidate| candidate.score);
-    let Some(share) = share.filter(|_| best > 0.0) else {
+    let (Some(share), Some(best), Some(weakest)) = (share, ranked.first(), ranked.last()) else {
         return Vec::new();
     };
-    let keep = ranked.partition_point(|candidate| candidate.score >= share * best);
+    let floor = weakest.score + share * (best.score - weakest.score);
+    let keep = ranked.partition_point(|candidate| candidate.score >= floor);
     ranked.drain(keep..).map(|candidate| candidate.item).collect()
 }
 

@@ -159,7 +159,8 @@ pub struct DecideRequest {
     pub rules: Vec<Arc<dyn Rule>>,
     /// What the rules of the product do besides removing.
     pub steering: Option<Arc<dyn Steering>>,
-    /// If given, candidates that score less than this share of the best are removed, and nothing fills the slate up.
+    /// If given, candidates that score less than this share of the way from the weakest to the best are removed, and nothing fills the slate
+    /// up.
     pub relevance_min: Option<f32>,
     /// What the stages see.
     pub query: Query,

@@ -150,7 +150,7 @@ fn requests() -> Value {
             "filter": of("Filter"), "exclude": texts("Items not to show"),
             "candidates": {"type": ["array", "null"], "items": {"type": "string"}, "description": "Only these"},
             "relevance_min": {"type": ["number", "null"], "minimum": 0, "maximum": 1,
-                "description": "Items that score less than this share of the best are left out"},
+                "description": "Items that score less than this share of the way from the weakest candidate to the best are left out"},
             "explain": flag("Whether to take every score apart"),
             "seed": {"type": ["integer", "null"], "minimum": 0},
         })),

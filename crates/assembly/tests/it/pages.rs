@@ -44,7 +44,7 @@ name = "few"
 title = "Only the best"
 placement = "home"
 relevance_min = 1.0
-items_min = 2
+items_min = 6
 "#;
 
 fn world() -> World {
@@ -105,12 +105,12 @@ fn rows_are_apart_in_order_and_recorded() {
             .iter()
             .all(|i| i.item_id.ends_with(['0', '2', '4', '6', '8']))
     );
-    // No other item scores as much as the best, so the row is too short.
+    // A row of five that wants six.
     assert!(
         whole
             .left_out
             .iter()
-            .any(|row| row.row == "few" && row.reason.contains("fewer than 2"))
+            .any(|row| row.row == "few" && row.reason.contains("fewer than 6"))
     );
     for row in whole.rows.iter().filter(|row| row.row == "because") {
         let about = row.item_id.as_ref().unwrap();
