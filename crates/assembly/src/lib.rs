@@ -47,9 +47,9 @@ mod stores;
 mod train_ranker;
 mod wire;
 
+pub use ::rules::{RuleForm, RuleKind};
 pub use ablation::{AblationReport, AblationRequest, AblationStep, Estimate};
 pub use again::AgainConfig;
-pub use ::rules::{RuleForm, RuleKind};
 pub use bandit::{ActionsConfig, BanditConfig, BanditStatus, Feature, FeatureOf, LearnerKind};
 pub use care::{Check, DoctorReport, doctor, restore};
 pub use chaos::{ChaosConfig, Fault, Faults};
@@ -65,10 +65,10 @@ pub use inspect::learners;
 pub use learn::{TrainReport, TrainedModel};
 pub use order::RerankConfig;
 pub use outcomes::{JoinReport, JoinRequest, JoinedSlate, JoinedUnder, SlateUnder};
+pub use pages::{PageConfig, PageRequest, PageResponse, Row, RowConfig, RowLeftOut};
 pub use ranker_again::FeatureCheck;
 pub use ranker_rows::RowsReport;
 pub use rankers::{Comparison, RankerInfo};
-pub use pages::{PageConfig, PageRequest, PageResponse, Row, RowConfig, RowLeftOut};
 pub use reasons::ReasonsConfig;
 pub use replay::{
     Difference, Part as ReplayedPart, ReplayReport, ReplayRequest, SampleReport, SlateChange, Unlike,

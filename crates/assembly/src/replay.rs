@@ -10,8 +10,8 @@
 
 use crate::absorb::{FromLog, described, updated};
 use crate::bandit::Beliefs;
-use crate::learned::{InService, Learned};
 use crate::catalogue::LiveCatalogue;
+use crate::learned::{InService, Learned};
 use crate::lineage::{Entry, Step, segment_of};
 use crate::past::PastCatalogue;
 use crate::rules::{exposures_of, stored_rules};
@@ -699,6 +699,7 @@ impl Service {
                     known.absorbed,
                     known.step,
                     &Beliefs::default(),
+                    snapshot.learned.clone(),
                 ))
             }
         };

@@ -553,6 +553,7 @@ impl Service {
                 considered: 0,
                 removals: usize::MAX,
             },
+            budgets: Default::default(),
             deadline_us: 0,
         };
         let plain = DecideRequest {

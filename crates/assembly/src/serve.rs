@@ -14,7 +14,8 @@ use crate::wire::{
 use crate::{AgainConfig, Clock, Config, Faults, PlacementConfig, Problem, Service, ServiceError};
 use domain::{
     Attributes, Contribution, ContributionSource, DecisionId, Degradation, Event, EventType, ItemId, Query,
-    RawAttribute, Retriever, Rule, Sequence, Shown, StageError, Steering, StoreError, Timestamp, UserId, Verdict,
+    RawAttribute, Retriever, Rule, Sequence, Shown, StageError, Steering, StoreError, Timestamp, UserId,
+    Verdict,
 };
 use engine::{DecideRequest, Decided, GreedyPolicy, Pipeline, Source};
 use feedback::StoredDecision;

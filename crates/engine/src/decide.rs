@@ -188,6 +188,8 @@ pub fn decide(
     }
     let rules = steered.record(catalogue, pipeline.caps.removals);
 
+    let is_ranked = |(candidate, _): &&(Candidate, f64)| by_ranker.contains(&candidate.item);
+    let n_ranked = slate.iter().take_while(is_ranked).count();
     let features = features(query, &slate[..n_ranked], by, &mut trace);
 
     let (rule_reports, mut removals, mut removals_cut) = eligibility.report(catalogue);

@@ -150,8 +150,8 @@ pub(crate) fn page(app: &App, call: &Call) -> Answer {
     match one(app, call) {
         Ok(request) => {
             let page = app.service.page(&request);
-            if page.as_ref().is_ok_and(|page| !page.degraded.is_empty()) {
-                app.numbers.degraded();
+            for row in page.iter().flat_map(|page| &page.rows) {
+                app.numbers.slate(&row.slate);
             }
             answered(page)
         }
