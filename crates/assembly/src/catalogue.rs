@@ -10,7 +10,7 @@ use numeric::Chunked;
 use ranking::features::ItemFacts;
 use rerank::{AttributeSource, AttributeValue, Filter, FilterNode, FilterTest};
 use retrieval::{AttributeIndex, ItemSet, Predicate, Value};
-use rules::{ItemFacts, Memos, RuleSet};
+use rules::{Memos, RuleSet};
 use signals::TypedValue;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -438,7 +438,7 @@ impl CatalogueView for LiveCatalogue {
     }
 }
 
-impl ItemFacts for LiveCatalogue {
+impl rules::ItemFacts for LiveCatalogue {
     fn id(&self, item: u32) -> Option<&str> {
         self.get(item).map(|entry| entry.id.as_str())
     }
