@@ -15,6 +15,7 @@ mod csr;
 mod dense;
 mod eigen;
 mod kernels;
+mod panel;
 mod parallel;
 mod product;
 #[cfg(target_arch = "x86_64")]
@@ -31,6 +32,7 @@ pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};
 pub use kernels::{add_rows, axpy, dot, dot_rows, dots_at, gram, norm, syrk_add, syrk_add_at};
+pub use panel::{PANEL, PanelTerms, multiply_panel};
 pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with, parallel_rows_with};
 pub use product::{multiply_add, multiply_transposed};
 pub use statistics::{Interval, bootstrap_mean, mean, quantile, variance};

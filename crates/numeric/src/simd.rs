@@ -4,11 +4,13 @@
 //! Every sum is taken in the order of the plain bodies in `kernels`, with the same fused operations, so results agree
 //! with those to the last bit. Rows are named by where they start in a table, so that nothing is copied together.
 
+use crate::Csr;
+use crate::panel::{PANEL, PanelTerms, add_up};
 use std::arch::x86_64::{
     __m512, __mmask16, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm256_add_ps,
-    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_castps512_ps256, _mm512_extractf32x8_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps,
-    _mm512_setzero_ps,
+    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_add_ps, _mm512_castps512_ps256,
+    _mm512_extractf32x8_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+    _mm512_set1_ps, _mm512_setzero_ps,
 };
 
 /// Rows added per pass: with 512 bytes each they fill the first-level cache.
@@ -135,6 +137,58 @@ fn tile<const R: usize, const V: usize>(
             unsafe {
                 _mm512_mask_storeu_ps(a.as_mut_ptr().add(place + r * stride + v * LANES), mask[v], *sum)
             };
+        }
+    }
+}
+
+/// See `panel::multiply_panel`.
+///
+/// # Panics
+/// If `table` or `out` is shorter than the matrix asks for.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(crate) fn panel(
+    matrix: &Csr,
+    table: &[[f32; PANEL]],
+    terms: PanelTerms,
+    from: &[f32],
+    out: &mut [[f32; PANEL]],
+) {
+    const V: usize = PANEL / LANES;
+    let (from, _) = from.as_chunks::<PANEL>();
+    let load = |row: &[f32; PANEL], v: usize| {
+        // SAFETY: a row has `PANEL` numbers, and v is below `PANEL` over 16.
+        unsafe { _mm512_loadu_ps(row.as_ptr().add(v * LANES)) }
+    };
+    for (at, out) in out.iter_mut().enumerate() {
+        let (columns, values) = matrix.row(at);
+        let mut even = [_mm512_setzero_ps(); V];
+        let mut odd = [_mm512_setzero_ps(); V];
+        let (column_pairs, column_rest) = columns.as_chunks::<2>();
+        let (value_pairs, value_rest) = values.as_chunks::<2>();
+        for (columns, values) in column_pairs.iter().zip(value_pairs) {
+            let rows = [&table[columns[0] as usize], &table[columns[1] as usize]];
+            let factors = [_mm512_set1_ps(values[0]), _mm512_set1_ps(values[1])];
+            for (v, (even, odd)) in even.iter_mut().zip(&mut odd).enumerate() {
+                *even = _mm512_fmadd_ps(factors[0], load(rows[0], v), *even);
+                *odd = _mm512_fmadd_ps(factors[1], load(rows[1], v), *odd);
+            }
+        }
+        for (column, value) in column_rest.iter().zip(value_rest) {
+            let row = &table[*column as usize];
+            for (v, even) in even.iter_mut().enumerate() {
+                *even = _mm512_fmadd_ps(_mm512_set1_ps(*value), load(row, v), *even);
+            }
+        }
+        let mut sums = [0f32; PANEL];
+        for (v, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+            let sum = _mm512_add_ps(even, odd);
+            // SAFETY: as for reading.
+            unsafe { _mm512_mask_storeu_ps(sums.as_mut_ptr().add(v * LANES), !0, sum) };
+        }
+        let zeros = [0f32; PANEL];
+        let from = from.get(at).unwrap_or(&zeros);
+        for ((out, sum), from) in out.iter_mut().zip(sums).zip(from) {
+            *out = add_up(terms, sum, *from, *out);
         }
     }
 }
