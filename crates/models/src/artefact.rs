@@ -255,6 +255,11 @@ impl<'a> Reader<'a> {
         serde_json::from_str(text).map_err(|e| self.damaged(format!("configuration: {e}")))
     }
 
+    /// True if there is something left.
+    pub(crate) fn more(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
     /// An error unless everything has been read.
     pub(crate) fn end(&self) -> Result<(), ModelError> {
         self.expect(self.rest.is_empty(), "there is more than was expected")

@@ -4,8 +4,10 @@
 //! Bᵢⱼ = −Pᵢⱼ / Pⱼⱼ (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW). Options:
 //!
 //! - `dropout` p makes it denoising: Λ grows by p / (1 − p) times the diagonal of XᵀX, the closed form of training
-//!   with each entry of the input left out with probability p (Steck 2020, "Autoencoders that don't overfit towards
-//!   the Identity", NeurIPS).
+//!   with each entry of the input left out with probability p, with only what was left out counting in the loss: the
+//!   full-rank EDLAE (Steck 2020, "Autoencoders that don't overfit towards the Identity", NeurIPS).
+//! - `zero_diagonal` false counts all entries in the loss, the DLAE of the same paper: B = P·XᵀX without a constraint,
+//!   so Bᵢⱼ = −PᵢⱼΛⱼⱼ off the diagonal, which is not served.
 //! - `user_exponent` b weighs a user's row by length⁻ᵇ, so that busy people count less.
 //! - `item_exponent` a scales items by frequency⁻ᵃ before, and back after, which draws scores towards (a > 0)
 //!   rare items.
@@ -42,6 +44,8 @@ pub struct EaseConfig {
     pub l2: Option<f64>,
     /// Share of the input that is thought left out, 0 to below 1. Default 0.4.
     pub dropout: f64,
+    /// Each item is told by the others alone; false lets it tell itself while learning. Default true.
+    pub zero_diagonal: bool,
     /// Rows weigh length to the minus this, 0 to 1. Default 0.3.
     pub user_exponent: f64,
     /// Items are scaled by frequency to the minus this, -1 to 1. Default 0.
@@ -62,6 +66,7 @@ impl Default for EaseConfig {
         EaseConfig {
             l2: None,
             dropout: 0.4,
+            zero_diagonal: true,
             user_exponent: 0.3,
             item_exponent: 0.0,
             neighbours: None,
@@ -141,7 +146,7 @@ impl EaseTrainer {
 
     fn exact(&self, taken: &Taken, scales: &[f64], run: &Run) -> Result<Csr, ModelError> {
         let n = taken.n_items();
-        let mut matrix = self.gram(taken, scales);
+        let (mut matrix, ridge) = self.gram(taken, scales);
         run.check()?;
         invert_symmetric(&mut matrix, n).map_err(|e| ModelError::Config {
             model: NAME.to_owned(),
@@ -150,7 +155,7 @@ impl EaseTrainer {
             expected: "a value large enough for the matrix to be inverted in single precision".to_owned(),
         })?;
         run.check()?;
-        Ok(self.weights(&matrix, n, scales))
+        Ok(self.weights(&matrix, &ridge, scales))
     }
 
     fn nearest(
@@ -165,7 +170,12 @@ impl EaseTrainer {
         let gram = ease_nearest::gram(taken, scales, |user| lengths[user]);
         run.check()?;
         let ridge = self.ridge((0..n).map(|i| gram.get(i, i as u32)), n);
-        let columns = Ridge { gram, ridge }.columns(neighbours, self.config.keep);
+        let form = Ridge {
+            gram,
+            ridge,
+            zero_diagonal: self.config.zero_diagonal,
+        };
+        let columns = form.columns(neighbours, self.config.keep);
         let scaled = |j: usize| {
             let (rows, values) = columns.row(j);
             let back = move |(i, value): (&u32, &f32)| {
@@ -176,8 +186,8 @@ impl EaseTrainer {
         Ok(of_rows(n, (0..n).map(scaled)).transpose())
     }
 
-    /// The upper triangle of XᵀX + Λ, by rows.
-    fn gram(&self, taken: &Taken, scales: &[f64]) -> Vec<f32> {
+    /// The upper triangle of XᵀX + Λ, by rows, and Λ.
+    fn gram(&self, taken: &Taken, scales: &[f64]) -> (Vec<f32>, Vec<f32>) {
         let n = taken.n_items();
         let users_of = taken.users_of();
         let mut gram = vec![0f32; n * n];
@@ -195,18 +205,23 @@ impl EaseTrainer {
             }
         });
         let ridge = self.ridge((0..n).map(|i| gram[i * n + i]), n);
-        for (i, ridge) in ridge.into_iter().enumerate() {
+        for (i, ridge) in ridge.iter().enumerate() {
             gram[i * n + i] += ridge;
         }
-        gram
+        (gram, ridge)
     }
 
     /// Rows of B, cut.
-    fn weights(&self, inverse: &[f32], n: usize, scales: &[f64]) -> Csr {
+    fn weights(&self, inverse: &[f32], ridge: &[f32], scales: &[f64]) -> Csr {
+        let n = ridge.len();
         let columns = parallel_chunks(n, 64, |range| {
             let column = |j: usize| {
                 let row = &inverse[j * n..(j + 1) * n];
-                let own = -1.0 / f64::from(row[j]) / scales[j];
+                let own = if self.config.zero_diagonal {
+                    -1.0 / f64::from(row[j]) / scales[j]
+                } else {
+                    -f64::from(ridge[j]) / scales[j]
+                };
                 let of = |i: usize| (f64::from(row[i]) * own * scales[i]) as f32;
                 let others = (0..n).filter(|i| *i != j);
                 largest(others.map(|i| (i as u32, of(i))).collect(), self.config.keep)
@@ -272,6 +287,13 @@ mod tests {
 
     #[test]
     fn weights_are_those_of_the_formula() {
+        // With all four neighbours of five items the other form is the exact one, since every pair is met.
+        for (zero_diagonal, neighbours) in [(true, 0), (false, 0), (true, 4), (false, 4)] {
+            check_formula(zero_diagonal, neighbours);
+        }
+    }
+
+    fn check_formula(zero_diagonal: bool, neighbours: usize) {
         let (l2, p, b, a) = (1.5, 0.25, 0.4, 0.3);
         let lists = [
             vec![0, 1, 2],
@@ -279,6 +301,7 @@ mod tests {
             vec![0, 4],
             vec![2, 4],
             vec![0, 1],
+            vec![0, 3],
         ];
         let (n, mut builder) = (5, InteractionsBuilder::default());
         for (user, list) in lists.iter().enumerate() {
@@ -295,7 +318,8 @@ mod tests {
             user_features: Arc::default(),
             now: Timestamp(0),
         };
-        let config = serde_json::json!({"l2": l2, "dropout": p, "user_exponent": b, "item_exponent": a});
+        let config = serde_json::json!({"l2": l2, "dropout": p, "user_exponent": b, "item_exponent": a,
+            "zero_diagonal": zero_diagonal, "neighbours": neighbours});
         let model = EaseTrainer::build(&config)
             .unwrap()
             .fit(&data, &Run::new(0, 2))
@@ -310,7 +334,9 @@ mod tests {
                 }
             }
         }
-        (0..n).for_each(|i| gram[i][i] += l2 + p / (1.0 - p) * gram[i][i]);
+        let ridge: Vec<f64> = (0..n).map(|i| l2 + p / (1.0 - p) * gram[i][i]).collect();
+        let plain = gram.clone();
+        (0..n).for_each(|i| gram[i][i] += ridge[i]);
         let inverse = inverse(gram);
         for i in 0..n {
             let event = HistoryEvent {
@@ -322,7 +348,13 @@ mod tests {
             model.score(&[event], &[0, 1, 2, 3, 4, 5], &mut scores);
             assert_eq!(scores[0], 0.0);
             for j in 0..n {
-                let weight = -inverse[i][j] / inverse[j][j] * count(i).powf(-a) * count(j).powf(a);
+                // The DLAE in full: (G + Λ)⁻¹G.
+                let weight = if zero_diagonal {
+                    -inverse[i][j] / inverse[j][j]
+                } else {
+                    (0..n).map(|k| inverse[i][k] * plain[k][j]).sum()
+                };
+                let weight = weight * count(i).powf(-a) * count(j).powf(a);
                 let expected = if i == j { 0.0 } else { weight };
                 assert!(
                     (f64::from(scores[j + 1]) - expected).abs() < 1e-5,

@@ -3,11 +3,13 @@
 //! The column of item j in exact EASE is the ridge regression of j on all other items:
 //! B₋ⱼ,ⱼ = (G + Λ)⁻¹₋ⱼ G₋ⱼ,ⱼ. Here only the `neighbours` items nearest to j by cosine enter (as in fsSLIM: Ning and
 //! Karypis 2011, "SLIM: Sparse linear methods for top-N recommender systems"), each regression in closed form by
-//! Cholesky. With `neighbours` at least n − 1 it is exact EASE.
+//! Cholesky. With `neighbours` at least n − 1 it is exact EASE. Without `zero_diagonal` the item itself enters as well,
+//! and what it tells of itself is left out of the result.
 //!
 //! Cost: Σ list length² to count, then per item the counts of its neighbours and neighbours³/6 multiplications.
 //! Memory: 8 bytes per pair of items that were taken together.
 
+use crate::companions::Accumulator;
 use crate::taken::{Taken, largest, of_rows};
 use numeric::{Cholesky, Csr, parallel_chunks_with};
 
@@ -16,6 +18,8 @@ pub(crate) struct Ridge {
     pub(crate) gram: Csr,
     /// Added to the diagonal by place.
     pub(crate) ridge: Vec<f32>,
+    /// Whether an item is left out of its own regression.
+    pub(crate) zero_diagonal: bool,
 }
 
 /// Bytes that counting may need at most, without doing it.
@@ -33,28 +37,18 @@ pub(crate) fn gram(taken: &Taken, scales: &[f64], weight: impl Fn(usize) -> f32 
     let rows = parallel_chunks_with(
         n,
         32,
-        || (vec![0f32; n], Vec::<u32>::new()),
-        |(sums, touched), range| {
-            let mut row = |item: usize| {
+        || Accumulator::new(n),
+        |sums, range| {
+            let row = |item: usize| {
                 for user in &users_of[item] {
                     let weight = weight(*user as usize);
-                    for other in &taken.users[*user as usize] {
-                        let sum = &mut sums[*other as usize];
-                        if *sum == 0.0 {
-                            touched.push(*other);
-                        }
-                        *sum += weight;
-                    }
+                    let others = &taken.users[*user as usize];
+                    others.iter().for_each(|other| sums.add(*other, weight));
                 }
-                touched.sort_unstable();
                 let own = scales[item];
-                let take = |other: u32| {
-                    let sum = std::mem::take(&mut sums[other as usize]);
-                    (other, (f64::from(sum) * own * scales[other as usize]) as f32)
-                };
-                touched.drain(..).map(take).collect::<Vec<_>>()
+                sums.drain(|other, sum| (other, (f64::from(sum) * own * scales[other as usize]) as f32))
             };
-            range.map(&mut row).collect::<Vec<_>>()
+            range.map(row).collect::<Vec<_>>()
         },
     );
     of_rows(n, rows.into_iter().flatten())
@@ -105,7 +99,10 @@ impl Ridge {
             .filter(|(other, _)| **other as usize != item);
         // The item's own diagonal is the same for all, so cosine orders by this.
         let near = near.map(|(other, sum)| (*other, sum / diagonal[*other as usize].sqrt()));
-        let near = largest(near.collect(), neighbours);
+        let mut near = largest(near.collect(), neighbours);
+        if !self.zero_diagonal {
+            near.push((item as u32, 0.0));
+        }
         let m = near.len();
         for (at, (other, _)) in (1u32..).zip(&near) {
             work.at[*other as usize] = at;
@@ -136,6 +133,7 @@ impl Ridge {
         }
         work.cholesky.solve(&mut right);
         let weights = near.iter().map(|(other, _)| *other).zip(right);
+        let weights = weights.filter(|(other, _)| *other as usize != item);
         largest(weights.collect(), keep)
     }
 }

@@ -45,6 +45,23 @@ impl Gathered {
         }
     }
 
+    /// Adds these to the scores of the first items.
+    pub(crate) fn add_to(&self, scores: &mut [f32]) {
+        match self {
+            Gathered::Dense(table) => scores
+                .iter_mut()
+                .zip(table)
+                .for_each(|(score, own)| *score += own),
+            Gathered::Sparse(map) => {
+                for (item, own) in map {
+                    if let Some(score) = scores.get_mut(*item as usize) {
+                        *score += own;
+                    }
+                }
+            }
+        }
+    }
+
     /// The best `n` that `allowed` admits, without zeros.
     pub(crate) fn best(&self, vocabulary: &Vocabulary, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
         match self {

@@ -1,19 +1,59 @@
-//! A linear model from items to items: score(c) = Σₕ xₕ W(h, c) over the history, W sparse.
+//! A linear model from items to items: score(c) = Σₕ xₕ (W(h, c) + aₕ·b꜀) over the history, W sparse, and a and b short
+//! vectors where a learner has them: what speaks loudly of few in W, what speaks softly of all in a and b.
 //!
 //! What several learners come to, whatever they learn W from. xₕ is the strength of the event over the mean strength of
 //! training, at most 1: what is learnt from is whether, not how often, and what has faded counts less.
-//! Cost of an answer: the entries in the rows of the history. Memory: 8 bytes per entry.
+//! Cost of an answer: the entries in the rows of the history, and a product of vectors per item scored. Memory: 8 bytes
+//! per entry, and 8 bytes per item and place of a vector.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, of_history, usable};
+use crate::common::{append, best, best_allowed, of_history, usable};
 use crate::gathered::Gathered;
-use crate::memo::Memo;
+use crate::memo::{Kept, Memo};
 use crate::staleness::{kept, passed_over};
 use crate::{Model, ModelError, TopItems, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
-use numeric::Csr;
+use numeric::{Csr, axpy, dot, dot_rows};
 use std::sync::Arc;
+
+/// The part of the weights that is the product of two narrow matrices.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Dense {
+    /// Places of a vector, at least 1.
+    pub(crate) rank: usize,
+    /// a, a row per item.
+    pub(crate) inputs: Vec<f32>,
+    /// b, a row per item.
+    pub(crate) outputs: Vec<f32>,
+}
+
+impl Dense {
+    fn input(&self, item: u32) -> &[f32] {
+        let start = item as usize * self.rank;
+        self.inputs.get(start..start + self.rank).unwrap_or(&[])
+    }
+
+    /// Empty for an item that came later.
+    fn output(&self, item: u32) -> &[f32] {
+        let start = item as usize * self.rank;
+        self.outputs.get(start..start + self.rank).unwrap_or(&[])
+    }
+}
+
+/// What a history comes to.
+struct Answer {
+    /// By W.
+    gathered: Gathered,
+    /// Σ xₕ aₕ; empty without vectors.
+    vector: Vec<f32>,
+}
+
+impl Kept for Answer {
+    fn bytes(&self) -> usize {
+        self.gathered.bytes() + self.vector.len() * 4
+    }
+}
 
 /// A model with fixed weights from items to items.
 #[derive(Debug, Clone)]
@@ -22,6 +62,7 @@ pub(crate) struct ItemWeights {
     pub(crate) vocabulary: Arc<Vocabulary>,
     /// Row: item of the history; columns: what it speaks for.
     pub(crate) weights: Arc<Csr>,
+    pub(crate) dense: Option<Arc<Dense>>,
     /// Items that the training had events of.
     pub(crate) known: Arc<Vec<bool>>,
     /// Strength that counts as one.
@@ -38,22 +79,41 @@ impl ItemWeights {
         positive.map(|(item, weight)| (item, (weight / self.mean_strength).min(1.0)))
     }
 
-    fn gather(&self, history: &[HistoryEvent]) -> Gathered {
+    fn answer(&self, history: &[HistoryEvent]) -> Answer {
         let work = self
             .inputs(history)
             .map(|(item, _)| self.weights.row(item as usize).0.len());
         let mut gathered = Gathered::new(self.vocabulary.len(), work.sum());
+        let mut vector = vec![0f32; self.dense.as_ref().map_or(0, |dense| dense.rank)];
         for (item, x) in self.inputs(history) {
             let (columns, values) = self.weights.row(item as usize);
             for (column, value) in columns.iter().zip(values) {
                 gathered.add(*column, x * value);
             }
+            if let Some(dense) = &self.dense {
+                axpy(x, dense.input(item), &mut vector);
+            }
         }
-        gathered
+        Answer { gathered, vector }
     }
 
-    fn gathered(&self, history: &[HistoryEvent]) -> Arc<Gathered> {
-        self.memo.of(history, || self.gather(history))
+    fn answered(&self, history: &[HistoryEvent]) -> Arc<Answer> {
+        self.memo.of(history, || self.answer(history))
+    }
+
+    /// What the vectors add for one item.
+    fn softly(&self, vector: &[f32], item: u32) -> f32 {
+        self.dense
+            .as_ref()
+            .map_or(0.0, |dense| dot(vector, dense.output(item)))
+    }
+
+    /// Scores of all items that have a vector, in their order.
+    fn all(&self, answer: &Answer, dense: &Dense) -> Vec<f32> {
+        let mut scores = vec![0f32; dense.outputs.len() / dense.rank];
+        dot_rows(&dense.outputs, &answer.vector, &mut scores);
+        answer.gathered.add_to(&mut scores);
+        scores
     }
 
     fn write(&self, to: &mut Writer<'_>) {
@@ -72,6 +132,11 @@ impl ItemWeights {
         to.u32s(&lengths);
         to.u32s(columns);
         to.f32s(values);
+        if let Some(dense) = &self.dense {
+            to.u64(dense.rank as u64);
+            to.f32s(&dense.inputs);
+            to.f32s(&dense.outputs);
+        }
     }
 
     pub(crate) fn load(name: &'static str, payload: &[u8]) -> Result<Box<dyn Model>, ModelError> {
@@ -81,6 +146,14 @@ impl ItemWeights {
         let history_max = from.u64()? as usize;
         let known: Vec<bool> = from.u32s()?.into_iter().map(|known| known != 0).collect();
         let (lengths, columns, values) = (from.u32s()?, from.u32s()?, from.f32s()?);
+        let mut dense = None;
+        if from.more() {
+            dense = Some(Dense {
+                rank: from.u64()? as usize,
+                inputs: from.f32s()?,
+                outputs: from.f32s()?,
+            });
+        }
         from.end()?;
         let n = vocabulary.len();
         from.expect(
@@ -92,6 +165,23 @@ impl ItemWeights {
             "a parameter is out of range",
         )?;
         from.expect(values.iter().all(|v| v.abs() <= 1e6), "a weight is out of range")?;
+        if let Some(Dense {
+            rank,
+            inputs,
+            outputs,
+        }) = &dense
+        {
+            let length = rank.checked_mul(known.len());
+            from.expect(
+                *rank > 0 && length == Some(inputs.len()) && length == Some(outputs.len()),
+                "a vector per item expected",
+            )?;
+            let mut all = inputs.iter().chain(outputs);
+            from.expect(
+                all.all(|v| v.abs() <= 1e6),
+                "a number of a vector is out of range",
+            )?;
+        }
         let mut offsets = vec![0usize];
         offsets.extend(lengths.iter().scan(0usize, |at, length| {
             *at += *length as usize;
@@ -103,6 +193,7 @@ impl ItemWeights {
             name,
             vocabulary,
             weights: Arc::new(weights),
+            dense: dense.map(Arc::new),
             known: Arc::new(known),
             mean_strength,
             history_max,
@@ -129,14 +220,21 @@ impl Model for ItemWeights {
     }
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
-        let gathered = self.gathered(history);
+        let answer = self.answered(history);
         for (item, score) in candidates.iter().zip(scores) {
-            *score = gathered.get(*item);
+            *score = answer.gathered.get(*item) + self.softly(&answer.vector, *item);
         }
     }
 
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        self.gathered(history).best(&self.vocabulary, n, allowed)
+        let answer = self.answered(history);
+        match &self.dense {
+            None => answer.gathered.best(&self.vocabulary, n, allowed),
+            Some(dense) => {
+                let scores = self.all(&answer, dense);
+                best_allowed(&self.vocabulary, n, allowed, (0u32..).zip(scores))
+            }
+        }
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -144,8 +242,17 @@ impl Model for ItemWeights {
             return Vec::new();
         }
         let (columns, values) = self.weights.row(item as usize);
-        let entries = columns.iter().copied().zip(values.iter().copied());
-        best(&self.vocabulary, n, entries.filter(|(other, _)| allowed(*other)))
+        let Some(dense) = &self.dense else {
+            let entries = columns.iter().copied().zip(values.iter().copied());
+            return best(&self.vocabulary, n, entries.filter(|(other, _)| allowed(*other)));
+        };
+        let mut scores = vec![0f32; dense.outputs.len() / dense.rank];
+        dot_rows(&dense.outputs, dense.input(item), &mut scores);
+        for (column, value) in columns.iter().zip(values) {
+            scores[*column as usize] += value;
+        }
+        scores[item as usize] = 0.0;
+        best_allowed(&self.vocabulary, n, allowed, (0u32..).zip(scores))
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
@@ -157,8 +264,14 @@ impl Model for ItemWeights {
         for (own, x) in self.inputs(history) {
             let (columns, values) = self.weights.row(own as usize);
             for (item, evidence) in items.iter().zip(&mut evidence) {
-                if let Ok(at) = columns.binary_search(item) {
-                    evidence.history.push((own, x * values[at]));
+                let loudly = columns.binary_search(item).map_or(0.0, |at| values[at]);
+                let softly = self
+                    .dense
+                    .as_ref()
+                    .map_or(0.0, |dense| dot(dense.input(own), dense.output(*item)));
+                let weight = loudly + softly;
+                if weight != 0.0 {
+                    evidence.history.push((own, x * weight));
                 }
             }
         }
@@ -197,6 +310,10 @@ impl Model for ItemWeights {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.weights.memory_bytes() + self.known.len()
+        let vectors = self
+            .dense
+            .as_ref()
+            .map_or(0, |dense| 4 * (dense.inputs.len() + dense.outputs.len()));
+        self.weights.memory_bytes() + self.known.len() + vectors
     }
 }

@@ -10,6 +10,7 @@
 //! training.
 
 use crate::common::{parse, shown, within};
+use crate::companions::Accumulator;
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
 use numeric::{Csr, on_threads, parallel_chunks_with};
@@ -72,31 +73,26 @@ impl Rp3BetaTrainer {
         let rows = parallel_chunks_with(
             n,
             32,
-            || (vec![0f32; n], Vec::<u32>::new()),
-            |(sums, touched), range| {
-                let mut row = |item: usize| {
+            || Accumulator::new(n),
+            |sums, range| {
+                let row = |item: usize| {
                     for user in &users_of[item] {
                         let step = from_user[*user as usize];
-                        for other in &taken.users[*user as usize] {
-                            let sum = &mut sums[*other as usize];
-                            if *sum == 0.0 {
-                                touched.push(*other);
-                            }
-                            *sum += step;
-                        }
+                        let others = &taken.users[*user as usize];
+                        others.iter().for_each(|other| sums.add(*other, step));
                     }
                     let first = degree(&users_of[item], alpha);
-                    let take = |other: u32| {
-                        let sum = f64::from(std::mem::take(&mut sums[other as usize]));
-                        (other, (first * sum * held_back[other as usize]) as f32)
+                    let end = |other: u32, sum: f32| {
+                        let held_back = if other as usize == item {
+                            0.0
+                        } else {
+                            held_back[other as usize]
+                        };
+                        (other, (first * f64::from(sum) * held_back) as f32)
                     };
-                    let ends = touched.drain(..).map(take);
-                    largest(
-                        ends.filter(|(other, _)| *other as usize != item).collect(),
-                        self.config.neighbours,
-                    )
+                    largest(sums.drain(end), self.config.neighbours)
                 };
-                range.map(&mut row).collect::<Vec<_>>()
+                range.map(row).collect::<Vec<_>>()
             },
         );
         of_rows(n, rows.into_iter().flatten())

@@ -34,7 +34,7 @@ pub(crate) fn similarities(
                 }
                 own.iter().for_each(|i| marks[*i as usize] = false);
             }
-            let mut row = sums.drain();
+            let mut row = sums.row();
             row.trim(neighbours);
             row
         });

@@ -92,11 +92,21 @@ impl Taken {
             name,
             vocabulary: Arc::clone(&data.interactions.items),
             weights: Arc::new(self.spread(weights, n_items)),
+            dense: None,
             known: Arc::new(known),
             mean_strength: self.mean_strength,
             history_max,
             memo: Memo::default(),
         }
+    }
+
+    /// Rows of places over all items; zero for those that nobody took.
+    pub(crate) fn spread_rows(&self, rows: &[f32], width: usize, n_items: usize) -> Vec<f32> {
+        let mut spread = vec![0f32; n_items * width];
+        for (row, item) in rows.chunks_exact(width).zip(&self.items) {
+            spread[*item as usize * width..(*item as usize + 1) * width].copy_from_slice(row);
+        }
+        spread
     }
 
     /// The same matrix over all items.
