@@ -1,0 +1,110 @@
+#!/bin/sh
+# Regenerates the tables of docs/benchmarks.md on models in closed form.
+#
+# Usage: scripts/closed_form_benchmarks.sh [SECTION…]      gowalla gowalla_blend ncf lcfn kin svd graph inverse; all without one
+#
+# $DATA is the folder with the public data sets (default ../shared/data), $OUT the folder for results (default
+# target/benchmarks), $PYTHON a Python with numpy, scipy, pandas, pyarrow, implicit and irspack for what is compared with them.
+# A section whose data are not there is skipped, loudly. Each takes less than five minutes on two idle cores.
+set -eu
+cd "$(dirname "$0")/.."
+DATA="${DATA:-../shared/data}"
+OUT="${OUT:-target/benchmarks}"
+PYTHON="${PYTHON:-python3}"
+SECTIONS="gowalla gowalla_blend ncf lcfn kin svd graph inverse"
+TARGET="${CARGO_TARGET_DIR:-target}/release"
+mkdir -p "$OUT"
+
+# Values chosen on a fifth of each person's training rows, see docs/benchmarks.md.
+SPECTRAL='spectral:{"rank":448,"low_pass":0.2,"sharpen":2.5}'
+
+need() {
+    for file in "$@"; do
+        [ -e "$DATA/$file" ] || { echo "SKIPPED: $DATA/$file is not there" >&2; return 1; }
+    done
+}
+
+# example PACKAGE NAME: builds it.
+example() {
+    cargo build --release --quiet -p "$1" --example "$2"
+}
+
+# pairs FILE NAME: rows of a Parquet file as lines user<TAB>item.
+pairs() {
+    "$PYTHON" scripts/peers/closed_form.py tsv "$DATA/$1" >"$OUT/$2.tsv"
+}
+
+concierge() {
+    cargo build --release --quiet -p cli
+    "$TARGET/concierge" "$@"
+}
+
+gowalla() {
+    need gowalla/train.parquet || return 0
+    concierge evaluate --train "$DATA/gowalla/train.parquet" --test "$DATA/gowalla/test.parquet" --k 20 \
+        --models "$SPECTRAL,ease,rp3beta,user-knn" --json "$OUT/gowalla.json"
+}
+
+gowalla_blend() {
+    need gowalla/train.parquet || return 0
+    concierge evaluate --train "$DATA/gowalla/train.parquet" --test "$DATA/gowalla/test.parquet" --k 20 --json "$OUT/gowalla_blend.json" \
+        --models 'blend:{"validation_users":3000,"parts":[{"model":"spectral"},{"model":"ease"},{"model":"rp3beta"},{"model":"user-knn"}]}'
+}
+
+ncf() {
+    need ml-1m/ncf_split/train.parquet || return 0
+    concierge evaluate --train "$DATA/ml-1m/ncf_split/train.parquet" --test "$DATA/ml-1m/ncf_split/test.parquet" \
+        --protocol negatives --negatives "$DATA/ml-1m/ncf_split/test_negatives.parquet" --k 10 \
+        --models ease,spectral,rp3beta --json "$OUT/ncf.json"
+    concierge evaluate --train "$DATA/ml-1m/ncf_split/train.parquet" --test "$DATA/ml-1m/ncf_split/test.parquet" --k 10 \
+        --models ease,spectral,rp3beta --json "$OUT/ncf_full.json"
+}
+
+lcfn() {
+    need ml-1m/lcfn_split/train.parquet || return 0
+    concierge evaluate --train "$DATA/ml-1m/lcfn_split/train.parquet" --test "$DATA/ml-1m/lcfn_split/test.parquet" --k 20 \
+        --models ease,spectral,rp3beta,user-knn --json "$OUT/lcfn.json"
+}
+
+kin() {
+    need ml-1m/lcfn_split/train.parquet || return 0
+    pairs ml-1m/lcfn_split/train.parquet lcfn_train
+    pairs ml-1m/lcfn_split/test.parquet lcfn_test
+    example evaluate kin
+    "$TARGET/examples/kin" "$OUT/lcfn_train.tsv" "$OUT/lcfn_test.tsv" 50 100 300 1000
+}
+
+svd() {
+    need gowalla/train.parquet || return 0
+    pairs gowalla/train.parquet gowalla_train
+    example numeric svd
+    "$TARGET/examples/svd" "$OUT/gowalla_train.tsv" 256
+    "$PYTHON" scripts/peers/closed_form.py svd "$OUT/gowalla_train.tsv" 256
+    "$TARGET/examples/svd" "$OUT/gowalla_train.tsv" 256
+}
+
+graph() {
+    need gowalla/train.parquet || return 0
+    pairs gowalla/train.parquet gowalla_train
+    example evaluate graph
+    "$TARGET/examples/graph" "$OUT/gowalla_train.tsv" 200 2 item-cosine item-bm25 rp3beta swing
+    "$PYTHON" scripts/peers/closed_form.py graph "$OUT/gowalla_train.tsv" 200 2
+}
+
+inverse() {
+    example numeric inverse
+    "$TARGET/examples/inverse" 8000 2
+    "$PYTHON" scripts/peers/closed_form.py inverse 8000 2
+}
+
+for section in ${*:-$SECTIONS}; do
+    case " $SECTIONS " in
+    *" $section "*) ;;
+    *)
+        echo "no section \"$section\", expected one of: $SECTIONS" >&2
+        exit 2
+        ;;
+    esac
+    echo "== $section"
+    "$section"
+done
