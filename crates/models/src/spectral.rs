@@ -33,8 +33,8 @@ const SPAN: usize = 64 * PANEL;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpectralConfig {
-    /// Singular vectors of the low-pass filter; 0 leaves it out. Default: 1.25 times the root of the number of items,
-    /// 8 to 512.
+    /// Singular vectors of the low-pass filter; 0 leaves it out; null for 1.25 times the root of the number of
+    /// items, 8 to 512. Default 256.
     pub rank: Option<usize>,
     /// Weight of the low-pass filter (α), 0 to 10. Default 0.3.
     pub low_pass: f64,
@@ -44,9 +44,9 @@ pub struct SpectralConfig {
     pub item_exponent: f64,
     /// Frequencies around the low-pass filter have this exponent (c), -1 to 1. Default 0.5.
     pub low_pass_exponent: f64,
-    /// How long what was smoothed is sharpened (t), 0 to 5; 0 not at all. Default: by the last eigenvalue of P that the
+    /// How long what was smoothed is sharpened (t), 0 to 5; 0 not at all; null for by the last eigenvalue of P that the
     /// low-pass filter has, from 0 at 0.1 to 2.5 at 0.2, and 0 without that filter: sharpening is for sparse data, where
-    /// much lies beyond the leading vectors.
+    /// much lies beyond the leading vectors. Default 0.
     pub sharpen: Option<f64>,
     /// Order of the step in which it is done (q), 1 to 8. Default 4.
     pub sharpen_order: usize,
@@ -61,12 +61,12 @@ pub struct SpectralConfig {
 impl Default for SpectralConfig {
     fn default() -> Self {
         SpectralConfig {
-            rank: None,
+            rank: Some(256),
             low_pass: 0.3,
             user_exponent: 0.5,
             item_exponent: 0.5,
             low_pass_exponent: 0.5,
-            sharpen: None,
+            sharpen: Some(0.0),
             sharpen_order: 4,
             keep: 1000,
             history_max: 1000,
