@@ -128,9 +128,8 @@ impl BlendTrainer {
         let mut reasons = Vec::new();
         let mut too_large = None;
         let many_items = data.interactions.n_items() > self.config.ease_items_max;
-        let bearable =
-            |part: &&Box<dyn Trainer>| !(many_items && part.name() == "ease" && self.parts.len() > 1);
-        for part in self.parts.iter().filter(bearable) {
+        let bearable = |part: &dyn Trainer| !(many_items && part.name() == "ease" && self.parts.len() > 1);
+        for part in self.parts.iter().filter(|part| bearable(&***part)) {
             match part.fit(data, run) {
                 Ok(model) => models.push(model),
                 Err(ModelError::Empty(reason)) => reasons.push(reason),
