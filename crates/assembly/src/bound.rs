@@ -483,7 +483,7 @@ mod tests {
                     history: history.clone(),
                     ..Query::default()
                 };
-                let admits = |item: u32| item % (case % 7 + 1) == 0;
+                let admits = |item: u32| item.is_multiple_of(case % 7 + 1);
                 let set: Arc<ItemSet> = Arc::new((0..1507).filter(|item| item % (case + 1) < 3).collect());
                 let within = (case % 2 == 1).then_some(&set);
                 let found = bound.recommend(None, &query, 40, within, &admits);

@@ -63,7 +63,7 @@ mod tests {
         let plain = best(&vocabulary, usize::MAX, scored());
         let standing = Standing::default();
         for modulus in [1, 3, 5000] {
-            let allowed = |item: u32| item % modulus == 0;
+            let allowed = |item: u32| item.is_multiple_of(modulus);
             let expected: Vec<_> = plain
                 .iter()
                 .filter(|(item, _)| allowed(*item))

@@ -88,13 +88,13 @@ fn main() {
         let score =
             |list: Shortlist, at: usize| table.best(list.items.into_iter(), &queries[at % queries.len()]);
         let mut listed = 0;
-        for at in 0..COMPARED {
+        for (at, query) in queries.iter().enumerate().take(COMPARED) {
             let list = index.shortlists(&[wanted(at)]).remove(0);
             listed += list.items.len();
             let all = (0..size).filter(|item| set.as_ref().is_none_or(|set| set.contains(*item)));
             assert_eq!(
                 score(list, at),
-                table.best(all, &queries[at]),
+                table.best(all, query),
                 "differs from looking at everything"
             );
         }
