@@ -721,7 +721,7 @@ impl Service {
             snapshot,
             positions: &self.live.positions,
             types: &config.event_types,
-            config: config,
+            config,
             now: recorded.now,
         };
         let sent = match &asked {

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 /// Estimates what the target policy would have earned in the rounds of a log, with intervals, effective sample size and a check whether the log can say anything
 /// about it. An estimator that cannot be trusted with the log refuses it and says why.
 ///
-/// A log (--log) has a row per round: reward, action, pscore (probability with which the action was chosen), and, as far as there, pi_e_<action> (the target's
-/// probability of each action), pi_b_<action> (the logging policy's), q_hat_<action> (a guess of its reward), x_<name> (features to learn such guesses from).
+/// A log (--log) has a row per round: reward, action, pscore (probability with which the action was chosen), and, as far as there, pi_e_ACTION (the target's
+/// probability of each action), pi_b_ACTION (the logging policy's), q_hat_ACTION (a guess of its reward), x_NAME (features to learn such guesses from).
 /// Slates (--slates) have a row per position: slate_id, position, reward, pscore, pscore_item_position, pscore_cascade and the same three with pi_e_ before them.
 /// The decisions of a data folder (--data) are joined with the events that carry their id.
 /// Files are Parquet, CSV, TSV or JSON lines. Other names of columns are told with the flags for columns.

@@ -30,7 +30,7 @@ fn shop() -> (tempfile::TempDir, Arc<Service>) {
     let shelf = |n: usize| match n {
         77 => 0,
         _ if n % 100 == 3 => 1,
-        _ if n % 2 == 0 => 2,
+        _ if n.is_multiple_of(2) => 2,
         _ => 3,
     };
     let items = made.items().enumerate().map(|(n, item)| {

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// A test of a slate by positions.
+type Test<'a> = &'a dyn Fn(&[u32]) -> bool;
+
 const DAY_MS: i64 = 86_400_000;
 
 /// Items by position: genres and a maker.
@@ -249,10 +252,11 @@ fn determinant(mut matrix: Vec<Vec<f64>>) -> f64 {
         if pivot.abs() < 1e-300 {
             return 0.0;
         }
-        for row in at + 1..n {
-            let factor = matrix[row][at] / pivot;
-            for column in at..n {
-                matrix[row][column] -= factor * matrix[at][column];
+        let (above, below) = matrix.split_at_mut(at + 1);
+        for row in &mut below[..n - at - 1] {
+            let factor = row[at] / pivot;
+            for (value, over) in row[at..n].iter_mut().zip(&above[at][at..n]) {
+                *value -= factor * over;
             }
         }
     }
@@ -465,8 +469,8 @@ fn constrained_slates_are_the_best_of_all_and_costs_are_exact() {
                     <= cap(0.5)
             })
         };
-        let all: [&dyn Fn(&[u32]) -> bool; 3] = [&genres, &new, &makers];
-        let mut kept: Vec<&dyn Fn(&[u32]) -> bool> = Vec::new();
+        let all: [Test<'_>; 3] = [&genres, &new, &makers];
+        let mut kept: Vec<Test<'_>> = Vec::new();
         let mut sum = best(&candidates, n, &|_| true).expect("no constraint");
         for (test, record) in all.into_iter().zip(&out.constraints) {
             let tried = best(&candidates, n, &|slate: &[u32]| {
