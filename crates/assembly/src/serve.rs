@@ -526,13 +526,12 @@ impl Service {
         let user = known_user(request.user_id.as_deref()).map_err(ServiceError::Input)?;
         let session = setting.session(&request.session).map_err(ServiceError::Input)?;
         let (view, sequence) = self.view(user.as_ref(), &session, setting.now);
-        let placement = setting
-            .placement(&request.placement)
-            .map_err(ServiceError::Input)?;
+        // A page asks for a person without a placement of its own; one that nobody knows is refused where the slate is made.
+        let placement = setting.snapshot.placements.get(&request.placement);
         let mut before = Vec::new();
         let mut exposures = Vec::new();
         if let Some(user) = &user {
-            if looks_back(&placement.config) {
+            if placement.is_some_and(|placement| looks_back(&placement.config)) {
                 before = self.live.states.recent(user, usize::MAX);
             }
             if setting.snapshot.catalogue.rules.counts_exposures() {

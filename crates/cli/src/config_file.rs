@@ -41,6 +41,14 @@ const KEYS: &[(&str, &str)] = &[
         "A request that takes longer is given up.",
     ),
     (
+        "server.queue_max",
+        "Requests that wait for a place at work; further ones are turned away with 503, 0 to 100,000.",
+    ),
+    (
+        "server.queue_wait_ms",
+        "How long one waits before it is turned away, 1 to 60,000.",
+    ),
+    (
         "training.model",
         "Learner that ranks; its parts propose candidates. `concierge evaluate` compares them.",
     ),
@@ -69,6 +77,30 @@ const KEYS: &[(&str, &str)] = &[
         "training.threads",
         "0 for all processors; results do not depend on it.",
     ),
+    (
+        "again.take_types",
+        "Types of events that take an item, for the source `again`.",
+    ),
+    (
+        "again.gap_days",
+        "Days between two acts on one item where nothing else is known, above 0, at most 3,650.",
+    ),
+    (
+        "again.progress_types",
+        "Types of events whose value says how far someone has come, 0 to 1, for the source `continue`.",
+    ),
+    ("again.begun", "Progress below which nothing has begun, 0 to 1."),
+    (
+        "again.ended",
+        "Progress from which on there is nothing left to continue, above begun, at most 1.",
+    ),
+    (
+        "context.country",
+        "Attributes that requests bring as context and what kind they are: what rules may look at.",
+    ),
+    ("context.device", "Kind of an attribute of the context."),
+    ("context.language", "Kind of an attribute of the context."),
+    ("context.page", "Kind of an attribute of the context."),
     ("placements.n", "Items if the request does not say, 1 to 1,000."),
     (
         "placements.source_quota",
@@ -85,6 +117,85 @@ const KEYS: &[(&str, &str)] = &[
     (
         "placements.deadline_ms",
         "Time budget; 0 for none. A slate that ran out of time says `degraded`.",
+    ),
+    (
+        "placements.retrieve_ms",
+        "No source is asked later than this, so that time is left for the rest; 0 for the deadline alone.",
+    ),
+    (
+        "placements.rank_ms",
+        "The ranker is not asked later than this; 0 for the deadline alone.",
+    ),
+    (
+        "placements.slate_cache_ms",
+        "How long a slate may be shown again to someone of whom nothing new is known, at most 60,000; 0 for never.",
+    ),
+    (
+        "placements.rerank.name",
+        "What orders the ranked, spreads them or keeps constraints; see docs/guides/rules.md.",
+    ),
+    (
+        "placements.reasons.because",
+        "Reason by what someone did; {items} are named.",
+    ),
+    (
+        "placements.reasons.shared",
+        "Reason by attributes that what someone did has too; {features} are named.",
+    ),
+    ("placements.reasons.popular", "Reason where many liked it."),
+    (
+        "placements.reasons.alike",
+        "Reason by the person's own attributes.",
+    ),
+    ("placements.reasons.new", "Reason for what is new."),
+    ("placements.reasons.pinned", "Reason for what a rule put there."),
+    ("placements.reasons.otherwise", "Reason where there is no other."),
+    (
+        "placements.ranker.kind",
+        "Who ranks: model, source_ranks or trees; see docs/guides/ranking.md.",
+    ),
+    (
+        "placements.ranker.objective",
+        "What trees are learnt to say: outcomes or order.",
+    ),
+    (
+        "placements.ranker.weights_version",
+        "Number of the set of weights by outcome, recorded with every ranker.",
+    ),
+    (
+        "placements.ranker.position",
+        "What is done about places when learning: none, ips or feature.",
+    ),
+    (
+        "placements.ranker.window_hours",
+        "Hours after a decision in which events count, above 0 to 8,784.",
+    ),
+    (
+        "placements.ranker.decisions_min",
+        "Joined decisions below which a ranker is learnt from the event log instead, at least 10.",
+    ),
+    (
+        "placements.ranker.outcomes_min",
+        "Rows with an outcome below which it gets no head, at least 1.",
+    ),
+    (
+        "placements.ranker.holdout_share",
+        "Share of the latest decisions on which a new ranker is compared with the one in service, 0.05 to 0.5.",
+    ),
+    (
+        "placements.ranker.every_minutes",
+        "Minutes between trainings while there are new decisions; 0 for on demand only.",
+    ),
+    ("placements.ranker.keep", "Published rankers to keep, at least 2."),
+    ("placements.ranker.trees", "Trees of a head at most."),
+    ("placements.ranker.leaves", "Leaves of a tree at most."),
+    (
+        "placements.ranker.learning_rate",
+        "Share of a tree's correction that is taken.",
+    ),
+    (
+        "placements.ranker.leaf_rows_min",
+        "Rows that a leaf has at least.",
     ),
     (
         "placements.policy.name",

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Longest expression, bytes.
 const TEXT_MAX: usize = 2000;
-/// Most parts of an expression.
+/// Most parts of an expression with macros (`exists`, say), which grow when they are written out; others are bounded by their length.
 const NODES_MAX: usize = 500;
 /// Deepest nesting.
 const DEPTH_MAX: u16 = 48;

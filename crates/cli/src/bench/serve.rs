@@ -171,8 +171,8 @@ fn config() -> Config {
         "parts": [
             part("item-bm25", json!({ "neighbours": 100 })),
             part("als", json!({ "epochs": 6 })),
-            part("content", Value::Null),
-            part("popular", Value::Null),
+            part("content", json!({})),
+            part("popular", json!({})),
         ],
         // The weights are those that come without data: speed is what is measured here.
         "validation_users": 0,

@@ -1,6 +1,6 @@
 //! The document and the server agree: every path, every answer.
 
-use crate::world::{Got, World};
+use crate::world::{Got, World, anywhere};
 use serde_json::{Value, json};
 
 /// What is wrong with a value by a schema, if anything. Covers the keywords that the document uses.
@@ -67,7 +67,8 @@ fn wrong(value: &Value, schema: &Value, all: &Value, at: &str) -> Option<String>
 
 #[test]
 fn every_operation_answers_as_documented() {
-    let world = World::trained();
+    let page = "\n[[pages.front.rows]]\nname = \"for-you\"\ntitle = \"For you\"\nplacement = \"home\"\n";
+    let world = World::configured("", page, anywhere()).filled();
     let document = world.get("/openapi.json").json();
     assert_eq!(document["openapi"], "3.1.0");
     let all = &document["components"]["schemas"];
@@ -292,6 +293,13 @@ fn every_operation_answers_as_documented() {
             "/v1/schema/items/kind".into(),
             json!({"kind": "number"}),
         ),
+        (
+            "POST",
+            "/v1/page",
+            "/v1/page".into(),
+            json!({"page": "front", "user_id": "user-0001"}),
+        ),
+        ("POST", "/v1/page", "/v1/page".into(), json!({"page": "nothing"})),
         ("GET", "/healthz", "/healthz".into(), Value::Null),
         ("GET", "/readyz", "/readyz".into(), Value::Null),
         ("GET", "/metrics", "/metrics".into(), Value::Null),
