@@ -5,6 +5,7 @@
 //! so they run in parallel and come out the same at any thread count. Cost: Σ over users of list
 //! length squared, lists longer than `window` counting length × 2·window.
 
+use hashbrown::HashMap;
 use numeric::parallel_chunks_with;
 use std::sync::Arc;
 
@@ -104,17 +105,57 @@ impl Row {
         row
     }
 
-    /// Keeps the `most` largest; true if some had to go.
-    pub(crate) fn trim(&mut self, most: usize) -> bool {
+    /// Keeps the `most` largest; those that had to go.
+    pub(crate) fn trim(&mut self, most: usize) -> Vec<u32> {
         if self.items.len() <= most {
-            return false;
+            return Vec::new();
         }
         let entries = self.items.iter().copied().zip(self.sums.iter().copied());
         let mut kept = numeric::top_k(most, entries);
         kept.sort_unstable_by_key(|entry| entry.0);
+        let before = std::mem::take(&mut self.items);
         (self.items, self.sums) = kept.into_iter().unzip();
-        true
+        let gone = before.into_iter().filter(|item| !self.has(*item));
+        gone.collect()
     }
+
+    fn has(&self, item: u32) -> bool {
+        self.items.binary_search(&item).is_ok()
+    }
+}
+
+/// For each row of at least `full` entries, the items whose rows have it although it does not have them: rows are cut one by one.
+pub(crate) fn one_sided(rows: &[Arc<Row>], full: usize) -> HashMap<u32, Arc<Vec<u32>>> {
+    let mut found: HashMap<u32, Vec<u32>> = (0u32..)
+        .zip(rows)
+        .filter(|(_, row)| row.items.len() >= full)
+        .map(|(item, _)| (item, Vec::new()))
+        .collect();
+    if found.is_empty() {
+        return HashMap::new();
+    }
+    for (holder, row) in (0u32..).zip(rows) {
+        for item in &row.items {
+            if let Some(holders) = found.get_mut(item)
+                && !rows[*item as usize].has(holder)
+            {
+                holders.push(holder);
+            }
+        }
+    }
+    let found = found.into_iter().filter(|(_, holders)| !holders.is_empty());
+    found.map(|(item, holders)| (item, Arc::new(holders))).collect()
+}
+
+/// What making changes did to rows.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// Rows that changed.
+    pub(crate) concerned: Vec<u32>,
+    /// Whether a row was cut.
+    pub(crate) cut: bool,
+    /// Rows that were cut, with what had to go.
+    pub(crate) gone: Vec<(u32, Vec<u32>)>,
 }
 
 /// Changes of many rows, gathered so that each row is gone through once.
@@ -150,10 +191,9 @@ impl Changes {
         self.len += 1;
     }
 
-    /// Makes the changes and forgets them; rows longer than `most` and a quarter are cut to `most`. Gives the rows
-    /// concerned, and whether one was cut.
-    pub(crate) fn make(&mut self, rows: &mut [Arc<Row>], most: usize) -> (Vec<u32>, bool) {
-        let (mut concerned, mut cut) = (Vec::with_capacity(self.rows.len()), false);
+    /// Makes the changes and forgets them; rows longer than `most` and a quarter are cut to `most`.
+    pub(crate) fn make(&mut self, rows: &mut [Arc<Row>], most: usize) -> Made {
+        let mut made = Made::default();
         let mut touched = Vec::new();
         for (row, changes) in self.rows.drain(..) {
             self.places[row as usize] = 0;
@@ -164,13 +204,14 @@ impl Changes {
             let mut changed = rows[row as usize].changed(&mut self.dense, &mut touched);
             // Cutting one by one would cost a selection per event, so there is some slack.
             if changed.items.len() > most + most / 4 {
-                cut |= changed.trim(most);
+                made.gone.push((row, changed.trim(most)));
+                made.cut = true;
             }
             rows[row as usize] = Arc::new(changed);
-            concerned.push(row);
+            made.concerned.push(row);
         }
         self.len = 0;
-        (concerned, cut)
+        made
     }
 }
 
@@ -275,7 +316,7 @@ pub(crate) fn co_sums(
                     }
                 }
                 let mut row = accumulator.row();
-                let cut = row.trim(most);
+                let cut = !row.trim(most).is_empty();
                 (row, square, cut)
             });
             rows.collect::<Vec<_>>()

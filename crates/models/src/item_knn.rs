@@ -23,7 +23,7 @@
 
 use crate::artefact::{Reader, Writer, seal};
 use crate::common::{append, best, of_history, require_rows, summed, usable};
-use crate::companions::{Changes, Row, UserLists, co_sums};
+use crate::companions::{Changes, Row, UserLists, co_sums, one_sided};
 use crate::gathered::Gathered;
 use crate::item_knn_config::{Kind, Settings};
 use crate::memo::Memo;
@@ -31,6 +31,7 @@ use crate::staleness::{by_item, kept, moved};
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
+use hashbrown::HashMap;
 use numeric::{Csr, TopK};
 use std::sync::{Arc, OnceLock};
 
@@ -103,6 +104,8 @@ pub(crate) struct ItemKnn {
     /// Mean length of a user's list and mean strength of an entry, as of training.
     mean_length: f32,
     mean_strength: f32,
+    /// For rows that were cut, the items whose rows may have them although they do not have those: their lists depend on its square too.
+    one_sided: HashMap<u32, Arc<Vec<u32>>>,
     /// True if a row or a history was cut, so that updates are not exact.
     cut: bool,
     /// What is read off `rows`, when first asked for.
@@ -140,6 +143,7 @@ impl ItemKnn {
             vocabulary: Arc::clone(&data.items),
             rows: Vec::new(),
             squares: Vec::new(),
+            one_sided: HashMap::new(),
             mean_length: lists.items.len() as f32 / users as f32,
             mean_strength: (total / lists.items.len() as f64) as f32,
             cut,
@@ -170,6 +174,7 @@ impl ItemKnn {
         let (rows, squares, trimmed) = co_sums(lists, n_items, settings.history_max, settings.companions_max);
         self.rows = rows.into_iter().map(Arc::new).collect();
         self.squares = squares;
+        self.one_sided = one_sided(&self.rows, settings.companions_max);
         self.cut |= trimmed;
     }
 
@@ -319,16 +324,27 @@ impl ItemKnn {
 
     /// Makes the changes that were gathered and forgets the lists of neighbours that they touch.
     fn make(&mut self, pending: &mut Pending) {
-        let (concerned, cut) = pending.sums.make(&mut self.rows, self.settings.companions_max);
-        self.cut |= cut;
+        let made = pending.sums.make(&mut self.rows, self.settings.companions_max);
+        self.cut |= made.cut;
+        for (row, gone) in made.gone {
+            let holders = self.one_sided.entry(row).or_default();
+            let mut together = [holders.as_slice(), &gone].concat();
+            together.sort_unstable();
+            together.dedup();
+            *holders = Arc::new(together);
+        }
         pending.squares.sort_unstable();
         pending.squares.dedup();
         let mut stale = vec![false; self.rows.len()];
-        concerned.iter().for_each(|row| stale[*row as usize] = true);
+        made.concerned.iter().for_each(|row| stale[*row as usize] = true);
         for item in pending.squares.drain(..) {
             stale[item as usize] = true;
             let companions = &self.rows[item as usize].items;
-            companions.iter().for_each(|other| stale[*other as usize] = true);
+            let holders = self.one_sided.get(&item).into_iter().flat_map(|holders| holders.iter());
+            companions
+                .iter()
+                .chain(holders)
+                .for_each(|other| stale[*other as usize] = true);
         }
         for (list, _) in self.neighbours.iter_mut().zip(stale).filter(|(_, stale)| *stale) {
             *list = OnceLock::new();
@@ -395,9 +411,15 @@ impl ItemKnn {
                 sums: sums.to_vec(),
             })
         };
+        let rows: Vec<Arc<Row>> = (0..n_items).map(row).collect();
+        let one_sided = match settings.kind {
+            Kind::Swing { .. } => HashMap::new(),
+            _ => one_sided(&rows, settings.companions_max),
+        };
         Ok(Box::new(ItemKnn {
             settings,
-            rows: (0..n_items).map(row).collect(),
+            rows,
+            one_sided,
             squares,
             mean_length,
             mean_strength,
