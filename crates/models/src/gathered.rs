@@ -5,17 +5,23 @@ use crate::common::best_allowed;
 use crate::memo::Kept;
 use dataset::Vocabulary;
 
-/// Scores by item: a table if most are touched, else a map. Both add in the same order.
+/// Scores by item: a table if most are touched, else a list. Both add in the same order, and go through the items in an order that
+/// depends on nothing but what was added, so that even how many of them were looked at is a function of the input.
 pub(crate) enum Gathered {
     Dense(Vec<f32>),
-    Sparse(hashbrown::HashMap<u32, f32>),
+    Sparse {
+        /// Place in `entries` by item.
+        places: hashbrown::HashMap<u32, u32>,
+        /// In the order of their first addition.
+        entries: Vec<(u32, f32)>,
+    },
 }
 
 impl Kept for Gathered {
     fn bytes(&self) -> usize {
         match self {
             Gathered::Dense(table) => table.len() * 4,
-            Gathered::Sparse(map) => map.capacity() * 9,
+            Gathered::Sparse { places, entries } => places.capacity() * 9 + entries.capacity() * 8,
         }
     }
 }
@@ -26,7 +32,10 @@ impl Gathered {
         if work.saturating_mul(16) >= n_items {
             Gathered::Dense(vec![0.0; n_items])
         } else {
-            Gathered::Sparse(hashbrown::HashMap::with_capacity(work))
+            Gathered::Sparse {
+                places: hashbrown::HashMap::with_capacity(work),
+                entries: Vec::with_capacity(work),
+            }
         }
     }
 
@@ -34,14 +43,23 @@ impl Gathered {
     pub(crate) fn add(&mut self, item: u32, value: f32) {
         match self {
             Gathered::Dense(table) => table[item as usize] += value,
-            Gathered::Sparse(map) => *map.entry(item).or_insert(0.0) += value,
+            Gathered::Sparse { places, entries } => {
+                let place = *places.entry(item).or_insert_with(|| {
+                    entries.push((item, 0.0));
+                    entries.len() as u32 - 1
+                });
+                entries[place as usize].1 += value;
+            }
         }
     }
 
     pub(crate) fn get(&self, item: u32) -> f32 {
         match self {
             Gathered::Dense(table) => table.get(item as usize).copied().unwrap_or(0.0),
-            Gathered::Sparse(map) => map.get(&item).copied().unwrap_or(0.0),
+            Gathered::Sparse { places, entries } => {
+                let place = places.get(&item);
+                place.map_or(0.0, |place| entries[*place as usize].1)
+            }
         }
     }
 
@@ -52,8 +70,8 @@ impl Gathered {
                 .iter_mut()
                 .zip(table)
                 .for_each(|(score, own)| *score += own),
-            Gathered::Sparse(map) => {
-                for (item, own) in map {
+            Gathered::Sparse { entries, .. } => {
+                for (item, own) in entries {
                     if let Some(score) = scores.get_mut(*item as usize) {
                         *score += own;
                     }
@@ -69,10 +87,35 @@ impl Gathered {
                 let entries = (0u32..).zip(table.iter().copied());
                 best_allowed(vocabulary, n, allowed, entries)
             }
-            Gathered::Sparse(map) => {
-                let entries = map.iter().map(|(item, score)| (*item, *score));
-                best_allowed(vocabulary, n, allowed, entries)
+            Gathered::Sparse { entries, .. } => {
+                best_allowed(vocabulary, n, allowed, entries.iter().copied())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn items_are_looked_at_in_an_order_that_follows_from_the_additions() {
+        let mut vocabulary = Vocabulary::default();
+        for item in 0..10_000 {
+            vocabulary.insert(&domain::ItemId::new(format!("i{item}")).unwrap());
+        }
+        let looked_at = || {
+            let mut gathered = Gathered::new(10_000, 100);
+            (0..100u32).for_each(|n| gathered.add(n * 7919 % 10_000, 1.0 + (n % 13) as f32));
+            assert!(matches!(gathered, Gathered::Sparse { .. }));
+            let asked = RefCell::new(Vec::new());
+            gathered.best(&vocabulary, 5, &|item| {
+                asked.borrow_mut().push(item);
+                item % 3 > 0
+            });
+            asked.into_inner()
+        };
+        assert_eq!(looked_at(), looked_at());
     }
 }
