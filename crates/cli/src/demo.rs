@@ -11,7 +11,7 @@ use crate::output::{self, count};
 use crate::serve::{self, Listening};
 use crate::train;
 use anyhow::Context;
-use assembly::{Config, PageConfig, RecommendRequest, RowConfig, Service};
+use assembly::{Config, PageConfig, RecommendRequest, RowConfig, Service, TrainingConfig};
 use domain::ItemId;
 use import::Kind;
 use std::path::{Path, PathBuf};
@@ -110,8 +110,15 @@ fn config() -> Config {
             row("because", "Because you watched {item}", 3),
         ],
     };
+    // Ready sooner than with all parts and as many people to judge them by; `concierge evaluate` says what the others would add.
+    let parts = ["als", "item-bm25", "content", "popular"].map(|model| serde_json::json!({"model": model}));
+    let training = TrainingConfig {
+        model_config: Some(serde_json::json!({"parts": parts, "validation_users": 300})),
+        ..TrainingConfig::default()
+    };
     Config {
         pages: [("home".to_owned(), page)].into(),
+        training,
         ..Config::default()
     }
 }

@@ -34,6 +34,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(crate) const NAME: &str = "blend";
+/// People by whom scales are fitted.
+const SCALE_CASES: usize = 200;
 
 /// Shortest histories of the five ranges of length.
 pub(crate) const LENGTHS: [usize; 5] = [0, 1, 3, 10, 30];
@@ -165,7 +167,8 @@ impl Trainer for BlendTrainer {
             let models = self.fit_parts(&held.data, run)?;
             let mut blend = Blend::new(models, self.config.depth, &held.data.interactions);
             numeric::on_threads(run.threads, || {
-                blend_fit::fit_scales(&mut blend, &held.cases);
+                let some = held.cases.len().min(SCALE_CASES);
+                blend_fit::fit_scales(&mut blend, &held.cases[..some]);
                 trust = Some(blend_fit::fit_trust(&mut blend, &held.cases));
             });
             run.check()?;
@@ -175,7 +178,7 @@ impl Trainer for BlendTrainer {
         if let Some(trust) = trust {
             blend.use_trust(&trust);
         }
-        let cases = blend_fit::whole_histories(data, 200, run.seed);
+        let cases = blend_fit::whole_histories(data, SCALE_CASES, run.seed);
         numeric::on_threads(run.threads, || {
             blend_fit::fit_scales(&mut blend, &cases);
             blend_fit::fit_alone(&mut blend, &cases);
@@ -580,7 +583,14 @@ impl Model for Blend {
         let coefficient =
             |item: &u32| self.coefficients(&person, &self.knowing(&person.active, *item), self.age_of(*item));
         let coefficients: Vec<Coefficients> = items.iter().map(coefficient).collect();
-        let mut whole = vec![Evidence::default(); items.len()];
+        let most = someone.history.len() * self.parts.len();
+        let mut whole: Vec<Evidence> = items
+            .iter()
+            .map(|_| Evidence {
+                history: Vec::with_capacity(most),
+                rest: 0.0,
+            })
+            .collect();
         let mut raw = vec![0f32; items.len()];
         for (at, part) in self.parts.iter().enumerate().filter(|(at, _)| person.active[*at]) {
             part.model.score_for(someone, items, &mut raw);

@@ -96,6 +96,13 @@ pub(crate) fn usable(
         .map(|h| (h.item, h.weight))
 }
 
+/// Items with their places, ascending.
+pub(crate) fn ascending(items: &[u32]) -> Vec<(u32, usize)> {
+    let mut order: Vec<(u32, usize)> = items.iter().copied().zip(0..).collect();
+    order.sort_unstable();
+    order
+}
+
 /// Appends items; a copy of the vocabulary is made only if there are any.
 pub(crate) fn append(vocabulary: &mut Arc<Vocabulary>, new_items: &[ItemId]) {
     if new_items.is_empty() {

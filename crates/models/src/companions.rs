@@ -110,41 +110,66 @@ impl Row {
         if self.items.len() <= most {
             return Vec::new();
         }
-        let entries = self.items.iter().copied().zip(self.sums.iter().copied());
-        let mut kept = numeric::top_k(most, entries);
-        kept.sort_unstable_by_key(|entry| entry.0);
-        let before = std::mem::take(&mut self.items);
-        (self.items, self.sums) = kept.into_iter().unzip();
-        let gone = before.into_iter().filter(|item| !self.has(*item));
-        gone.collect()
-    }
-
-    fn has(&self, item: u32) -> bool {
-        self.items.binary_search(&item).is_ok()
+        // The largest sum that has to go in part: of those that equal it, the first items stay.
+        let mut order = self.sums.clone();
+        let least = *order.select_nth_unstable_by(most - 1, |a, b| b.total_cmp(a)).1;
+        let above = self.sums.iter().filter(|sum| **sum > least).count();
+        let mut equal = most - above;
+        let mut kept = Row {
+            items: Vec::with_capacity(most),
+            sums: Vec::with_capacity(most),
+        };
+        let mut gone = Vec::with_capacity(self.items.len() - most);
+        for (item, sum) in self.items.iter().zip(&self.sums) {
+            let is_equal = *sum == least && equal > 0;
+            equal -= usize::from(is_equal);
+            if *sum > least || is_equal {
+                kept.items.push(*item);
+                kept.sums.push(*sum);
+            } else {
+                gone.push(*item);
+            }
+        }
+        *self = kept;
+        gone
     }
 }
 
 /// For each row of at least `full` entries, the items whose rows have it although it does not have them: rows are cut one by one.
 pub(crate) fn one_sided(rows: &[Arc<Row>], full: usize) -> HashMap<u32, Arc<Vec<u32>>> {
-    let mut found: HashMap<u32, Vec<u32>> = (0u32..)
+    let cut: Vec<u32> = (0u32..)
         .zip(rows)
         .filter(|(_, row)| row.items.len() >= full)
-        .map(|(item, _)| (item, Vec::new()))
+        .map(|(item, _)| item)
         .collect();
-    if found.is_empty() {
+    if cut.is_empty() {
         return HashMap::new();
     }
+    // Who has them, holders ascending.
+    let mut place = vec![u32::MAX; rows.len()];
+    cut.iter()
+        .zip(0u32..)
+        .for_each(|(item, at)| place[*item as usize] = at);
+    let mut holders: Vec<Vec<u32>> = vec![Vec::new(); cut.len()];
     for (holder, row) in (0u32..).zip(rows) {
         for item in &row.items {
-            if let Some(holders) = found.get_mut(item)
-                && !rows[*item as usize].has(holder)
-            {
+            if let Some(holders) = holders.get_mut(place[*item as usize] as usize) {
                 holders.push(holder);
             }
         }
     }
-    let found = found.into_iter().filter(|(_, holders)| !holders.is_empty());
-    found.map(|(item, holders)| (item, Arc::new(holders))).collect()
+    let mut found = HashMap::new();
+    for (item, mut holders) in cut.into_iter().zip(holders) {
+        let mut own = rows[item as usize].items.iter().peekable();
+        holders.retain(|holder| {
+            while own.next_if(|other| *other < holder).is_some() {}
+            own.peek() != Some(&holder)
+        });
+        if !holders.is_empty() {
+            found.insert(item, Arc::new(holders));
+        }
+    }
+    found
 }
 
 /// What making changes did to rows.

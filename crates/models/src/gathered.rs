@@ -39,16 +39,22 @@ impl Gathered {
         }
     }
 
-    #[inline]
-    pub(crate) fn add(&mut self, item: u32, value: f32) {
+    /// Adds `by` times each value to its item.
+    pub(crate) fn add_row(&mut self, by: f32, row: impl Iterator<Item = (u32, f32)>) {
         match self {
-            Gathered::Dense(table) => table[item as usize] += value,
+            Gathered::Dense(table) => {
+                for (item, value) in row {
+                    table[item as usize] += by * value;
+                }
+            }
             Gathered::Sparse { places, entries } => {
-                let place = *places.entry(item).or_insert_with(|| {
-                    entries.push((item, 0.0));
-                    entries.len() as u32 - 1
-                });
-                entries[place as usize].1 += value;
+                for (item, value) in row {
+                    let place = *places.entry(item).or_insert_with(|| {
+                        entries.push((item, 0.0));
+                        entries.len() as u32 - 1
+                    });
+                    entries[place as usize].1 += by * value;
+                }
             }
         }
     }
@@ -107,7 +113,7 @@ mod tests {
         }
         let looked_at = || {
             let mut gathered = Gathered::new(10_000, 100);
-            (0..100u32).for_each(|n| gathered.add(n * 7919 % 10_000, 1.0 + (n % 13) as f32));
+            gathered.add_row(1.0, (0..100u32).map(|n| (n * 7919 % 10_000, 1.0 + (n % 13) as f32)));
             assert!(matches!(gathered, Gathered::Sparse { .. }));
             let asked = RefCell::new(Vec::new());
             gathered.best(&vocabulary, 5, &|item| {

@@ -22,7 +22,7 @@
 //! the history scores zero.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, of_history, require_rows, summed, usable};
+use crate::common::{append, ascending, best, of_history, require_rows, summed, usable};
 use crate::companions::{Changes, Row, UserLists, co_sums, one_sided};
 use crate::gathered::Gathered;
 use crate::item_knn_config::{Kind, Settings};
@@ -233,9 +233,7 @@ impl ItemKnn {
         let work: usize = profile.iter().map(|(i, _)| self.neighbours(*i).len()).sum();
         let mut gathered = Gathered::new(self.vocabulary.len(), work);
         for (item, weight) in &profile {
-            for (other, similarity) in self.neighbours(*item).iter() {
-                gathered.add(*other, weight * similarity);
-            }
+            gathered.add_row(*weight, self.neighbours(*item).iter().copied());
         }
         gathered
     }
@@ -494,11 +492,17 @@ impl Model for ItemKnn {
 
     fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
         let mut evidence = vec![Evidence::default(); items.len()];
+        let order = ascending(items);
         for (own, weight) in self.profile(history) {
-            let list = self.neighbours(own);
-            for (item, evidence) in items.iter().zip(&mut evidence) {
-                if let Ok(at) = list.binary_search_by_key(item, |(other, _)| *other) {
-                    evidence.history.push((own, weight * list[at].1));
+            let mut list = self.neighbours(own).as_slice();
+            for (item, at) in &order {
+                list = &list[list.partition_point(|(other, _)| other < item)..];
+                match list.first() {
+                    Some((other, value)) if other == item => {
+                        evidence[*at].history.push((own, weight * value));
+                    }
+                    Some(_) => {}
+                    None => break,
                 }
             }
         }

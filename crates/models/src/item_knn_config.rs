@@ -32,7 +32,7 @@ impl Default for ItemCosineConfig {
             neighbours: 50,
             shrinkage: 10.0,
             history_max: 500,
-            companions_max: 4000,
+            companions_max: 1000,
             memory_mb_max: 8192,
         }
     }
@@ -64,7 +64,7 @@ impl Default for ItemBm25Config {
             neighbours: 200,
             shrinkage: 5.0,
             history_max: 500,
-            companions_max: 4000,
+            companions_max: 1000,
             memory_mb_max: 8192,
             k1: 5.0,
             b: 0.75,

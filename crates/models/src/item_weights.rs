@@ -7,14 +7,14 @@
 //! per entry, and 8 bytes per item and place of a vector.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, best_allowed, of_history, usable};
+use crate::common::{append, ascending, best, best_allowed, of_history, usable};
 use crate::gathered::Gathered;
 use crate::memo::{Kept, Memo};
 use crate::staleness::{kept, passed_over};
 use crate::{Model, ModelError, TopItems, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
-use numeric::{Csr, axpy, dot, dot_rows};
+use numeric::{Csr, axpy, dot, dot_rows, dots_at};
 use std::sync::Arc;
 
 /// The part of the weights that is the product of two narrow matrices.
@@ -87,9 +87,7 @@ impl ItemWeights {
         let mut vector = vec![0f32; self.dense.as_ref().map_or(0, |dense| dense.rank)];
         for (item, x) in self.inputs(history) {
             let (columns, values) = self.weights.row(item as usize);
-            for (column, value) in columns.iter().zip(values) {
-                gathered.add(*column, x * value);
-            }
+            gathered.add_row(x, columns.iter().copied().zip(values.iter().copied()));
             if let Some(dense) = &self.dense {
                 axpy(x, dense.input(item), &mut vector);
             }
@@ -261,16 +259,39 @@ impl Model for ItemWeights {
 
     fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
         let mut evidence = vec![Evidence::default(); items.len()];
+        let order = ascending(items);
+        // An item that came later has no vector.
+        let with_vectors = self.dense.as_deref().map(|dense| {
+            let has = |item: &u32| !dense.output(*item).is_empty();
+            let places: Vec<usize> = (0..items.len()).filter(|at| has(&items[*at])).collect();
+            let starts = places.iter().map(|at| items[*at] as usize * dense.rank);
+            let starts: Vec<usize> = starts.collect();
+            (dense, places, starts)
+        });
+        let mut products = vec![0f32; items.len()];
+        let mut weights = vec![0f32; items.len()];
         for (own, x) in self.inputs(history) {
-            let (columns, values) = self.weights.row(own as usize);
-            for (item, evidence) in items.iter().zip(&mut evidence) {
-                let loudly = columns.binary_search(item).map_or(0.0, |at| values[at]);
-                let softly = self
-                    .dense
-                    .as_ref()
-                    .map_or(0.0, |dense| dot(dense.input(own), dense.output(*item)));
-                let weight = loudly + softly;
-                if weight != 0.0 {
+            weights.fill(0.0);
+            if let Some((dense, places, starts)) = &with_vectors {
+                let products = &mut products[..places.len()];
+                dots_at(&dense.outputs, starts, dense.input(own), products);
+                places
+                    .iter()
+                    .zip(products)
+                    .for_each(|(at, product)| weights[*at] = *product);
+            }
+            let (mut columns, mut values) = self.weights.row(own as usize);
+            for (item, at) in &order {
+                let passed = columns.partition_point(|column| column < item);
+                (columns, values) = (&columns[passed..], &values[passed..]);
+                match columns.first() {
+                    Some(column) if column == item => weights[*at] += values[0],
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            for (weight, evidence) in weights.iter().zip(&mut evidence) {
+                if *weight != 0.0 {
                     evidence.history.push((own, x * weight));
                 }
             }

@@ -50,7 +50,7 @@ pub struct SpectralConfig {
     pub sharpen: Option<f64>,
     /// Order of the step in which it is done (q), 1 to 8. Default 4.
     pub sharpen_order: usize,
-    /// Weights kept of each column, the largest. Default 1000.
+    /// Weights kept of each column, the largest. Default 200.
     pub keep: usize,
     /// Latest events of a history that count. Default 1000.
     pub history_max: usize,
@@ -68,7 +68,7 @@ impl Default for SpectralConfig {
             low_pass_exponent: 0.5,
             sharpen: Some(0.0),
             sharpen_order: 4,
-            keep: 1000,
+            keep: 200,
             history_max: 1000,
             memory_mb_max: 8192,
         }
@@ -445,15 +445,15 @@ mod tests {
                 ..SpectralConfig::default()
             },
         };
-        let refused = trainer(1500).check_memory(&taken);
+        let refused = trainer(600).check_memory(&taken);
         assert!(matches!(
             refused,
             Err(ModelError::TooLarge {
-                needed_mb: 1501..,
-                limit_mb: 1500,
+                needed_mb: 601..,
+                limit_mb: 600,
                 ..
             })
         ));
-        assert!(trainer(3000).check_memory(&taken).is_ok());
+        assert!(trainer(800).check_memory(&taken).is_ok());
     }
 }

@@ -206,7 +206,7 @@ impl UserKnn {
             let counts = similarity.powf(self.config.sharpness);
             units.push((person, counts / shared[person as usize]));
             let (items, _) = self.lists.row(person as usize);
-            items.iter().for_each(|item| scores.add(*item, counts));
+            scores.add_row(counts, items.iter().map(|item| (*item, 1.0)));
         }
         Found {
             neighbours: units,
