@@ -50,7 +50,7 @@ pub struct ContentConfig {
     pub k1: f32,
     /// How much words of long texts count less, 0 to 1. Default 0.75.
     pub b: f32,
-    /// Latest events of a history that make the profile. Default 200.
+    /// Latest events of a history that make the profile. Default 50.
     pub history_max: usize,
 }
 
@@ -60,7 +60,7 @@ impl Default for ContentConfig {
             field_weights: BTreeMap::new(),
             k1: 1.2,
             b: 0.75,
-            history_max: 200,
+            history_max: 50,
         }
     }
 }

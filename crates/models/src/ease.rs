@@ -20,7 +20,7 @@
 //! Of each column the `keep` largest weights are kept; what is served is sparse. Nothing is random.
 //! Cost: n³ multiplications for n items; memory: one n × n matrix of 4 bytes an entry, not taken above `memory_mb_max`.
 
-use crate::common::{parse, shown, within};
+use crate::common::{history_max, parse, shown, within};
 use crate::ease_nearest::{self, Ridge};
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
@@ -55,8 +55,9 @@ pub struct EaseConfig {
     pub neighbours: Option<usize>,
     /// Weights kept of each column, the largest. Default 1000.
     pub keep: usize,
-    /// Latest events of a history that count. Default 1000.
-    pub history_max: usize,
+    /// Latest events of a history that count; null for 50 if most people's events have different moments, else 1,000.
+    /// Default null.
+    pub history_max: Option<usize>,
     /// Training that would need more is refused. Default 8192.
     pub memory_mb_max: u64,
 }
@@ -71,7 +72,7 @@ impl Default for EaseConfig {
             item_exponent: 0.0,
             neighbours: None,
             keep: 1000,
-            history_max: 1000,
+            history_max: None,
             memory_mb_max: 8192,
         }
     }
@@ -100,7 +101,7 @@ impl EaseTrainer {
             5000.0,
         )?;
         within(NAME, "keep", config.keep as f64, 1.0, 1e7)?;
-        within(NAME, "history_max", config.history_max as f64, 1.0, 1e6)?;
+        within(NAME, "history_max", config.history_max.unwrap_or(1) as f64, 1.0, 1e6)?;
         Ok(Box::new(EaseTrainer { config }))
     }
 
@@ -255,7 +256,7 @@ impl Trainer for EaseTrainer {
             NAME,
             data,
             &weights,
-            self.config.history_max,
+            history_max(self.config.history_max, &data.interactions),
         )))
     }
 }

@@ -59,7 +59,8 @@ impl Trainer for ItemKnnTrainer {
     fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
         require_rows(&data.interactions)?;
         run.check()?;
-        let model = numeric::on_threads(run.threads, || ItemKnn::train(&self.settings, &data.interactions))?;
+        let settings = self.settings.of_data(&data.interactions);
+        let model = numeric::on_threads(run.threads, || ItemKnn::train(&settings, &data.interactions))?;
         run.check()?;
         Ok(Box::new(model))
     }

@@ -1,9 +1,10 @@
 //! Configurations of the item neighbourhoods.
 
-use crate::common::{parse, shown, within};
+use crate::common::{history_max, parse, shown, within};
 use crate::companions::UserLists;
 use crate::item_knn::ItemKnnTrainer;
 use crate::{ModelError, Trainer};
+use dataset::Interactions;
 use serde::{Deserialize, Serialize};
 
 pub(crate) const COSINE: &str = "item-cosine";
@@ -18,9 +19,10 @@ pub struct ItemCosineConfig {
     pub neighbours: usize,
     /// Added to the denominator, users; draws similarities of rare items to zero. Default 10.
     pub shrinkage: f32,
-    /// Items of one user that are looked at, the latest. Default 500.
-    pub history_max: usize,
-    /// Companions kept per item, the most frequent. Default 4000.
+    /// Items of one user that are looked at, the latest; null for 50 if most people's events have different moments, else 1,000.
+    /// Default null.
+    pub history_max: Option<usize>,
+    /// Companions kept per item, the most frequent. Default 1000.
     pub companions_max: usize,
     /// Memory that counting may take; training is refused beyond. Default 8192.
     pub memory_mb_max: u64,
@@ -31,7 +33,7 @@ impl Default for ItemCosineConfig {
         ItemCosineConfig {
             neighbours: 50,
             shrinkage: 10.0,
-            history_max: 500,
+            history_max: None,
             companions_max: 1000,
             memory_mb_max: 8192,
         }
@@ -46,9 +48,10 @@ pub struct ItemBm25Config {
     pub neighbours: usize,
     /// Added to the denominator. Default 5.
     pub shrinkage: f32,
-    /// Items of one user that are looked at, the latest. Default 500.
-    pub history_max: usize,
-    /// Companions kept per item, the strongest. Default 4000.
+    /// Items of one user that are looked at, the latest; null for 50 if most people's events have different moments, else 1,000.
+    /// Default null.
+    pub history_max: Option<usize>,
+    /// Companions kept per item, the strongest. Default 1000.
     pub companions_max: usize,
     /// Memory that counting may take; training is refused beyond. Default 8192.
     pub memory_mb_max: u64,
@@ -63,7 +66,7 @@ impl Default for ItemBm25Config {
         ItemBm25Config {
             neighbours: 200,
             shrinkage: 5.0,
-            history_max: 500,
+            history_max: None,
             companions_max: 1000,
             memory_mb_max: 8192,
             k1: 5.0,
@@ -82,8 +85,9 @@ pub struct SwingConfig {
     pub alpha: f32,
     /// Users compared per item. Default 100.
     pub users_max: usize,
-    /// Items of one user that are looked at, the latest. Default 500.
-    pub history_max: usize,
+    /// Items of one user that are looked at, the latest; null for 50 if most people's events have different moments, else 1,000.
+    /// Default null.
+    pub history_max: Option<usize>,
     /// Memory that the rows may take; training is refused beyond. Default 8192.
     pub memory_mb_max: u64,
 }
@@ -94,7 +98,7 @@ impl Default for SwingConfig {
             neighbours: 200,
             alpha: 5.0,
             users_max: 100,
-            history_max: 500,
+            history_max: None,
             memory_mb_max: 8192,
         }
     }
@@ -124,7 +128,9 @@ pub(crate) struct Settings {
     pub(crate) kind: Kind,
     pub(crate) neighbours: usize,
     pub(crate) shrinkage: f32,
+    /// Follows from the data if nothing else was asked for.
     pub(crate) history_max: usize,
+    asked: Option<usize>,
     pub(crate) companions_max: usize,
     memory_mb_max: u64,
 }
@@ -160,7 +166,8 @@ impl Settings {
             kind: Kind::Cosine,
             neighbours: c.neighbours,
             shrinkage: c.shrinkage,
-            history_max: c.history_max,
+            history_max: c.history_max.unwrap_or(1),
+            asked: c.history_max,
             companions_max: c.companions_max,
             memory_mb_max: c.memory_mb_max,
         }
@@ -171,7 +178,8 @@ impl Settings {
             kind: Kind::Bm25 { k1: c.k1, b: c.b },
             neighbours: c.neighbours,
             shrinkage: c.shrinkage,
-            history_max: c.history_max,
+            history_max: c.history_max.unwrap_or(1),
+            asked: c.history_max,
             companions_max: c.companions_max,
             memory_mb_max: c.memory_mb_max,
         }
@@ -185,9 +193,20 @@ impl Settings {
             },
             neighbours: c.neighbours,
             shrinkage: 0.0,
-            history_max: c.history_max,
+            history_max: c.history_max.unwrap_or(1),
+            asked: c.history_max,
             companions_max: c.neighbours,
             memory_mb_max: c.memory_mb_max,
+        }
+    }
+
+    /// The same with what follows from the data.
+    pub(crate) fn of_data(&self, data: &Interactions) -> Settings {
+        let history_max = history_max(self.asked, data);
+        Settings {
+            history_max,
+            asked: Some(history_max),
+            ..self.clone()
         }
     }
 
@@ -197,9 +216,10 @@ impl Settings {
             kind,
             neighbours,
             shrinkage,
-            history_max,
+            asked: history_max,
             companions_max,
             memory_mb_max,
+            ..
         } = *self;
         match kind {
             Kind::Cosine => shown(&ItemCosineConfig {

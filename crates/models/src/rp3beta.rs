@@ -9,7 +9,7 @@
 //! Cost: Σ list length² to train; entries in the rows of the history to answer. Limit: weights stay until the next
 //! training.
 
-use crate::common::{parse, shown, within};
+use crate::common::{history_max, parse, shown, within};
 use crate::companions::Accumulator;
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
@@ -28,8 +28,9 @@ pub struct Rp3BetaConfig {
     pub alpha: f64,
     /// How much popular ends are held back, 0 to 2. Default 0.5.
     pub beta: f64,
-    /// Latest events of a history that count. Default 1000.
-    pub history_max: usize,
+    /// Latest events of a history that count; null for 50 if most people's events have different moments, else 1,000.
+    /// Default null.
+    pub history_max: Option<usize>,
 }
 
 impl Default for Rp3BetaConfig {
@@ -38,7 +39,7 @@ impl Default for Rp3BetaConfig {
             neighbours: 200,
             alpha: 1.0,
             beta: 0.5,
-            history_max: 1000,
+            history_max: None,
         }
     }
 }
@@ -55,7 +56,7 @@ impl Rp3BetaTrainer {
         within(NAME, "neighbours", config.neighbours as f64, 1.0, 1e6)?;
         within(NAME, "alpha", config.alpha, 0.0, 3.0)?;
         within(NAME, "beta", config.beta, 0.0, 2.0)?;
-        within(NAME, "history_max", config.history_max as f64, 1.0, 1e6)?;
+        within(NAME, "history_max", config.history_max.unwrap_or(1) as f64, 1.0, 1e6)?;
         Ok(Box::new(Rp3BetaTrainer { config }))
     }
 
@@ -117,7 +118,7 @@ impl Trainer for Rp3BetaTrainer {
             NAME,
             data,
             &weights,
-            self.config.history_max,
+            history_max(self.config.history_max, &data.interactions),
         )))
     }
 }

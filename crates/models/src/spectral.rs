@@ -16,7 +16,7 @@
 //! Memory: 8 bytes per kept weight, 8·n·rank, and the data twice. Limit: grows with n·cells, so it is for catalogues of
 //! up to some tens of thousands of items; weights stay until the next training.
 
-use crate::common::{parse, shown, within};
+use crate::common::{history_max, parse, shown, within};
 use crate::item_weights::Dense;
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
@@ -52,8 +52,9 @@ pub struct SpectralConfig {
     pub sharpen_order: usize,
     /// Weights kept of each column, the largest. Default 200.
     pub keep: usize,
-    /// Latest events of a history that count. Default 1000.
-    pub history_max: usize,
+    /// Latest events of a history that count; null for 50 if most people's events have different moments, else 1,000.
+    /// Default null.
+    pub history_max: Option<usize>,
     /// Training that would need more is refused. Default 8192.
     pub memory_mb_max: u64,
 }
@@ -69,7 +70,7 @@ impl Default for SpectralConfig {
             sharpen: Some(0.0),
             sharpen_order: 4,
             keep: 200,
-            history_max: 1000,
+            history_max: None,
             memory_mb_max: 8192,
         }
     }
@@ -92,7 +93,7 @@ impl SpectralTrainer {
         within(NAME, "sharpen", config.sharpen.unwrap_or(0.0), 0.0, 5.0)?;
         within(NAME, "sharpen_order", config.sharpen_order as f64, 1.0, 8.0)?;
         within(NAME, "keep", config.keep as f64, 1.0, 1e7)?;
-        within(NAME, "history_max", config.history_max as f64, 1.0, 1e6)?;
+        within(NAME, "history_max", config.history_max.unwrap_or(1) as f64, 1.0, 1e6)?;
         Ok(Box::new(SpectralTrainer { config }))
     }
 
@@ -321,7 +322,7 @@ impl Trainer for SpectralTrainer {
             });
             Ok::<(Csr, Option<Dense>), ModelError>((of_rows(n, columns.into_iter()).transpose(), dense))
         })?;
-        let mut model = taken.model(NAME, data, &weights, self.config.history_max);
+        let mut model = taken.model(NAME, data, &weights, history_max(self.config.history_max, &data.interactions));
         model.dense = dense.map(Arc::new);
         Ok(Box::new(model))
     }

@@ -67,6 +67,7 @@ fn logs() -> impl Strategy<Value = Log> {
             .map(|(share, user)| (when(share), format!("u{user}")))
             .collect();
         erased.sort();
+        erased.dedup();
         Log { rows, erased }
     })
 }
