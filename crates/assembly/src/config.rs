@@ -238,7 +238,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             history_events_max: signals::HISTORY_EVENTS_MAX,
-            absorb_interval_ms: 500,
+            absorb_interval_ms: 1000,
             decisions_retention_mb: 256,
             decisions_retention_days: 0,
             decisions_wait_for_disk: false,

@@ -30,7 +30,7 @@ use hashbrown::HashMap;
 use numeric::Csr;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) const NAME: &str = "content";
 
@@ -188,6 +188,10 @@ struct Profile {
     table: HashMap<u32, f32>,
     /// History items with their strengths over the norm.
     parts: Vec<(u32, f32)>,
+    /// Products with all items of the index, once somebody asked for the best of them.
+    sums: OnceLock<Vec<f32>>,
+    /// How many those are.
+    n_sums: usize,
 }
 
 /// Weights of the terms that two vectors share, terms ascending.
@@ -204,7 +208,7 @@ fn shared_terms<'a>(
 
 impl Kept for Profile {
     fn bytes(&self) -> usize {
-        self.terms.len() * 24 + self.parts.len() * 8
+        self.terms.len() * 24 + self.parts.len() * 8 + self.n_sums * 4
     }
 }
 
@@ -235,6 +239,8 @@ impl Content {
                 terms: Vec::new(),
                 table: HashMap::new(),
                 parts: Vec::new(),
+                sums: OnceLock::new(),
+                n_sums: 0,
             };
         }
         let part = |(item, weight): &(u32, f32)| (*item, (f64::from(*weight) / total / norm) as f32);
@@ -246,6 +252,8 @@ impl Content {
             table: terms.iter().copied().collect(),
             terms,
             parts: parts.iter().map(part).collect(),
+            sums: OnceLock::new(),
+            n_sums: self.index.vectors.n_rows(),
         }
     }
 
@@ -272,15 +280,18 @@ impl Content {
         if profile.terms.is_empty() {
             return Vec::new();
         }
-        let mut sums = vec![0f32; self.index.vectors.n_rows()];
-        for (term, value) in &profile.terms {
-            let (items, weights) = self.index.postings.row(*term as usize);
-            for (item, weight) in items.iter().zip(weights) {
-                sums[*item as usize] += value * weight;
+        let sums = profile.sums.get_or_init(|| {
+            let mut sums = vec![0f32; self.index.vectors.n_rows()];
+            for (term, value) in &profile.terms {
+                let (items, weights) = self.index.postings.row(*term as usize);
+                for (item, weight) in items.iter().zip(weights) {
+                    sums[*item as usize] += value * weight;
+                }
             }
-        }
+            sums
+        });
         let indexed = (0u32..)
-            .zip(sums)
+            .zip(sums.iter().copied())
             .filter(|(item, sum)| *sum != 0.0 && !self.beside.contains_key(item));
         let beside = self.beside.keys();
         let beside = beside.map(|item| (*item, self.product(&profile.table, *item)));
@@ -393,9 +404,11 @@ impl Model for Content {
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
         let whole = self.of_history(history);
-        let profile = &whole.table;
+        let sums = whole.sums.get();
         for (item, score) in candidates.iter().zip(scores) {
-            *score = self.product(profile, *item);
+            let known = sums.and_then(|sums| sums.get(*item as usize));
+            let known = known.filter(|_| !self.beside.contains_key(item));
+            *score = known.map_or_else(|| self.product(&whole.table, *item), |sum| *sum);
         }
     }
 

@@ -212,7 +212,7 @@ impl ItemKnn {
             for (other, sum) in row.items.iter().zip(&row.sums) {
                 top.push(*other, self.similarity(item, *other, *sum));
             }
-            let mut kept = top.finish();
+            let mut kept = top.unordered();
             kept.sort_unstable_by_key(|(other, _)| *other);
             Arc::new(kept)
         })

@@ -4,7 +4,8 @@
 //! of each score. Each thread keeps the last few results, by model instance and history, so that folding a history in
 //! costs once per request. All threads together keep some more, so that it costs once per event for somebody who asks often.
 //! A result depends on nothing but instance and history, so there is nothing to invalidate: another event is another history, and an
-//! instance that changes takes a new number.
+//! instance that changes takes a new number. Of an event, models read item and strength, not its age, which is another one at every
+//! request: what fades has faded in the strength.
 
 use crate::{Someone, UserFeatures};
 use domain::HistoryEvent;
@@ -41,9 +42,14 @@ struct Entry {
 impl Entry {
     fn is_of(&self, instance: u64, someone: Someone<'_>) -> bool {
         self.instance == instance
-            && *self.history == *someone.history
+            && is_same(&self.history, someone.history)
             && *self.attributes == *someone.attributes
     }
+}
+
+fn is_same(one: &[HistoryEvent], other: &[HistoryEvent]) -> bool {
+    let of = |event: &HistoryEvent| (event.item, event.weight.to_bits());
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| of(a) == of(b))
 }
 
 /// Results of all threads, the oldest going first.

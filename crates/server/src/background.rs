@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How far background work stands behind requests: a tenth of their share where both want the processor.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
 /// How often the schedule is asked.
 const SCHEDULE: Duration = Duration::from_secs(1);

@@ -330,3 +330,31 @@ fn attributes_alone_are_enough() {
         assert_eq!(model.similar(1, 1, &|_| true)[0].0, 3, "{name}");
     }
 }
+
+/// What is worked out for a history is kept by its items and strengths, so nothing else of it may count.
+#[test]
+fn ages_of_events_are_not_read() {
+    let world = world(120, 60, 14);
+    let all: Vec<u32> = (0..60).collect();
+    for entry in entries() {
+        let model = fit(entry.name, &Value::Null, &world.data, 2);
+        // Another instance keeps nothing of this one's.
+        let other = models::load(&saved(&*model)).unwrap();
+        for young in histories(&world) {
+            let mut old = young.clone();
+            old.iter_mut()
+                .enumerate()
+                .for_each(|(at, event)| event.age_days = 400.0 - at as f32);
+            let of = |model: &dyn Model, history: &[HistoryEvent]| {
+                let list = model.recommend(history, 10, &|_| true);
+                (scores(model, history, &all), list, model.evidence(history, &[3, 4]))
+            };
+            assert_eq!(
+                format!("{:?}", of(&*model, &young)),
+                format!("{:?}", of(&*other, &old)),
+                "{}",
+                entry.name
+            );
+        }
+    }
+}
