@@ -32,7 +32,7 @@ use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuara
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use hashbrown::HashMap;
-use numeric::{Csr, TopK};
+use numeric::Csr;
 use std::sync::{Arc, OnceLock};
 
 /// Learns item neighbourhoods.
@@ -206,16 +206,38 @@ impl ItemKnn {
 
     fn neighbours(&self, item: u32) -> &Neighbours {
         self.neighbours[item as usize].get_or_init(|| {
-            let row = &self.rows[item as usize];
-            let ids = &self.vocabulary;
-            let mut top = TopK::new(self.settings.neighbours, |a, b| ids.id(a).cmp(ids.id(b)));
-            for (other, sum) in row.items.iter().zip(&row.sums) {
-                top.push(*other, self.similarity(item, *other, *sum));
-            }
-            let mut kept = top.unordered();
-            kept.sort_unstable_by_key(|(other, _)| *other);
-            Arc::new(kept)
+            Arc::new(self.read(item))
         })
+    }
+
+    /// The most similar items of one, items ascending; of equal ones those whose id comes first.
+    fn read(&self, item: u32) -> Vec<(u32, f32)> {
+        let row = &self.rows[item as usize];
+        let pairs = row.items.iter().zip(&row.sums);
+        let mut all: Vec<(u32, f32)> = pairs
+            .map(|(other, sum)| (*other, self.similarity(item, *other, *sum)))
+            .collect();
+        let most = self.settings.neighbours;
+        if all.len() <= most {
+            return all;
+        }
+        let mut order: Vec<f32> = all.iter().map(|(_, similarity)| *similarity).collect();
+        let least = *order.select_nth_unstable_by(most - 1, |a, b| b.total_cmp(a)).1;
+        let is_above = |(_, similarity): &(u32, f32)| *similarity > least;
+        let room = most - all.iter().filter(|pair| is_above(pair)).count();
+        let mut equal: Vec<u32> = all
+            .iter()
+            .filter(|(_, similarity)| *similarity == least)
+            .map(|(other, _)| *other)
+            .collect();
+        if equal.len() > room {
+            let ids = &self.vocabulary;
+            equal.sort_unstable_by(|a, b| ids.id(*a).cmp(ids.id(*b)));
+            equal.truncate(room);
+            equal.sort_unstable();
+        }
+        all.retain(|pair| is_above(pair) || equal.binary_search(&pair.0).is_ok());
+        all
     }
 
     /// Usable history with strengths that sum to one in absolute value.

@@ -57,12 +57,6 @@ impl<F: Fn(u32, u32) -> Ordering> TopK<F> {
         self.floor = self.kept.last().map(|(_, score)| *score);
     }
 
-    /// The best, in no order.
-    pub fn unordered(mut self) -> Vec<Ranked> {
-        self.halve();
-        self.kept
-    }
-
     /// The best, best first.
     pub fn finish(mut self) -> Vec<Ranked> {
         self.halve();

@@ -79,7 +79,6 @@ pub(crate) fn start(service: &Arc<Service>, stop: &Arc<Stop>) -> std::io::Result
             .name("absorbing".into())
             .spawn(move || {
                 give_way();
-                service.warm();
                 while !stop.wait(interval) {
                     if let Err(error) = service.absorb() {
                         tracing::error!(%error, "new events could not be taken into the models");

@@ -152,6 +152,8 @@ impl Server {
             is_stopping: is_stopping.clone(),
         });
         let threads_stop = Arc::new(Stop::default());
+        // First requests need not wait for what models work out when first asked.
+        self.service.warm();
         let threads = background::start(&self.service, &threads_stop).map_err(ServerError::Start)?;
         let listener = self.listener;
         let silence_max = Duration::from_millis(self.service.config().server.request_timeout_ms) * 2;

@@ -1,5 +1,6 @@
 //! The server under load: this same program as a child, so that its memory and time are its own.
 
+use super::http::Connection;
 use anyhow::Context;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server on a free port of loopback and waits until it listens.
+    /// Starts a server on a free port of loopback and waits until it answers.
     pub(crate) fn start(data: &Path) -> anyhow::Result<Server> {
         let program = std::env::current_exe().context("finding this program")?;
         let mut child = Command::new(program)
@@ -39,7 +40,11 @@ impl Server {
             .with_context(|| format!("the server said {line:?} instead of its address"))?;
         let address = told["address"].as_str().and_then(|text| text.parse().ok());
         let address = address.with_context(|| format!("no address in {line:?}"))?;
-        Ok(Server { child, address })
+        let server = Server { child, address };
+        // It listens before it is warm; the load begins with its first answer.
+        let status = Connection::open(address)?.send("GET", "/healthz", "application/json", b"")?;
+        anyhow::ensure!(status == 200, "the server says {status} of its health");
+        Ok(server)
     }
 
     /// Peak resident memory of the server so far, in MB (10⁶ bytes).
