@@ -107,7 +107,9 @@ pub(crate) fn history_max(asked: Option<usize>, data: &Interactions) -> usize {
         rows.iter().any(|row| Some(row.timestamp) != first)
     };
     asked.unwrap_or_else(|| {
-        let longer: Vec<usize> = (0..data.n_users()).filter(|user| data.of_user(*user).len() > 1).collect();
+        let longer: Vec<usize> = (0..data.n_users())
+            .filter(|user| data.of_user(*user).len() > 1)
+            .collect();
         let timed = longer.iter().filter(|user| at_different_times(**user)).count();
         if 2 * timed >= longer.len() { LATEST } else { ALL }
     })

@@ -101,7 +101,13 @@ impl EaseTrainer {
             5000.0,
         )?;
         within(NAME, "keep", config.keep as f64, 1.0, 1e7)?;
-        within(NAME, "history_max", config.history_max.unwrap_or(1) as f64, 1.0, 1e6)?;
+        within(
+            NAME,
+            "history_max",
+            config.history_max.unwrap_or(1) as f64,
+            1.0,
+            1e6,
+        )?;
         Ok(Box::new(EaseTrainer { config }))
     }
 

@@ -93,9 +93,7 @@ impl Gathered {
                 let entries = (0u32..).zip(table.iter().copied());
                 best_allowed(vocabulary, n, allowed, entries)
             }
-            Gathered::Sparse { entries, .. } => {
-                best_allowed(vocabulary, n, allowed, entries.iter().copied())
-            }
+            Gathered::Sparse { entries, .. } => best_allowed(vocabulary, n, allowed, entries.iter().copied()),
         }
     }
 }
@@ -113,7 +111,10 @@ mod tests {
         }
         let looked_at = || {
             let mut gathered = Gathered::new(10_000, 100);
-            gathered.add_row(1.0, (0..100u32).map(|n| (n * 7919 % 10_000, 1.0 + (n % 13) as f32)));
+            gathered.add_row(
+                1.0,
+                (0..100u32).map(|n| (n * 7919 % 10_000, 1.0 + (n % 13) as f32)),
+            );
             assert!(matches!(gathered, Gathered::Sparse { .. }));
             let asked = RefCell::new(Vec::new());
             gathered.best(&vocabulary, 5, &|item| {

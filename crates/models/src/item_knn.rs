@@ -205,9 +205,7 @@ impl ItemKnn {
     }
 
     fn neighbours(&self, item: u32) -> &Neighbours {
-        self.neighbours[item as usize].get_or_init(|| {
-            Arc::new(self.read(item))
-        })
+        self.neighbours[item as usize].get_or_init(|| Arc::new(self.read(item)))
     }
 
     /// The most similar items of one, items ascending; of equal ones those whose id comes first.
@@ -361,7 +359,11 @@ impl ItemKnn {
         for item in pending.squares.drain(..) {
             stale[item as usize] = true;
             let companions = &self.rows[item as usize].items;
-            let holders = self.one_sided.get(&item).into_iter().flat_map(|holders| holders.iter());
+            let holders = self
+                .one_sided
+                .get(&item)
+                .into_iter()
+                .flat_map(|holders| holders.iter());
             companions
                 .iter()
                 .chain(holders)

@@ -56,7 +56,13 @@ impl Rp3BetaTrainer {
         within(NAME, "neighbours", config.neighbours as f64, 1.0, 1e6)?;
         within(NAME, "alpha", config.alpha, 0.0, 3.0)?;
         within(NAME, "beta", config.beta, 0.0, 2.0)?;
-        within(NAME, "history_max", config.history_max.unwrap_or(1) as f64, 1.0, 1e6)?;
+        within(
+            NAME,
+            "history_max",
+            config.history_max.unwrap_or(1) as f64,
+            1.0,
+            1e6,
+        )?;
         Ok(Box::new(Rp3BetaTrainer { config }))
     }
 

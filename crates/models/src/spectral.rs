@@ -93,7 +93,13 @@ impl SpectralTrainer {
         within(NAME, "sharpen", config.sharpen.unwrap_or(0.0), 0.0, 5.0)?;
         within(NAME, "sharpen_order", config.sharpen_order as f64, 1.0, 8.0)?;
         within(NAME, "keep", config.keep as f64, 1.0, 1e7)?;
-        within(NAME, "history_max", config.history_max.unwrap_or(1) as f64, 1.0, 1e6)?;
+        within(
+            NAME,
+            "history_max",
+            config.history_max.unwrap_or(1) as f64,
+            1.0,
+            1e6,
+        )?;
         Ok(Box::new(SpectralTrainer { config }))
     }
 
@@ -322,7 +328,12 @@ impl Trainer for SpectralTrainer {
             });
             Ok::<(Csr, Option<Dense>), ModelError>((of_rows(n, columns.into_iter()).transpose(), dense))
         })?;
-        let mut model = taken.model(NAME, data, &weights, history_max(self.config.history_max, &data.interactions));
+        let mut model = taken.model(
+            NAME,
+            data,
+            &weights,
+            history_max(self.config.history_max, &data.interactions),
+        );
         model.dense = dense.map(Arc::new);
         Ok(Box::new(model))
     }

@@ -17,6 +17,8 @@ pub(crate) struct App {
     pub(crate) access: Access,
     pub(crate) numbers: Numbers,
     pub(crate) admission: Admission,
+    /// Processors for decisions.
+    pub(crate) deciding: Arc<Semaphore>,
     /// Places for requests whose bodies are large, held until they are answered.
     pub(crate) large_bodies: Arc<Semaphore>,
     /// Set once the server is told to stop.

@@ -3,7 +3,7 @@
 use crate::admission::Turned;
 use crate::answer::Answer;
 use crate::app::App;
-use crate::operations::Operation;
+use crate::operations::{Operation, Work};
 use assembly::Problem;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
@@ -177,7 +177,7 @@ async fn answer(
         Ok(body) => body,
         Err(refused) => return refused,
     };
-    if operation.is_light {
+    if operation.work == Work::Light {
         return (operation.handler)(app, &call);
     }
     let permit = match app.admission.enter().await {
@@ -191,10 +191,14 @@ async fn answer(
             });
         }
     };
+    let processor = match operation.work {
+        Work::Deciding => app.deciding.clone().acquire_owned().await.ok(),
+        Work::Light | Work::Other => None,
+    };
     let app = app.clone();
     let work = move || {
         let answer = (operation.handler)(&app, &call);
-        drop((permit, place));
+        drop((permit, place, processor));
         answer
     };
     match tokio::task::spawn_blocking(work).await {

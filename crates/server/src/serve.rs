@@ -50,6 +50,22 @@ impl Default for ServerOptions {
     }
 }
 
+/// With more items, what takes longest is a pass over their vectors, which requests share if they are at work at the same time.
+const LARGE_CATALOGUE: u64 = 200_000;
+/// Decisions per processor where they wait for that, or for the disk.
+const WAITING_PER_PROCESSOR: usize = 8;
+
+/// How many decisions are worked at at one time.
+fn deciding_at_once(service: &Service) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let is_waiting = service.status().items > LARGE_CATALOGUE || service.config().decisions_wait_for_disk;
+    match is_waiting {
+        true => processors * WAITING_PER_PROCESSOR,
+        // Twice as many, so that no processor waits for the next request to be handed over.
+        false => 2 * processors,
+    }
+}
+
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -148,6 +164,7 @@ impl Server {
                 let wait_max = Duration::from_millis(config.queue_wait_ms);
                 Admission::new(self.options.concurrency, config.queue_max, wait_max)
             },
+            deciding: Arc::new(Semaphore::new(deciding_at_once(&self.service))),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             is_stopping: is_stopping.clone(),
         });

@@ -347,7 +347,11 @@ fn ages_of_events_are_not_read() {
                 .for_each(|(at, event)| event.age_days = 400.0 - at as f32);
             let of = |model: &dyn Model, history: &[HistoryEvent]| {
                 let list = model.recommend(history, 10, &|_| true);
-                (scores(model, history, &all), list, model.evidence(history, &[3, 4]))
+                (
+                    scores(model, history, &all),
+                    list,
+                    model.evidence(history, &[3, 4]),
+                )
             };
             assert_eq!(
                 format!("{:?}", of(&*model, &young)),
