@@ -19,7 +19,7 @@ choose)
     "$(als 128 0.03 0.002),$(als 128 0.03 0.005),$(als 128 0.015 0.005),$(als 128 0.06 0.004),$(als 128 0.015 0.01),als:{\"factors\":128}" ;;
 gowalla)
   $concierge evaluate --train "$data/gowalla/train.parquet" --test "$data/gowalla/test.parquet" --k 20 --models \
-    "als,als:{\"factors\":128},als:{\"factors\":256},als:{\"factors\":512}" ;;
+    "als:{\"factors\":128},als:{\"factors\":256},$(als 128 0.02 0.0015),$(als 512 0.02 0.0015)" ;;
 cold)
   split=$data/citeulike-a/cold_split
   $concierge evaluate --train "$split/train.parquet" --test "$split/test.parquet" --items "$data/citeulike-a/item_tags.parquet" \

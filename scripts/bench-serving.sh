@@ -12,7 +12,7 @@ million=(--data "$folder/million" --items 1000000 --users 1000000 --events 80000
 
 freshness() {
     for _ in 1 2 3; do
-        "$target/release/concierge" bench freshness --rate 1000 --probes 500 --json
+        "$target/release/concierge" bench freshness --rate 1000 --probes 1000 --json
     done
 }
 retrieval() { "$target/release/examples/filtered"; }

@@ -16,7 +16,12 @@ TARGET="${CARGO_TARGET_DIR:-target}/release"
 mkdir -p "$OUT"
 
 # Values chosen on a fifth of each person's training rows, see docs/benchmarks.md.
-SPECTRAL='spectral:{"rank":448,"low_pass":0.2,"sharpen":2.5}'
+SPECTRAL='spectral:{"rank":448,"low_pass":0.2,"sharpen":2.5,"keep":4000}'
+
+# As above, beside two others.
+BLENDED='{"model":"spectral","config":{"rank":448,"low_pass":0.2,"sharpen":2.5,"keep":2500}},{"model":"ease"},{"model":"als","config":{"factors":256,"unobserved_weight":0.02,"reg":0.0015}}'
+# Defaults, and what is said of the table.
+DENSE='blend,ease,ease:{"history_max":1000},als:{"factors":128},spectral:{"rank":64}'
 
 need() {
     for file in "$@"; do
@@ -48,22 +53,22 @@ gowalla() {
 gowalla_blend() {
     need gowalla/train.parquet || return 0
     concierge evaluate --train "$DATA/gowalla/train.parquet" --test "$DATA/gowalla/test.parquet" --k 20 --json "$OUT/gowalla_blend.json" \
-        --models 'blend:{"validation_users":3000,"parts":[{"model":"spectral"},{"model":"ease"},{"model":"rp3beta"},{"model":"user-knn"}]}'
+        --models "blend:{\"validation_users\":3000,\"ease_items_max\":100000,\"parts\":[$BLENDED]}"
 }
 
 ncf() {
     need ml-1m/ncf_split/train.parquet || return 0
     concierge evaluate --train "$DATA/ml-1m/ncf_split/train.parquet" --test "$DATA/ml-1m/ncf_split/test.parquet" \
         --protocol negatives --negatives "$DATA/ml-1m/ncf_split/test_negatives.parquet" --k 10 \
-        --models ease,spectral,rp3beta --json "$OUT/ncf.json"
+        --models "$DENSE" --json "$OUT/ncf.json"
     concierge evaluate --train "$DATA/ml-1m/ncf_split/train.parquet" --test "$DATA/ml-1m/ncf_split/test.parquet" --k 10 \
-        --models ease,spectral,rp3beta --json "$OUT/ncf_full.json"
+        --models "$DENSE" --json "$OUT/ncf_full.json"
 }
 
 lcfn() {
     need ml-1m/lcfn_split/train.parquet || return 0
     concierge evaluate --train "$DATA/ml-1m/lcfn_split/train.parquet" --test "$DATA/ml-1m/lcfn_split/test.parquet" --k 20 \
-        --models ease,spectral,rp3beta,user-knn --json "$OUT/lcfn.json"
+        --models "$DENSE" --json "$OUT/lcfn.json"
 }
 
 kin() {

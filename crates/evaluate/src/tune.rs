@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn the_same_proposals_after_the_same_outcomes() {
-        let given = serde_json::json!({"history_max": 77});
+        let given = serde_json::json!({"companions_max": 77});
         let mut one = Search::new("item-cosine", space(), &given, 3, 5);
         let whole = run(&mut one, 40);
         let mut other = Search::new("item-cosine", space(), &given, 3, 5);
@@ -342,7 +342,7 @@ mod tests {
             other.tell(trial, Some(score(trial)));
         }
         assert_eq!(run(&mut other, 17), whole[23..]);
-        assert!(whole.iter().all(|trial| trial.config["history_max"] == 77));
+        assert!(whole.iter().all(|trial| trial.config["companions_max"] == 77));
     }
 
     #[test]
