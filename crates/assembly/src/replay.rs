@@ -41,6 +41,9 @@ pub struct ReplayRequest {
     /// Whether today's models, catalogue and configuration answer in place of those of then.
     #[serde(default)]
     pub today: bool,
+    /// The stored rules of this version in place of those of then; 0 for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<u64>,
     /// Another seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -682,8 +685,12 @@ impl Service {
         let (snapshot, config) = other
             .as_ref()
             .map_or((snapshot, config), |(made, config)| (made, config));
-        // The rules of then, by the version that the decision names.
-        let version = recorded.rules.as_ref().map_or(0, |rules| rules.version);
+        // Those asked for, those of today, or those of then, by the version that the decision names.
+        let version = match (request.rules, request.today) {
+            (Some(version), _) => version,
+            (None, true) => snapshot.catalogue.rules.version(),
+            (None, false) => recorded.rules.as_ref().map_or(0, |rules| rules.version),
+        };
         let ruled = match version == snapshot.catalogue.rules.version() {
             true => None,
             false => {

@@ -228,6 +228,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         )?),
         _ => None,
     };
+    evaluate_models::told_apart(&mut chosen);
     for model in &chosen {
         let found = match &replay {
             Some(replay) => incremental::measured(model, &cases[0], replay, &run)?,

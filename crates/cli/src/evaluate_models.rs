@@ -38,6 +38,27 @@ impl Chosen {
     }
 }
 
+/// Longest part of a configuration that a name is told apart by.
+const TOLD_MAX: usize = 48;
+
+/// Gives learners of one kind different names: tables are by name, and so are comparisons in pairs.
+pub(crate) fn told_apart(chosen: &mut [Chosen]) {
+    let kinds: Vec<String> = chosen.iter().map(|one| one.name.clone()).collect();
+    let mut taken: Vec<String> = Vec::new();
+    for (at, one) in chosen.iter_mut().enumerate() {
+        if kinds.iter().filter(|kind| **kind == one.name).count() > 1 && !one.given.is_null() {
+            let given: String = one.given.to_string().replace('"', "");
+            let told: String = given.chars().take(TOLD_MAX).collect();
+            let cut = if told.len() < given.len() { "…" } else { "" };
+            one.name = format!("{} {told}{cut}", kinds[at]);
+        }
+        if taken.contains(&one.name) {
+            one.name = format!("{} #{}", one.name, at + 1);
+        }
+        taken.push(one.name.clone());
+    }
+}
+
 /// Reads `a,b:{json}`; all learners for an empty text. A configuration in the text wins over one
 /// of the file.
 pub(crate) fn chosen(text: &str, config: Option<&Path>) -> Result<Vec<Chosen>, InputError> {
@@ -147,5 +168,17 @@ mod tests {
         assert!(refused("popular:{").contains("expected a JSON object"));
         assert!(refused("popular:[1]").contains("expected a JSON object"));
         assert!(refused(r#"popular:{"no_such_key":1}"#).contains("no_such_key"));
+    }
+
+    #[test]
+    fn learners_of_one_kind_are_told_apart() {
+        let text = r#"ease,als,ease:{"keep":300},ease:{"keep":300},als"#;
+        let mut chosen = chosen(text, None).expect("sound");
+        told_apart(&mut chosen);
+        let names: Vec<&str> = chosen.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["ease", "als", "ease {keep:300}", "ease {keep:300} #4", "als #5"]
+        );
     }
 }

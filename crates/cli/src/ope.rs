@@ -219,6 +219,7 @@ fn from_decisions(args: &Args, dir: &std::path::Path) -> anyhow::Result<()> {
             (placement, today) => Some(assembly::ReplayRequest {
                 placement,
                 today: *today,
+                rules: None,
                 seed: None,
             }),
         },

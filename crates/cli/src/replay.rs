@@ -16,6 +16,7 @@ Examples:
   concierge replay d018bcfe5680000000000001f1e2d3c4 --data shop
   concierge replay d018bcfe5680000000000001f1e2d3c4 --data shop --set policy.name=epsilon-greedy --set policy.epsilon=0.2
   concierge replay d018bcfe5680000000000001f1e2d3c4 --data shop --today
+  concierge replay d018bcfe5680000000000001f1e2d3c4 --data shop --rules 3
   concierge replay --sample 10000 --data shop
 
 Exit code 1 if an exact replay does not come out the same."
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Answer with today's models, catalogue and configuration
     #[arg(long, conflicts_with = "sample")]
     today: bool,
+    /// Answer with the stored rules of this version, 0 for none; see `concierge rules list`
+    #[arg(long, value_name = "VERSION", conflicts_with = "sample")]
+    rules: Option<u64>,
     /// Another seed of the decision; with --sample, the seed of the pick
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
@@ -51,6 +55,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let request = ReplayRequest {
         placement: settings(&args.set)?,
         today: args.today,
+        rules: args.rules,
         seed: args.seed.filter(|_| args.sample.is_none()),
     };
     let service = args.folder.open()?;

@@ -173,6 +173,7 @@ fn requests() -> Value {
         "ReplayRequest": object(&[], json!({
             "placement": {"type": ["object", "null"], "description": "Keys of the placement's configuration to put in place of those of then"},
             "today": flag("Whether today's models, catalogue and configuration answer"),
+            "rules": {"type": ["integer", "null"], "minimum": 0, "description": "The stored rules of this version; 0 for none"},
             "seed": {"type": ["integer", "null"], "minimum": 0, "description": "Another seed"},
         })),
         "Rule": rule(),

@@ -307,6 +307,51 @@ fn one_decision_is_told_part_by_part_and_what_if_shows_the_other_slate() {
     ));
 }
 
+/// Rules of any version in place of those of then: by hand, what each of them takes out.
+#[test]
+fn other_rules_are_tried_on_a_past_decision() {
+    let world = World::trained();
+    let put = |name: &str, kind: &str| {
+        let rule = json!({"name": name, "kind": "exclude", "reason": "a test", "where": format!("\"{kind}\" in item.kind")});
+        let rule = serde_json::from_value(rule).unwrap();
+        world.service.put_rules(vec![rule], false).unwrap().version
+    };
+    let without_even = put("no-even", "even");
+    let answer = world.service.recommend(&ask("user-0004")).unwrap();
+    let without_both = put("no-odd", "odd");
+    assert!(without_even < without_both);
+    let shown = |rules: Option<u64>, today: bool| {
+        let request = ReplayRequest {
+            rules,
+            today,
+            ..ReplayRequest::default()
+        };
+        let report = world.service.replay(&answer.decision_id, &request).unwrap();
+        assert_eq!(report.what_if.is_some(), rules.is_some() || today);
+        let ids = report.decision.shown.iter().map(|item| item.item_id.to_string());
+        ids.collect::<Vec<String>>()
+    };
+    // It is somebody who takes even ones.
+    let is_even = |id: &String| id.rsplit('-').next().unwrap().parse::<u32>().unwrap() % 2 == 0;
+    assert_eq!(shown(None, false), ids(&answer));
+    assert!(!ids(&answer).is_empty() && !ids(&answer).iter().any(is_even));
+    assert_eq!(shown(Some(without_even), false), ids(&answer));
+    assert!(shown(Some(0), false).iter().any(is_even), "no rules at all");
+    assert!(shown(Some(without_both), false).is_empty());
+    assert!(shown(None, true).is_empty(), "today's rules are today's");
+    let unknown = ReplayRequest {
+        rules: Some(99),
+        ..ReplayRequest::default()
+    };
+    assert!(matches!(
+        world.service.replay(&answer.decision_id, &unknown),
+        Err(ServiceError::NotFound {
+            what: "version of the rules",
+            ..
+        })
+    ));
+}
+
 fn gone(world: &World, decision: &str) -> &'static str {
     match world.service.replay(decision, &ReplayRequest::default()) {
         Err(ServiceError::Gone { what, .. }) => what,
