@@ -16,7 +16,7 @@ TARGET="${CARGO_TARGET_DIR:-target}/release"
 mkdir -p "$OUT"
 
 # Values chosen on a fifth of each person's training rows, see docs/benchmarks.md.
-SPECTRAL='spectral:{"rank":448,"low_pass":0.2,"sharpen":2.5,"keep":4000}'
+SPECTRAL='spectral:{"rank":448,"low_pass":0.2,"sharpen":2.5,"keep":8000,"memory_mb_max":20000}'
 
 # As above, beside two others.
 BLENDED='{"model":"spectral","config":{"rank":448,"low_pass":0.2,"sharpen":2.5,"keep":2500}},{"model":"ease"},{"model":"als","config":{"factors":256,"unobserved_weight":0.02,"reg":0.0015}}'
