@@ -6,7 +6,8 @@
 //! outside the compressed part, so that opening a log and looking for a time only read them. Bodies of earlier versions, without that bit and without moments, have
 //! lines of JSON and are still read.
 
-use crate::{StoredDecision, columns};
+use crate::columns::{self, Encoder, STREAMS};
+use crate::{FeedbackError, StoredDecision};
 use domain::{DecisionId, Timestamp};
 
 /// First bytes of every file.
@@ -26,54 +27,108 @@ const TEXT_BYTES_MAX: usize = 256 << 20;
 /// Marks a body in columns.
 const COLUMNS: u16 = 0x8000;
 
-/// Cuts decisions into blocks of at most [`BLOCK_DECISIONS_MAX`] and about [`BLOCK_BYTES`].
-pub(crate) fn blocks<'a>(decisions: &'a [&'a StoredDecision]) -> Vec<&'a [&'a StoredDecision]> {
-    let mut blocks = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (place, stored) in decisions.iter().enumerate() {
-        bytes += crate::log::about_bytes(stored);
-        if bytes >= BLOCK_BYTES || place + 1 - start == BLOCK_DECISIONS_MAX {
-            blocks.push(&decisions[start..=place]);
-            (start, bytes) = (place + 1, 0);
+/// Decisions on their way into a block, encoded one by one.
+#[derive(Default)]
+pub(crate) struct Open {
+    pub(crate) ids: Vec<DecisionId>,
+    moments: Option<(Timestamp, Timestamp)>,
+    about_bytes: usize,
+    encoder: Encoder,
+}
+
+/// What one decision added to an open block.
+pub(crate) struct Added<'a> {
+    open: &'a mut Open,
+    before: [usize; STREAMS],
+}
+
+impl Open {
+    /// Adds a decision.
+    pub(crate) fn push(&mut self, stored: &StoredDecision, head: columns::Head<'_>) -> Added<'_> {
+        let before = self.encoder.marks();
+        self.encoder.push(head);
+        let now = stored.decision.now;
+        let (earliest, latest) = self.moments.unwrap_or((now, now));
+        self.moments = Some((earliest.min(now), latest.max(now)));
+        self.about_bytes += crate::log::about_bytes(stored);
+        self.ids.push(stored.decision.decision_id.clone());
+        Added { open: self, before }
+    }
+
+    /// True if the next decision begins another block.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ids.len() >= BLOCK_DECISIONS_MAX || self.about_bytes >= BLOCK_BYTES
+    }
+
+    /// The earliest and the latest moment.
+    pub(crate) fn moments(&self) -> (Timestamp, Timestamp) {
+        self.moments.unwrap_or((Timestamp(0), Timestamp(0)))
+    }
+
+    /// The frame of the block, ready to be written.
+    pub(crate) fn frame(&self) -> Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        body.extend((self.ids.len() as u16 | COLUMNS).to_le_bytes());
+        for id in &self.ids {
+            let id = id.as_str().as_bytes();
+            body.extend((id.len() as u16).to_le_bytes());
+            body.extend(id);
+        }
+        let (earliest, latest) = self.moments();
+        body.extend(earliest.0.to_le_bytes());
+        body.extend(latest.0.to_le_bytes());
+        let text = self.encoder.bytes();
+        body.extend(zstd::bulk::compress(&text, LEVEL).map_err(|e| e.to_string())?);
+        if body.len() > BODY_BYTES_MAX || text.len() > TEXT_BYTES_MAX {
+            return Err(format!(
+                "a block of {} bytes, at most {BODY_BYTES_MAX} fit",
+                body.len()
+            ));
+        }
+        Ok(framed(&body))
+    }
+}
+
+impl Added<'_> {
+    /// True for the first decision of its block.
+    pub(crate) fn is_first(&self) -> bool {
+        self.open.ids.len() == 1
+    }
+
+    /// What the decision added to the streams.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.open.encoder.since(&self.before)
+    }
+
+    /// Takes the decision out again.
+    pub(crate) fn take_back(self) {
+        self.open.ids.pop();
+        self.open.encoder.take_back(&self.before);
+    }
+}
+
+/// Decisions in blocks. One that has no form is left out and comes back with the reason.
+pub(crate) fn blocks<'a>(
+    decisions: impl IntoIterator<Item = &'a StoredDecision>,
+) -> (Vec<Open>, Vec<FeedbackError>) {
+    let (mut blocks, mut errors): (Vec<Open>, Vec<FeedbackError>) = Default::default();
+    for stored in decisions {
+        match columns::head(stored) {
+            Ok(head) => {
+                if blocks.last().is_none_or(Open::is_full) {
+                    blocks.push(Open::default());
+                }
+                if let Some(open) = blocks.last_mut() {
+                    let _ = open.push(stored, head);
+                }
+            }
+            Err(reason) => errors.push(FeedbackError::Encode {
+                id: stored.decision.decision_id.to_string(),
+                reason,
+            }),
         }
     }
-    if start < decisions.len() {
-        blocks.push(&decisions[start..]);
-    }
-    blocks
-}
-
-/// The frame of a block, ready to be written.
-pub(crate) fn frame(decisions: &[&StoredDecision]) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    body.extend((decisions.len() as u16 | COLUMNS).to_le_bytes());
-    for stored in decisions {
-        let id = stored.decision.decision_id.as_str().as_bytes();
-        body.extend((id.len() as u16).to_le_bytes());
-        body.extend(id);
-    }
-    let (earliest, latest) = moments(decisions);
-    body.extend(earliest.0.to_le_bytes());
-    body.extend(latest.0.to_le_bytes());
-    let text = columns::encode(decisions)?;
-    body.extend(zstd::bulk::compress(&text, LEVEL).map_err(|e| e.to_string())?);
-    if body.len() > BODY_BYTES_MAX || text.len() > TEXT_BYTES_MAX {
-        return Err(format!(
-            "a block of {} bytes, at most {BODY_BYTES_MAX} fit",
-            body.len()
-        ));
-    }
-    Ok(framed(&body))
-}
-
-/// The earliest and the latest moment of decisions.
-pub(crate) fn moments(decisions: &[&StoredDecision]) -> (Timestamp, Timestamp) {
-    let moments = decisions.iter().map(|stored| stored.decision.now);
-    let none = Timestamp(0);
-    (
-        moments.clone().min().unwrap_or(none),
-        moments.max().unwrap_or(none),
-    )
+    (blocks, errors)
 }
 
 /// A body with its length and checksum in front.

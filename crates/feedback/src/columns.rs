@@ -9,13 +9,14 @@
 
 use crate::StoredDecision;
 use domain::{Decision, DecisionItem, ItemId, Removal, SourceHit};
+use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Streams of a block, one after the other.
-const STREAMS: usize = 9;
+pub(crate) const STREAMS: usize = 9;
 const LINES: usize = 0;
 const NAMES: usize = 1;
 const COUNTS: usize = 2;
@@ -169,72 +170,127 @@ fn risen(number: i64) -> Result<f32, String> {
     }))
 }
 
-/// Texts by number, in the order of first mention.
-#[derive(Default)]
-struct Names<'a> {
-    numbers: HashMap<&'a str, u64>,
-    stream: Vec<u8>,
+/// A text within the stream of texts.
+#[derive(Clone, Copy)]
+struct Name {
+    start: usize,
+    len: usize,
+    number: u64,
 }
 
-impl<'a> Names<'a> {
-    fn number(&mut self, name: &'a str) -> u64 {
-        let next = self.numbers.len() as u64;
-        *self.numbers.entry(name).or_insert_with(|| {
-            put_bytes(&mut self.stream, name.as_bytes());
-            next
-        })
+/// Texts by number, in the order of first mention; the texts themselves are in their stream.
+#[derive(Default)]
+struct Names {
+    table: HashTable<Name>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Names {
+    fn number(&mut self, stream: &mut Vec<u8>, name: &str) -> u64 {
+        let text = |stream: &[u8], of: &Name| self.hasher.hash_one(&stream[of.start..of.start + of.len]);
+        let hash = self.hasher.hash_one(name.as_bytes());
+        let is_it = |of: &Name| stream[of.start..of.start + of.len] == *name.as_bytes();
+        if let Some(known) = self.table.find(hash, is_it) {
+            return known.number;
+        }
+        put_bytes(stream, name.as_bytes());
+        let new = Name {
+            start: stream.len() - name.len(),
+            len: name.len(),
+            number: self.table.len() as u64,
+        };
+        self.table.insert_unique(hash, new, |of| text(stream, of));
+        new.number
     }
 }
 
-/// The sources in an order in which every candidate names them; `None` if there is none to be seen.
-fn sources(decision: &Decision) -> Option<Vec<&str>> {
-    let mut order: Vec<&str> = decision
-        .stages
-        .iter()
-        .filter_map(|report| report.stage.strip_prefix("retrieve/"))
+/// One source's word on one candidate: rank, place among the candidates, score.
+type Hit = (u32, u32, f32);
+
+/// Records as bytes that grow record by record, not compressed.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    streams: [Vec<u8>; STREAMS],
+    names: Names,
+    /// Room that is used again for each record: places by rank.
+    by_rank: Vec<u32>,
+}
+
+/// A record on its way into an [`Encoder`]: what can be made without it.
+pub(crate) struct Head<'a> {
+    stored: &'a StoredDecision,
+    /// What does not stand in columns, as JSON.
+    json: Vec<u8>,
+    /// Sources with what they said of the candidates; `None` if the candidates stay in the JSON.
+    said: Option<Vec<(&'a str, Vec<Hit>)>>,
+}
+
+/// Prepares a record.
+pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
+    let said = said(&stored.decision);
+    let json = serde_json::to_vec(&Line {
+        stored,
+        with_candidates: said.is_none(),
+    });
+    Ok(Head {
+        stored,
+        json: json.map_err(|e| e.to_string())?,
+        said,
+    })
+}
+
+/// The sources, in an order in which every candidate names them, with what they said; `None` if there is no such order.
+fn said(decision: &Decision) -> Option<Vec<(&str, Vec<Hit>)>> {
+    let reports = decision.stages.iter();
+    let mut said: Vec<(&str, Vec<Hit>)> = reports
+        .filter_map(|report| Some((report.stage.strip_prefix("retrieve/")?, Vec::new())))
         .collect();
-    for item in &decision.considered {
+    for (place, item) in (0..).zip(&decision.considered) {
         let mut last = None;
-        for hit in &item.sources {
-            let at = order
+        for SourceHit { source, rank, score } in &item.sources {
+            let source: &str = source;
+            // Candidates share the text of a source, so that one look at the address mostly tells.
+            let same = said
                 .iter()
-                .position(|name| *name == &*hit.source)
-                .unwrap_or_else(|| {
-                    order.push(&hit.source);
-                    order.len() - 1
+                .position(|(name, _)| std::ptr::eq::<str>(*name, source));
+            let at = same.unwrap_or_else(|| {
+                let at = said.iter().position(|(name, _)| *name == source);
+                let at = at.unwrap_or_else(|| {
+                    said.push((source, Vec::new()));
+                    said.len() - 1
                 });
+                said[at].0 = source;
+                at
+            });
             if last.is_some_and(|last| at <= last) {
                 return None;
             }
             last = Some(at);
+            said[at].1.push((*rank, place, *score));
         }
     }
-    Some(order)
+    Some(said)
 }
 
-/// Records as bytes, not compressed.
-pub(crate) fn encode(decisions: &[&StoredDecision]) -> Result<Vec<u8>, String> {
-    let mut streams: [Vec<u8>; STREAMS] = Default::default();
-    let mut names = Names::default();
-    for stored in decisions {
-        let decision = &stored.decision;
-        let order = sources(decision);
-        let line = Line {
-            stored,
-            with_candidates: order.is_none(),
-        };
-        let json = serde_json::to_vec(&line).map_err(|e| e.to_string())?;
-        put_bytes(&mut streams[LINES], &json);
-        let columns = order.as_ref().map_or(0, |_| decision.considered.len() as u64 + 1);
-        put(&mut streams[COUNTS], columns);
-        put(&mut streams[COUNTS], decision.history.len() as u64);
-        put(&mut streams[COUNTS], decision.removals.len() as u64);
-        if let Some(order) = order {
-            put_candidates(&mut streams, &mut names, &decision.considered, &order);
+impl Encoder {
+    /// Adds a record.
+    pub(crate) fn push(&mut self, head: Head<'_>) {
+        let decision = &head.stored.decision;
+        put_bytes(&mut self.streams[LINES], &head.json);
+        let columns = head
+            .said
+            .as_ref()
+            .map_or(0, |_| decision.considered.len() as u64 + 1);
+        put(&mut self.streams[COUNTS], columns);
+        put(&mut self.streams[COUNTS], decision.history.len() as u64);
+        put(&mut self.streams[COUNTS], decision.removals.len() as u64);
+        if let Some(said) = head.said {
+            self.put_candidates(&decision.considered, said);
         }
         for (item, strength) in &decision.history {
-            put(&mut streams[HISTORY], names.number(item.as_str()));
-            streams[HISTORY].extend_from_slice(&strength.to_bits().to_le_bytes());
+            let number = self.number(item.as_str());
+            put(&mut self.streams[HISTORY], number);
+            self.streams[HISTORY].extend_from_slice(&strength.to_bits().to_le_bytes());
         }
         for Removal {
             item_id,
@@ -243,57 +299,91 @@ pub(crate) fn encode(decisions: &[&StoredDecision]) -> Result<Vec<u8>, String> {
         } in &decision.removals
         {
             for name in [item_id.as_str(), rule, reason] {
-                put(&mut streams[REMOVALS], names.number(name));
+                let number = self.number(name);
+                put(&mut self.streams[REMOVALS], number);
             }
         }
     }
-    streams[NAMES] = names.stream;
-    let mut out = Vec::with_capacity(streams.iter().map(|stream| stream.len() + 5).sum());
-    for stream in &streams {
-        put_bytes(&mut out, stream);
+
+    fn number(&mut self, name: &str) -> u64 {
+        self.names.number(&mut self.streams[NAMES], name)
     }
-    Ok(out)
+
+    fn put_candidates(&mut self, considered: &[DecisionItem], said: Vec<(&str, Vec<Hit>)>) {
+        let mut last = 0;
+        for DecisionItem { item_id, score, .. } in considered {
+            let number = self.number(item_id.as_str());
+            put(&mut self.streams[ITEMS], number);
+            put_signed(&mut self.streams[SCORES], last - rising(*score));
+            last = rising(*score);
+        }
+        put(&mut self.streams[COUNTS], said.len() as u64);
+        for (name, mut hits) in said {
+            let number = self.number(name);
+            let [.., sources, scores, _, _] = &mut self.streams;
+            put(sources, number);
+            put(sources, hits.len() as u64);
+            in_order(&mut hits, &mut self.by_rank);
+            let (mut last_rank, mut last_score) = (0i64, 0);
+            for (rank, place, score) in hits {
+                put_signed(sources, i64::from(rank) - last_rank - 1);
+                put(sources, u64::from(place));
+                put_signed(scores, last_score - rising(score));
+                (last_rank, last_score) = (i64::from(rank), rising(score));
+            }
+        }
+    }
+
+    /// How far the streams have got.
+    pub(crate) fn marks(&self) -> [usize; STREAMS] {
+        self.streams.each_ref().map(Vec::len)
+    }
+
+    /// What was added since the streams had got so far.
+    pub(crate) fn since(&self, marks: &[usize; STREAMS]) -> Vec<u8> {
+        let parts = self
+            .streams
+            .iter()
+            .zip(marks)
+            .map(|(stream, from)| &stream[*from..]);
+        let mut out = Vec::with_capacity(parts.clone().map(|part| part.len() + 5).sum());
+        parts.for_each(|part| put_bytes(&mut out, part));
+        out
+    }
+
+    /// Takes back what was added since the streams had got so far.
+    pub(crate) fn take_back(&mut self, marks: &[usize; STREAMS]) {
+        for (stream, to) in self.streams.iter_mut().zip(marks) {
+            stream.truncate(*to);
+        }
+        self.names.table.retain(|name| name.start < marks[NAMES]);
+    }
+
+    /// All records.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.since(&[0; STREAMS])
+    }
 }
 
-fn put_candidates<'a>(
-    streams: &mut [Vec<u8>; STREAMS],
-    names: &mut Names<'a>,
-    considered: &'a [DecisionItem],
-    order: &[&'a str],
-) {
-    let mut last = 0;
-    let mut hits: Vec<Vec<(u32, usize, f32)>> = vec![Vec::new(); order.len()];
-    for (
-        place,
-        DecisionItem {
-            item_id,
-            score,
-            sources,
-        },
-    ) in considered.iter().enumerate()
-    {
-        put(&mut streams[ITEMS], names.number(item_id.as_str()));
-        put_signed(&mut streams[SCORES], last - rising(*score));
-        last = rising(*score);
-        for SourceHit { source, rank, score } in sources {
-            if let Some(at) = order.iter().position(|name| *name == &**source) {
-                hits[at].push((*rank, place, *score));
-            }
+/// Brings hits into the order of their ranks, those of one rank into that of their places.
+fn in_order(hits: &mut Vec<Hit>, by_rank: &mut Vec<u32>) {
+    let most = hits.iter().map(|(rank, ..)| *rank as usize).max().unwrap_or(0);
+    // Ranks mostly are nearly 1, 2, 3, …: then each has a place to go to, and nothing is compared.
+    if most <= 4 * hits.len() + 64 {
+        by_rank.clear();
+        by_rank.resize(most + 1, u32::MAX);
+        let mut once = true;
+        for (at, (rank, ..)) in (0..).zip(hits.iter()) {
+            once &= by_rank[*rank as usize] == u32::MAX;
+            by_rank[*rank as usize] = at;
+        }
+        if once {
+            let places = by_rank.iter().filter(|at| **at != u32::MAX);
+            *hits = places.map(|at| hits[*at as usize]).collect();
+            return;
         }
     }
-    put(&mut streams[COUNTS], order.len() as u64);
-    for (name, mut hits) in order.iter().zip(hits) {
-        put(&mut streams[SOURCES], names.number(name));
-        put(&mut streams[SOURCES], hits.len() as u64);
-        hits.sort_by_key(|(rank, place, _)| (*rank, *place));
-        let (mut last_rank, mut last_score) = (0i64, 0);
-        for (rank, place, score) in hits {
-            put_signed(&mut streams[SOURCES], i64::from(rank) - last_rank - 1);
-            put(&mut streams[SOURCES], place as u64);
-            put_signed(&mut streams[HITS], last_score - rising(score));
-            (last_rank, last_score) = (i64::from(rank), rising(score));
-        }
-    }
+    hits.sort_by_key(|(rank, place, _)| (*rank, *place));
 }
 
 /// Reads what was put.
@@ -342,13 +432,24 @@ impl<'a> In<'a> {
     }
 }
 
-/// The records of [`encode`].
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<StoredDecision>, String> {
+/// The streams of [`Encoder::since`].
+pub(crate) fn streams(bytes: &[u8]) -> Result<[&[u8]; STREAMS], String> {
     let mut bytes = In(bytes);
-    let mut streams = [const { In(&[]) }; STREAMS];
+    let mut streams = [[].as_slice(); STREAMS];
     for stream in &mut streams {
-        *stream = In(bytes.bytes()?);
+        *stream = bytes.bytes()?;
     }
+    Ok(streams)
+}
+
+/// The records of [`Encoder::bytes`].
+pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<StoredDecision>, String> {
+    records(streams(bytes)?)
+}
+
+/// The records that streams hold.
+pub(crate) fn records(streams: [&[u8]; STREAMS]) -> Result<Vec<StoredDecision>, String> {
+    let mut streams = streams.map(In);
     let mut names: Vec<Arc<str>> = Vec::new();
     while !streams[NAMES].0.is_empty() {
         let name = std::str::from_utf8(streams[NAMES].bytes()?).map_err(|e| e.to_string())?;

@@ -1,6 +1,6 @@
 //! The files of the decision log: numbered, each a magic word and frames, the last one growing.
 
-use crate::block::{self, BODY_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC};
+use crate::block::{self, BODY_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC, Open};
 use crate::{DecisionLogOptions, FeedbackError, StoredDecision};
 use domain::{DecisionId, Timestamp};
 use std::collections::{BTreeMap, HashMap};
@@ -210,36 +210,34 @@ impl Files {
         Ok(())
     }
 
-    /// Writes decisions and makes them durable. On failure none of the failed block or
-    /// after it is stored; those before are returned with the error.
-    pub(crate) fn append(
-        &mut self,
-        decisions: &[&StoredDecision],
-    ) -> (Vec<(DecisionId, Location)>, Result<(), FeedbackError>) {
-        let mut written = Vec::new();
-        for block in block::blocks(decisions) {
+    /// Writes blocks and makes them durable. One that has no form costs itself; on another failure nothing of the failed block or after it is stored. The places of what is
+    /// stored, and what went wrong.
+    pub(crate) fn append(&mut self, blocks: &[Open]) -> (Vec<(DecisionId, Location)>, Vec<FeedbackError>) {
+        let (mut written, mut errors) = (Vec::new(), Vec::new());
+        for block in blocks.iter().filter(|block| !block.ids.is_empty()) {
             match self.append_block(block) {
-                Ok(location) => written.extend(block.iter().enumerate().map(|(line, of)| {
-                    let line = line as u32;
-                    (of.decision.decision_id.clone(), Location { line, ..location })
+                Ok(location) => written.extend(block.ids.iter().zip(0..).map(|(id, line)| {
+                    let here = Location { line, ..location };
+                    (id.clone(), here)
                 })),
-                Err(error) => return (written, Err(error)),
+                Err(error @ FeedbackError::Encode { .. }) => errors.push(error),
+                Err(error) => {
+                    errors.push(error);
+                    return (written, errors);
+                }
             }
         }
-        let synced = self.sync();
-        if synced.is_err() {
+        if let Err(error) = self.sync() {
             // What the disk holds is unknown from here on; later blocks go to a new file.
             self.current = None;
+            errors.push(error);
         }
-        (written, synced)
+        (written, errors)
     }
 
-    fn append_block(&mut self, decisions: &[&StoredDecision]) -> Result<Location, FeedbackError> {
-        let frame = block::frame(decisions).map_err(|reason| FeedbackError::Encode {
-            id: decisions
-                .first()
-                .map(|of| of.decision.decision_id.to_string())
-                .unwrap_or_default(),
+    fn append_block(&mut self, block: &Open) -> Result<Location, FeedbackError> {
+        let frame = block.frame().map_err(|reason| FeedbackError::Encode {
+            id: block.ids.first().map(ToString::to_string).unwrap_or_default(),
             reason,
         })?;
         let full = |(number, _): &(u64, File)| {
@@ -266,7 +264,7 @@ impl Files {
             return Err(FeedbackError::io("writing", &path, &error));
         }
         *length += frame.len() as u64;
-        self.moments.insert((*number, offset), block::moments(decisions));
+        self.moments.insert((*number, offset), block.moments());
         Ok(Location {
             file: *number,
             offset,
@@ -357,21 +355,28 @@ impl Files {
         let fail = |e: std::io::Error| FeedbackError::io("rewriting", &temporary, &e);
         let mut bytes = MAGIC.to_vec();
         let (mut places, mut moments) = (Vec::new(), Moments::new());
-        for decisions in blocks.iter().filter(|block| !block.is_empty()) {
-            let decisions: Vec<&StoredDecision> = decisions.iter().collect();
-            let offset = bytes.len() as u64;
-            places.extend(decisions.iter().enumerate().map(|(line, of)| {
-                let location = Location {
-                    file: number,
-                    offset,
-                    line: line as u32,
-                };
-                (of.decision.decision_id.clone(), location)
-            }));
-            moments.insert((number, offset), block::moments(&decisions));
-            bytes.extend(
-                block::frame(&decisions).map_err(|reason| FeedbackError::damaged(&path, offset, reason))?,
-            );
+        for decisions in blocks {
+            let (blocks, errors) = block::blocks(decisions);
+            if let Some(error) = errors.into_iter().next() {
+                return Err(error);
+            }
+            for block in blocks {
+                let offset = bytes.len() as u64;
+                places.extend(block.ids.iter().zip(0..).map(|(id, line)| {
+                    let location = Location {
+                        file: number,
+                        offset,
+                        line,
+                    };
+                    (id.clone(), location)
+                }));
+                moments.insert((number, offset), block.moments());
+                bytes.extend(
+                    block
+                        .frame()
+                        .map_err(|reason| FeedbackError::damaged(&path, offset, reason))?,
+                );
+            }
         }
         let mut file = File::create(&temporary).map_err(fail)?;
         file.write_all(&bytes).map_err(fail)?;

@@ -1,23 +1,46 @@
 //! Decisions that no block holds yet, in the hands of the operating system.
 //!
-//! A decision is appended here before whoever asked for it is answered, as a frame of its own, so that a killed process loses none. Two files take turns: while the
-//! decisions of one are being written into blocks, new ones go to the other; the first is emptied once the blocks are on the disk. Neither file is
-//! flushed: what the machine loses with its power is what the blocks do not have yet.
+//! A decision is appended here before whoever asked for it is answered, as what it adds to the block that it will be in, so that a killed process loses none and a
+//! decision is encoded once. The first of a block says that it is; those after it can only be read behind it. Two files take turns: while the blocks of one are being written, new
+//! decisions go to the other, in a block of their own; the first is emptied once the blocks are on the disk. Emptied means that its first bytes say so: its pages stay and are written over,
+//! which costs the operating system a fraction of growing a file. So every frame has the number of its turn, and reading stops at one of another turn. Neither file is flushed: what the machine loses with its power is what the
+//! blocks do not have yet.
 
-use crate::block::{self, BODY_BYTES_MAX};
-use crate::{FeedbackError, StoredDecision, columns};
+use crate::block::{self, Added, BODY_BYTES_MAX};
+use crate::columns::{self, STREAMS};
+use crate::{FeedbackError, StoredDecision};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+/// A file that has grown beyond this is cut when it is emptied.
+const KEPT_BYTES_MAX: u64 = 16 << 20;
+
+struct Turned {
+    path: PathBuf,
+    file: File,
+    /// Bytes of its frames.
+    length: u64,
+    /// Which turn they are of.
+    turn: u64,
+}
+
 pub(crate) struct Tail {
-    files: [(PathBuf, File); 2],
+    files: [Turned; 2],
     current: usize,
 }
 
-/// A decision as a frame of the tail.
-pub(crate) fn frame(stored: &StoredDecision) -> Result<Vec<u8>, String> {
-    let body = columns::encode(&[stored])?;
+/// First byte of a frame: another decision of the block before, or the first of one.
+const NEXT: u8 = 0;
+const FIRST: u8 = 1;
+/// Bytes before what a decision added: the first byte, and the turn.
+const FRONT_BYTES: usize = 9;
+
+/// What a decision added to its block, as a frame of the tail.
+pub(crate) fn frame(added: &Added<'_>, turn: u64) -> Result<Vec<u8>, String> {
+    let mut body = vec![if added.is_first() { FIRST } else { NEXT }];
+    body.extend(turn.to_le_bytes());
+    body.extend(added.bytes());
     if body.len() > BODY_BYTES_MAX / 2 {
         return Err(format!(
             "{} bytes, at most {} fit",
@@ -28,9 +51,16 @@ pub(crate) fn frame(stored: &StoredDecision) -> Result<Vec<u8>, String> {
     Ok(block::framed(&body))
 }
 
-/// Whole frames, up to the first that is not.
+/// The decisions of whole frames of one turn, up to the first that is not.
 fn decisions(mut bytes: &[u8]) -> Vec<StoredDecision> {
     let mut found = Vec::new();
+    let mut turn: Option<&[u8]> = None;
+    let mut block: [Vec<u8>; STREAMS] = Default::default();
+    let mut end = |block: &mut [Vec<u8>; STREAMS]| {
+        let streams = block.each_ref().map(Vec::as_slice);
+        found.extend(columns::records(streams).unwrap_or_default());
+        block.iter_mut().for_each(Vec::clear);
+    };
     while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
         let (length, checksum) = block::head(*head);
         let Some((body, rest)) = rest.split_at_checked(length) else {
@@ -39,12 +69,29 @@ fn decisions(mut bytes: &[u8]) -> Vec<StoredDecision> {
         if crc32fast::hash(body) != checksum {
             break;
         }
-        match columns::decode(body) {
-            Ok(decisions) => found.extend(decisions),
-            Err(_) => break,
+        let (starts, added) = match body.split_at_checked(FRONT_BYTES) {
+            Some((&[kind @ (FIRST | NEXT), ref of @ ..], added)) => {
+                if turn.is_some_and(|turn| turn != of) {
+                    break;
+                }
+                turn = Some(of);
+                (kind == FIRST, added)
+            }
+            // Frames of earlier versions hold a whole decision, whose first stream is longer than a byte can say.
+            _ => (true, body),
+        };
+        if starts {
+            end(&mut block);
+        }
+        let Ok(streams) = columns::streams(added) else {
+            break;
+        };
+        for (stream, added) in block.iter_mut().zip(streams) {
+            stream.extend_from_slice(added);
         }
         bytes = rest;
     }
+    end(&mut block);
     found
 }
 
@@ -52,48 +99,101 @@ impl Tail {
     /// Opens the two files and reads what a killed process left in them.
     pub(crate) fn open(dir: &Path) -> Result<(Tail, Vec<StoredDecision>), FeedbackError> {
         let mut left = Vec::new();
-        let mut open = |name: &str| {
+        let mut open = |name: &str, turn: u64| {
             let path = dir.join(name);
             let fail = |e: std::io::Error| FeedbackError::io("opening", &path, &e);
-            let mut file = OpenOptions::new()
+            let mut options = OpenOptions::new();
+            let mut file = options
                 .read(true)
-                .append(true)
+                .write(true)
                 .create(true)
+                .truncate(false)
                 .open(&path)
                 .map_err(fail)?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(fail)?;
             left.extend(decisions(&bytes));
-            Ok::<_, FeedbackError>((path, file))
+            let length = bytes.len() as u64;
+            Ok::<_, FeedbackError>(Turned {
+                path,
+                file,
+                length,
+                turn,
+            })
         };
-        let files = [open("tail-0.log")?, open("tail-1.log")?];
+        let files = [open("tail-0.log", 0)?, open("tail-1.log", 1)?];
         left.sort_by(|a, b| {
             (a.decision.now, &a.decision.decision_id).cmp(&(b.decision.now, &b.decision.decision_id))
         });
         Ok((Tail { files, current: 0 }, left))
     }
 
-    /// Appends a frame.
+    /// The turn that frames are of now.
+    pub(crate) fn turn(&self) -> u64 {
+        self.files[self.current].turn
+    }
+
+    /// Appends a frame, or nothing.
     pub(crate) fn append(&mut self, frame: &[u8]) -> Result<(), FeedbackError> {
-        let (path, file) = &mut self.files[self.current];
-        file.write_all(frame)
-            .map_err(|e| FeedbackError::io("writing", path, &e))
+        let Turned {
+            path, file, length, ..
+        } = &mut self.files[self.current];
+        if let Err(error) = file.write_all(frame) {
+            // Behind half a frame nothing would be found; if it cannot be taken back either, the error says so.
+            let back = file
+                .set_len(*length)
+                .and_then(|()| file.seek(SeekFrom::Start(*length)));
+            return Err(FeedbackError::io("writing", path, &back.err().unwrap_or(error)));
+        }
+        *length += frame.len() as u64;
+        Ok(())
     }
 
     /// From now on the other file is appended to.
-    pub(crate) fn turn(&mut self) {
+    pub(crate) fn take_turns(&mut self) {
         self.current = 1 - self.current;
     }
 
-    /// Empties the file that is not appended to, or both.
-    pub(crate) fn clear(&mut self, both: bool) -> Result<(), FeedbackError> {
-        for at in 0..2 {
-            let (path, file) = &mut self.files[at];
-            if both || at != self.current {
-                let cleared = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
-                cleared.map_err(|e| FeedbackError::io("emptying", path, &e))?;
+    /// Empties the file that is not appended to: nothing in it will be found again.
+    pub(crate) fn clear(&mut self) -> Result<(), FeedbackError> {
+        self.files[1 - self.current].empty(false)
+    }
+
+    /// Empties both files and gives their room back.
+    pub(crate) fn reset(&mut self) -> Result<(), FeedbackError> {
+        self.files.iter_mut().try_for_each(|file| file.empty(true))
+    }
+
+    /// Removes what earlier turns have left behind the frames.
+    pub(crate) fn wipe(&mut self) -> Result<(), FeedbackError> {
+        self.files.iter_mut().try_for_each(
+            |Turned {
+                 path, file, length, ..
+             }| {
+                file.set_len(*length)
+                    .map_err(|e| FeedbackError::io("cutting", path, &e))
+            },
+        )
+    }
+}
+
+impl Turned {
+    fn empty(&mut self, cut: bool) -> Result<(), FeedbackError> {
+        let cut = cut || self.length > KEPT_BYTES_MAX;
+        let file = &mut self.file;
+        let mut empty = || {
+            if cut {
+                file.set_len(0)?;
+            } else if self.length > 0 {
+                file.seek(SeekFrom::Start(0))?;
+                // No frame has a body without bytes.
+                file.write_all(&[0; 8])?;
             }
-        }
+            file.seek(SeekFrom::Start(0))
+        };
+        empty().map_err(|e| FeedbackError::io("emptying", &self.path, &e))?;
+        self.length = 0;
+        self.turn += 2;
         Ok(())
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! Plackett–Luce is a race: arm i arrives after an exponential time of rate wᵢ, and the slate is the order of arrival. So
 //! `P(i at position p) = ∫ wᵢ e^(−wᵢt) · P(exactly p of the others have arrived by t) dt`, and the number of arrivals is Poisson-binomial. With t = eˣ the
-//! integrand is analytic in |Im x| < π/2 and vanishes at both ends, where the trapezium rule converges exponentially: steps of 0.2 leave about 1e-10 for slates
-//! of up to 64. The first two positions have sums of their own, which spares the long left tail.
+//! integrand is analytic in |Im x| < π/2 and vanishes at both ends, where the trapezium rule converges exponentially, more slowly the longer the slate ([`per_doubling`]). The first two positions have sums of their own, which spares the long left tail.
 //!
-//! Cost: about 80 nodes × m × n operations for all items of one slate, against the m!/(m−n)! terms of the sum over prefixes.
+//! The step divides ln 2, so that from one node to another the time doubles, and the chance a of having arrived becomes a (2 − a), without another exponential and without
+//! loss of relative accuracy. Twelve nodes are taken at once.
+//!
+//! Cost: about 70 nodes × m × n operations for all items of one slate of up to 12, against the m!/(m−n)! terms of the sum over prefixes.
 //! Source: the race is Yellott (1977), J. Math. Psych. 15; trapezium rule: Trefethen and Weideman (2014), SIAM Review 56.
 
-const STEP: f64 = 0.2;
+/// Nodes at once.
+const LANES: usize = 12;
 /// With the sum of the weights at 1: below this, three arrivals have a probability under 1e-12.
 const START: f64 = -9.5;
 /// What the tail may leave out.
@@ -25,19 +28,27 @@ pub(crate) fn softmax_marginals(logs: &[f64], n: usize, pairs: &[(usize, usize)]
     let best = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let total = logs.iter().map(|log| (log - best).exp()).sum::<f64>().ln() + best;
     let logs: Vec<f64> = logs.iter().map(|log| log - total).collect();
-    let mut wanted: Vec<usize> = pairs
+    // For each arm that is asked for, how many positions of the table it needs: one past the last.
+    let mut wanted: Vec<(usize, usize)> = pairs
         .iter()
-        .map(|(arm, _)| *arm)
-        .filter(|arm| *arm < logs.len())
+        .filter(|(arm, position)| *arm < logs.len() && *position < n)
+        .map(|(arm, position)| (*arm, position + 1))
         .collect();
     wanted.sort_unstable();
-    wanted.dedup();
+    wanted.dedup_by(|later, first| {
+        let same = later.0 == first.0;
+        if same {
+            first.1 = first.1.max(later.1);
+        }
+        same
+    });
     let table = if n > 2 {
-        Some(integrate(&logs, n, &wanted)?)
+        Some(integrate(&logs, n, &wanted, per_doubling(n))?)
     } else {
         None
     };
-    let one = |(arm, position): &(usize, usize)| match (wanted.binary_search(arm), position) {
+    let place = |arm: &usize| wanted.binary_search_by_key(arm, |(arm, _)| *arm);
+    let one = |(arm, position): &(usize, usize)| match (place(arm), position) {
         (Ok(_), 0) if n > 0 => logs[*arm].exp(),
         (Ok(_), 1) if n > 1 => second(&logs, *arm),
         (Ok(at), position) if *position < n => table.as_ref().map_or(0.0, |table| table[at * n + position]),
@@ -68,55 +79,117 @@ fn second(logs: &[f64], arm: usize) -> f64 {
         .sum()
 }
 
-/// Adds an independent event of this probability to the distribution of a count (truncated at its length).
-fn add(counts: &mut [f64], chance: f64) {
-    for at in (1..counts.len()).rev() {
-        counts[at] += chance * (counts[at - 1] - counts[at]);
+/// Nodes to a doubling of the time, a divisor of the number of lanes: enough for slates of `n` for an error of less than 1e-9.
+fn per_doubling(n: usize) -> usize {
+    match n {
+        0..=12 => 3,
+        13..=24 => 4,
+        _ => 6,
     }
-    counts[0] *= 1.0 - chance;
 }
 
-/// For each wanted arm, the probability at each of `n` positions.
-fn integrate(logs: &[f64], n: usize, wanted: &[usize]) -> Option<Vec<f64>> {
+type Lanes = [f64; LANES];
+
+/// Adds an independent event of these probabilities to the distributions of a count (truncated at their length), one in each lane.
+fn add(counts: &mut [Lanes], chance: &Lanes) {
+    for at in (1..counts.len()).rev() {
+        let below = counts[at - 1];
+        for lane in 0..LANES {
+            counts[at][lane] += chance[lane] * (below[lane] - counts[at][lane]);
+        }
+    }
+    for lane in 0..LANES {
+        counts[0][lane] *= 1.0 - chance[lane];
+    }
+}
+
+/// For each wanted arm, the probability at each of `n` positions, right for as many as it needs. `per_doubling` nodes, a divisor of the number of lanes, to a doubling of the time.
+fn integrate(logs: &[f64], n: usize, wanted: &[(usize, usize)], per_doubling: usize) -> Option<Vec<f64>> {
+    let step = std::f64::consts::LN_2 / per_doubling as f64;
     let last = logs.iter().copied().fold(f64::INFINITY, f64::min);
+    let need = wanted.iter().map(|(_, need)| *need).max().unwrap_or(0);
     let mut table = vec![0.0; wanted.len() * n];
-    let mut arrived = vec![0.0; logs.len()];
-    let is_wanted: Vec<bool> = (0..logs.len())
-        .map(|arm| wanted.binary_search(&arm).is_ok())
-        .collect();
-    let (mut others, mut counts) = (vec![0.0; n], vec![0.0; n]);
-    for node in 0.. {
-        let x = START + STEP * f64::from(node);
-        if x + last > 4.0 {
+    let mut is_wanted = vec![false; logs.len()];
+    wanted.iter().for_each(|(arm, _)| is_wanted[*arm] = true);
+    // The chance of having arrived by each of the first nodes.
+    let first = |log: &f64| {
+        let mut lanes = [0.0; LANES];
+        for lane in 0..LANES {
+            lanes[lane] = match lane.checked_sub(per_doubling) {
+                Some(half) => lanes[half] * (2.0 - lanes[half]),
+                None => -(-(log + START + step * lane as f64).exp()).exp_m1(),
+            };
+        }
+        lanes
+    };
+    let mut arrived: Vec<Lanes> = logs.iter().map(first).collect();
+    let (mut others, mut counts) = (vec![[0.0; LANES]; need], vec![[0.0; LANES]; need]);
+    for block in 0.. {
+        let x = |lane: usize| START + step * (block * LANES + lane) as f64;
+        if x(0) + last > 4.0 {
             break;
         }
-        if node as usize > NODES_MAX {
+        if block * LANES > NODES_MAX {
             return None;
         }
-        others.fill(0.0);
-        others[0] = 1.0;
-        for (at, log) in logs.iter().enumerate() {
-            arrived[at] = -(-(log + x).exp()).exp_m1();
-            if !is_wanted[at] {
-                add(&mut others, arrived[at]);
-            }
+        others.fill([0.0; LANES]);
+        others.iter_mut().take(1).for_each(|none| *none = [1.0; LANES]);
+        for (chance, _) in arrived.iter().zip(&is_wanted).filter(|(_, wanted)| !**wanted) {
+            add(&mut others, chance);
         }
         let mut seen: f64 = 0.0;
-        for (at, arm) in wanted.iter().enumerate() {
-            counts.copy_from_slice(&others);
-            for other in wanted.iter().filter(|other| *other != arm) {
-                add(&mut counts, arrived[*other]);
+        for (at, (arm, need)) in wanted.iter().enumerate() {
+            let counts = &mut counts[..*need];
+            counts.copy_from_slice(&others[..*need]);
+            for (other, _) in wanted.iter().filter(|(other, _)| other != arm) {
+                add(counts, &arrived[*other]);
             }
-            let rate = (logs[*arm] + x).exp();
-            let density = STEP * rate * (-rate).exp();
-            for (out, chance) in table[at * n..][..n].iter_mut().zip(&counts) {
-                *out += density * chance;
+            let density: Lanes = std::array::from_fn(|lane| {
+                let rate = (logs[*arm] + x(lane)).exp();
+                step * rate * (-rate).exp()
+            });
+            for (out, chances) in table[at * n..].iter_mut().zip(counts.iter()) {
+                *out += (0..LANES).map(|lane| density[lane] * chances[lane]).sum::<f64>();
             }
-            seen = seen.max(counts.iter().sum());
+            seen = seen.max(counts.iter().map(|chances| chances[LANES - 1]).sum());
         }
-        if x > 0.0 && seen < TAIL {
+        if x(0) > 0.0 && seen < TAIL {
             break;
+        }
+        for lanes in &mut arrived {
+            for _ in 0..LANES / per_doubling {
+                lanes.iter_mut().for_each(|a| *a *= 2.0 - *a);
+            }
         }
     }
     Some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use numeric::SeededStream;
+
+    #[test]
+    fn steps_are_fine_enough_for_the_lengths_that_they_serve() {
+        let mut stream = SeededStream::new(3, 0);
+        for n in [3, 5, 10, 12, 20, 24, 64] {
+            for spread in [0.1, 1.0, 3.0, 8.0] {
+                let logs: Vec<f64> = (0..120).map(|_| spread * stream.normal()).collect();
+                let total = logs.iter().map(|log| log.exp()).sum::<f64>().ln();
+                let logs: Vec<f64> = logs.iter().map(|log| log - total).collect();
+                let all: Vec<(usize, usize)> = (0..logs.len()).map(|arm| (arm, n)).collect();
+                let coarse = integrate(&logs, n, &all, per_doubling(n)).expect("few nodes");
+                let fine = integrate(&logs, n, &all, 12).expect("few nodes");
+                // The first two positions are not taken from here.
+                let far = coarse
+                    .chunks(n)
+                    .zip(fine.chunks(n))
+                    .flat_map(|(a, b)| a[2..].iter().zip(&b[2..]));
+                let worst = far.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                println!("{n} {spread} {worst:e}");
+                assert!(worst < 1e-9, "slates of {n}, spread {spread}: {worst:e}");
+            }
+        }
+    }
 }

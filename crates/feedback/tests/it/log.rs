@@ -265,6 +265,14 @@ fn an_erased_user_is_nowhere() {
     };
     assert_eq!(log.erase_user(&user(1)), Ok(30));
     assert_eq!(log.erase_user(&user(1)), Ok(0));
+    for name in ["tail-0.log", "tail-1.log"] {
+        let left = std::fs::read(dir.path().join(name)).expect("there");
+        let is_named = |bytes: &[u8]| bytes == user(1).as_str().as_bytes();
+        assert!(
+            !left.windows(user(1).as_str().len()).any(is_named),
+            "{name} names an erased user"
+        );
+    }
     reader.join().expect("others' decisions are there all the while");
     log.record(decision(100, 5));
     log.flush().expect("it is written");
