@@ -18,8 +18,8 @@ pub(crate) const FRAME_HEAD_BYTES: u64 = 8;
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
 /// Most decisions in a block.
 pub(crate) const BLOCK_DECISIONS_MAX: usize = 32;
-/// A block is closed once its decisions take about this much memory.
-pub(crate) const BLOCK_BYTES: usize = 2 << 20;
+/// A block is closed once it has this many bytes, not compressed.
+pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 /// zstd's fastest ordinary level; higher ones save a tenth and cost twice the time.
 const LEVEL: i32 = 1;
 /// Longest text that a body is believed to hold.
@@ -32,8 +32,13 @@ const COLUMNS: u16 = 0x8000;
 pub(crate) struct Open {
     pub(crate) ids: Vec<DecisionId>,
     moments: Option<(Timestamp, Timestamp)>,
-    about_bytes: usize,
     encoder: Encoder,
+}
+
+impl AsRef<Open> for Open {
+    fn as_ref(&self) -> &Open {
+        self
+    }
 }
 
 /// What one decision added to an open block.
@@ -44,20 +49,29 @@ pub(crate) struct Added<'a> {
 
 impl Open {
     /// Adds a decision.
-    pub(crate) fn push(&mut self, stored: &StoredDecision, head: columns::Head<'_>) -> Added<'_> {
+    pub(crate) fn push(&mut self, head: columns::Head<'_>) -> Added<'_> {
         let before = self.encoder.marks();
+        let (id, now) = (head.id().clone(), head.now());
         self.encoder.push(head);
-        let now = stored.decision.now;
         let (earliest, latest) = self.moments.unwrap_or((now, now));
         self.moments = Some((earliest.min(now), latest.max(now)));
-        self.about_bytes += crate::log::about_bytes(stored);
-        self.ids.push(stored.decision.decision_id.clone());
+        self.ids.push(id);
         Added { open: self, before }
     }
 
     /// True if the next decision begins another block.
     pub(crate) fn is_full(&self) -> bool {
-        self.ids.len() >= BLOCK_DECISIONS_MAX || self.about_bytes >= BLOCK_BYTES
+        self.ids.len() >= BLOCK_DECISIONS_MAX || self.len() >= BLOCK_BYTES
+    }
+
+    /// Bytes so far, not compressed.
+    pub(crate) fn len(&self) -> usize {
+        self.encoder.len()
+    }
+
+    /// Its decisions, not compressed.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.encoder.bytes()
     }
 
     /// The earliest and the latest moment.
@@ -119,7 +133,7 @@ pub(crate) fn blocks<'a>(
                     blocks.push(Open::default());
                 }
                 if let Some(open) = blocks.last_mut() {
-                    let _ = open.push(stored, head);
+                    let _ = open.push(head);
                 }
             }
             Err(reason) => errors.push(FeedbackError::Encode {

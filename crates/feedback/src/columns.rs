@@ -8,7 +8,7 @@
 //! Everything comes back to the last bit.
 
 use crate::StoredDecision;
-use domain::{Decision, DecisionItem, ItemId, Removal, SourceHit};
+use domain::{Decision, DecisionId, DecisionItem, ItemId, Removal, SourceHit, Timestamp};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -225,6 +225,16 @@ pub(crate) struct Head<'a> {
     said: Option<Vec<(&'a str, Vec<Hit>)>>,
 }
 
+impl Head<'_> {
+    pub(crate) fn id(&self) -> &DecisionId {
+        &self.stored.decision.decision_id
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.stored.decision.now
+    }
+}
+
 /// Prepares a record.
 pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
     let said = said(&stored.decision);
@@ -332,6 +342,11 @@ impl Encoder {
                 (last_rank, last_score) = (i64::from(rank), rising(score));
             }
         }
+    }
+
+    /// Bytes so far.
+    pub(crate) fn len(&self) -> usize {
+        self.streams.iter().map(Vec::len).sum()
     }
 
     /// How far the streams have got.

@@ -212,9 +212,16 @@ impl Files {
 
     /// Writes blocks and makes them durable. One that has no form costs itself; on another failure nothing of the failed block or after it is stored. The places of what is
     /// stored, and what went wrong.
-    pub(crate) fn append(&mut self, blocks: &[Open]) -> (Vec<(DecisionId, Location)>, Vec<FeedbackError>) {
+    pub(crate) fn append<B: AsRef<Open>>(
+        &mut self,
+        blocks: &[B],
+    ) -> (Vec<(DecisionId, Location)>, Vec<FeedbackError>) {
         let (mut written, mut errors) = (Vec::new(), Vec::new());
-        for block in blocks.iter().filter(|block| !block.ids.is_empty()) {
+        for block in blocks
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|block| !block.ids.is_empty())
+        {
             match self.append_block(block) {
                 Ok(location) => written.extend(block.ids.iter().zip(0..).map(|(id, line)| {
                     let here = Location { line, ..location };

@@ -18,6 +18,7 @@ mod error;
 mod files;
 mod log;
 mod tail;
+mod waiting;
 
 pub use error::FeedbackError;
 pub use log::{DecisionFilter, DecisionLog, DecisionLogOptions, DecisionLogStats};

@@ -3,6 +3,7 @@
 use crate::block::{self, Open};
 use crate::files::{self, Files, Index, Location, Moments, enter};
 use crate::tail::{self, Tail};
+use crate::waiting::Waiting;
 use crate::{FeedbackError, StoredDecision, columns};
 use domain::{DecisionId, ItemId, Timestamp, UserId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -131,12 +132,8 @@ struct Erasing {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Arc<StoredDecision>>,
-    /// The queue in blocks, the last of which is still open.
-    blocks: Vec<Open>,
-    queue_bytes: usize,
-    /// Waiting or just being written, by id.
-    pending: HashMap<DecisionId, Arc<StoredDecision>>,
+    /// Waiting or just being written.
+    waiting: Waiting,
     index: Index,
     moments: Moments,
     tail: Option<Tail>,
@@ -167,30 +164,22 @@ struct State {
 impl State {
     fn full(&self, options: &DecisionLogOptions) -> bool {
         // A lone decision is taken however large.
-        !self.queue.is_empty()
-            && (self.queue.len() >= options.queue || self.queue_bytes >= options.queue_bytes)
+        self.waiting.len() > 0
+            && (self.waiting.len() >= options.queue || self.waiting.bytes() >= options.queue_bytes)
     }
 
     /// Adds a decision to the open block and hands it to the operating system. The error is of a decision that has no form.
-    fn keep(&mut self, decision: &StoredDecision, head: columns::Head<'_>) -> Result<(), String> {
-        if self.blocks.last().is_none_or(Open::is_full) {
-            self.blocks.push(Open::default());
-        }
-        let Some(open) = self.blocks.last_mut() else {
-            return Ok(());
-        };
-        let added = open.push(decision, head);
-        let frame = match tail::frame(&added, self.tail.as_ref().map_or(0, Tail::turn)) {
-            Ok(frame) => frame,
-            Err(reason) => {
-                added.take_back();
-                return Err(reason);
-            }
-        };
-        if let Some(Err(error)) = self.tail.as_mut().map(|tail| tail.append(&frame)) {
+    fn keep(&mut self, head: columns::Head<'_>) -> Result<(), String> {
+        let (tail, mut refused) = (&mut self.tail, None);
+        self.waiting.push(head, |added| {
+            let frame = tail::frame(added, tail.as_ref().map_or(0, Tail::turn))?;
+            refused = tail.as_mut().and_then(|tail| tail.append(&frame).err());
+            Ok(())
+        })?;
+        if let Some(error) = refused {
             // It still waits in memory. What comes after it must not build on it.
             self.last_error = Some(error.to_string());
-            self.blocks.push(Open::default());
+            self.waiting.close();
         }
         Ok(())
     }
@@ -201,8 +190,8 @@ impl State {
             || self.retire_before.is_some()
             || self.flush_to > self.done
             || !self.erasing.is_empty()
-            || self.queue.len() >= BATCH_DECISIONS.min(options.queue.div_ceil(2))
-            || self.queue_bytes >= options.queue_bytes / 2
+            || self.waiting.len() >= BATCH_DECISIONS.min(options.queue.div_ceil(2))
+            || self.waiting.bytes() >= options.queue_bytes / 2
     }
 }
 
@@ -300,7 +289,7 @@ impl DecisionLog {
             state.dropped += 1;
             return false;
         }
-        if let Err(reason) = head.and_then(|head| state.keep(&decision, head)) {
+        if let Err(reason) = head.and_then(|head| state.keep(head)) {
             state.dropped += 1;
             let id = decision.decision.decision_id.to_string();
             let error = FeedbackError::Encode { id, reason };
@@ -308,14 +297,8 @@ impl DecisionLog {
             state.unreported = Some(error);
             return false;
         }
-        let decision = Arc::new(decision);
-        state.queue_bytes += about_bytes(&decision);
-        state
-            .pending
-            .insert(decision.decision.decision_id.clone(), Arc::clone(&decision));
-        state.queue.push_back(decision);
         state.recorded += 1;
-        if state.queue.len() == 1 || state.urgent(options) {
+        if state.waiting.len() == 1 || state.urgent(options) {
             self.shared.work.notify_one();
         }
         true
@@ -330,8 +313,9 @@ impl DecisionLog {
         loop {
             let location = {
                 let state = self.shared.lock();
-                if let Some(pending) = state.pending.get(id) {
-                    return Ok(Some(StoredDecision::clone(pending)));
+                if let Some((block, line)) = state.waiting.get(id) {
+                    drop(state);
+                    return Ok(block.decisions()?.into_iter().nth(line));
                 }
                 match state.index.get(id) {
                     Some(location) => *location,
@@ -360,7 +344,7 @@ impl DecisionLog {
     /// Ids of all decisions kept, in no particular order.
     pub fn ids(&self) -> Vec<DecisionId> {
         let state = self.shared.lock();
-        let waiting = state.pending.keys().filter(|id| !state.index.contains_key(*id));
+        let waiting = state.waiting.ids().filter(|id| !state.index.contains_key(*id));
         state.index.keys().chain(waiting).cloned().collect()
     }
 
@@ -370,41 +354,43 @@ impl DecisionLog {
     /// # Errors
     /// [`FeedbackError`] if a block cannot be read.
     pub fn each(&self, mut visit: impl FnMut(StoredDecision)) -> Result<(), FeedbackError> {
-        let mut blocks: BTreeMap<(u64, u64), Vec<DecisionId>> = BTreeMap::new();
-        let mut waiting: Vec<DecisionId> = Vec::new();
-        {
+        let mut blocks: BTreeMap<(u64, u64), Vec<(u32, DecisionId)>> = BTreeMap::new();
+        let waiting = {
             let state = self.shared.lock();
-            for (id, at) in &state.index {
-                blocks.entry((at.file, at.offset)).or_default().push(id.clone());
+            let done = state.index.iter().filter(|(id, _)| !state.waiting.contains(id));
+            for (id, at) in done {
+                let of = blocks.entry((at.file, at.offset)).or_default();
+                of.push((at.line, id.clone()));
             }
-            let unwritten = state
-                .pending
-                .values()
-                .filter(|stored| !state.index.contains_key(&stored.decision.decision_id));
-            let mut unwritten: Vec<_> = unwritten
-                .map(|s| (s.decision.now, s.decision.decision_id.clone()))
-                .collect();
-            unwritten.sort_unstable();
-            waiting.extend(unwritten.into_iter().map(|(_, id)| id));
-        }
+            state.waiting.all()
+        };
         for ((file, offset), mut ids) in blocks {
             ids.sort_unstable();
             match files::read_block(&self.shared.dir, file, offset) {
-                Ok(decisions) => decisions
-                    .into_iter()
-                    .filter(|stored| ids.binary_search(&stored.decision.decision_id).is_ok())
-                    .for_each(&mut visit),
+                Ok(decisions) => {
+                    let with_line = (0..).zip(decisions);
+                    let counts = with_line.filter(|(line, stored): &(u32, StoredDecision)| {
+                        let id = &stored.decision.decision_id;
+                        ids.binary_search_by(|(at, of)| (at, of).cmp(&(line, id))).is_ok()
+                    });
+                    counts.for_each(|(_, stored)| visit(stored));
+                }
                 // The file may have been rewritten or retired since: then each is looked up where it is now.
                 Err(_) => {
-                    for id in &ids {
+                    for (_, id) in &ids {
                         self.get(id)?.into_iter().for_each(&mut visit);
                     }
                 }
             }
         }
-        for id in &waiting {
-            self.get(id)?.into_iter().for_each(&mut visit);
+        let mut unwritten = Vec::new();
+        for (block, lines) in waiting {
+            let decisions = block.decisions()?.into_iter().enumerate();
+            let counts = decisions.filter(|(line, _)| lines.binary_search(line).is_ok());
+            unwritten.extend(counts.map(|(_, stored)| stored));
         }
+        unwritten.sort_by(|a, b| later_first(b, a));
+        unwritten.into_iter().for_each(visit);
         Ok(())
     }
 
@@ -414,16 +400,21 @@ impl DecisionLog {
     /// [`FeedbackError`] if a block cannot be read.
     pub fn find(&self, filter: &DecisionFilter, limit: usize) -> Result<Vec<StoredDecision>, FeedbackError> {
         let mut found: Vec<StoredDecision> = Vec::new();
+        let waiting;
         let mut blocks: Vec<((u64, u64), (Timestamp, Timestamp))> = {
             let state = self.shared.lock();
-            let waiting = state.pending.values().filter(|stored| filter.admits(stored));
-            found.extend(waiting.map(|stored| StoredDecision::clone(stored)));
+            waiting = state.waiting.all();
             let moments = state
                 .moments
                 .iter()
                 .filter(|(_, moments)| filter.may_be_in(**moments));
             moments.map(|(at, moments)| (*at, *moments)).collect()
         };
+        for (block, lines) in waiting {
+            let decisions = block.decisions()?.into_iter().enumerate();
+            let counts = decisions.filter(|(line, stored)| lines.contains(line) && filter.admits(stored));
+            found.extend(counts.map(|(_, stored)| stored));
+        }
         blocks.sort_by_key(|(at, (_, latest))| std::cmp::Reverse((*latest, *at)));
         for ((file, offset), (_, latest)) in blocks {
             found.sort_by(later_first);
@@ -456,7 +447,7 @@ impl DecisionLog {
     /// True if there is a decision of this id.
     pub fn contains(&self, id: &DecisionId) -> bool {
         let state = self.shared.lock();
-        state.pending.contains_key(id) || state.index.contains_key(id)
+        state.waiting.contains(id) || state.index.contains_key(id)
     }
 
     /// Removes the files, but not the last, of which all decisions are before a moment; soon.
@@ -517,13 +508,13 @@ impl DecisionLog {
     pub fn stats(&self) -> DecisionLogStats {
         let state = self.shared.lock();
         let waiting = state
-            .pending
-            .keys()
+            .waiting
+            .ids()
             .filter(|id| !state.index.contains_key(*id))
             .count();
         DecisionLogStats {
             decisions: (state.index.len() + waiting) as u64,
-            queued: state.queue.len() as u64,
+            queued: state.waiting.len() as u64,
             recorded: state.recorded,
             dropped: state.dropped,
             files: state.files,
@@ -569,22 +560,12 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// About how much memory a decision takes while it waits.
-pub(crate) fn about_bytes(stored: &StoredDecision) -> usize {
-    let decision = &stored.decision;
-    let hits: usize = decision.considered.iter().map(|item| item.sources.len()).sum();
-    let parts = |shown: &domain::Shown| shown.explanation.as_ref().map_or(0, |e| e.contributions.len());
-    let parts: usize = decision.shown.iter().map(parts).sum();
-    600 + 80 * (decision.considered.len() + hits + decision.history.len())
-        + 120 * (decision.removals.len() + decision.shown.len() + decision.stages.len() + parts)
-}
-
 fn write_until_closed(shared: &Shared, mut files: Files) {
     let _ending = Ending(shared);
     loop {
         let state = shared.lock();
         let idle = |state: &mut State| {
-            let nothing = state.queue.is_empty() && state.erasing.is_empty();
+            let nothing = state.waiting.len() == 0 && state.erasing.is_empty();
             nothing && state.retire_before.is_none() && !state.closing
         };
         let state = shared
@@ -597,9 +578,7 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
                 !state.urgent(&shared.options)
             })
             .unwrap_or_else(PoisonError::into_inner);
-        let batch: Vec<Arc<StoredDecision>> = state.queue.drain(..).collect();
-        let blocks = std::mem::take(&mut state.blocks);
-        state.queue_bytes = 0;
+        let batch = state.waiting.take();
         // What is in the tail is in the batch, and what comes goes to the other file.
         state.tail.iter_mut().for_each(Tail::take_turns);
         let retire_before = state.retire_before.take().unwrap_or(Timestamp(i64::MIN));
@@ -610,7 +589,7 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
         if ends {
             return;
         }
-        write(shared, &mut files, &batch, &blocks, retire_before);
+        write(shared, &mut files, &batch, retire_before);
         for Erasing { ticket, user } in erasing {
             let result = erase(shared, &mut files, &user);
             shared.lock().erased.insert(ticket, result);
@@ -619,17 +598,12 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
     }
 }
 
-/// Writes a batch, which is what its blocks hold, and books it.
-fn write(
-    shared: &Shared,
-    files: &mut Files,
-    batch: &[Arc<StoredDecision>],
-    blocks: &[Open],
-    retire_before: Timestamp,
-) {
-    let (written, mut errors) = files.append(blocks);
+/// Writes a batch and books it.
+fn write(shared: &Shared, files: &mut Files, batch: &[Arc<Open>], retire_before: Timestamp) {
+    let (written, mut errors) = files.append(batch);
+    let n: usize = batch.iter().map(|block| block.ids.len()).sum();
     let mut state = shared.lock();
-    state.dropped += (batch.len() - written.len()) as u64;
+    state.dropped += (n - written.len()) as u64;
     enter(&mut state.index, written);
     if files.over() || files.is_before(retire_before) {
         errors.extend(files.retire(&mut state.index, retire_before).err());
@@ -638,17 +612,8 @@ fn write(
     if let Some(tail) = &mut state.tail {
         errors.extend(tail.clear().err());
     }
-    for stored in batch {
-        let id = &stored.decision.decision_id;
-        if state
-            .pending
-            .get(id)
-            .is_some_and(|pending| Arc::ptr_eq(pending, stored))
-        {
-            state.pending.remove(id);
-        }
-    }
-    state.done += batch.len() as u64;
+    state.waiting.written();
+    state.done += n as u64;
     state.files = files.count() as u64;
     state.bytes = files.bytes();
     if let Some(error) = errors.pop() {

@@ -237,6 +237,33 @@ fn a_tail_of_an_earlier_version_is_read() {
 }
 
 #[test]
+fn of_two_with_one_id_the_later_counts() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (log, _) = left_by(dir.path(), &[]);
+    let named = |number: u32, of: u32| {
+        let mut stored = any_decision(number);
+        stored.decision.decision_id = id(of);
+        stored
+    };
+    let check = |log: &DecisionLog, latest: &StoredDecision, when: &str| {
+        assert_eq!(log.get(&id(7)), Ok(Some(latest.clone())), "{when}");
+        let mut seen = Vec::new();
+        log.each(|stored| seen.push(stored)).expect("readable");
+        assert_eq!(seen, std::slice::from_ref(latest), "{when}");
+        assert_eq!(log.stats().decisions, 1, "{when}");
+    };
+    log.record(named(1, 7));
+    log.record(named(2, 7));
+    check(&log, &named(2, 7), "both waiting");
+    log.flush().expect("written");
+    check(&log, &named(2, 7), "both written");
+    log.record(named(3, 7));
+    check(&log, &named(3, 7), "one written, one waiting");
+    log.flush().expect("written");
+    check(&log, &named(3, 7), "all written");
+}
+
+#[test]
 fn a_decision_too_large_to_be_kept_costs_itself_alone() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut vast = any_decision(1);
