@@ -1,7 +1,9 @@
 //! What steps and parts are worth, on worlds where the answer is known.
 
 use crate::world::{START, World, event, item};
-use assembly::{AblationReport, AblationRequest, EventInput, Measured, Moment, PartFigures, ServiceError};
+use assembly::{
+    AblationReport, AblationRequest, EventInput, Measured, Moment, PartFigures, Problem, ServiceError,
+};
 use numeric::SeededStream;
 
 const KINDS: [&str; 4] = ["film", "book", "game", "song"];
@@ -40,15 +42,15 @@ fn item_name(n: usize) -> String {
 }
 
 /// An event so many hours after the start.
-fn at(hours: i64, person: usize, item: usize, event_type: &str) -> Result<EventInput, assembly::RowProblem> {
+fn at(hours: i64, person: usize, item: usize, event_type: &str) -> Result<EventInput, Problem> {
     Ok(EventInput {
         timestamp: Some(Moment::Number((START.0 + hours * HOUR_MS) as f64)),
         ..event(&format!("user-{person:04}"), &item_name(item), event_type)
     })
 }
 
-/// Everyone clicks on items of all kinds alike and dismisses what is of one kind; what they purchase is of the others. So only dismissals tell
-/// what someone will not take.
+/// First everyone clicks on items of all kinds alike and dismisses some of three kinds; then one after the other purchases what is of the fourth. So only
+/// dismissals tell what someone will take.
 fn world_of_dislikes() -> World {
     let world = World::empty();
     let items = (0..ITEMS).map(|n| Ok(item(&item_name(n), KINDS[n % 4])));
@@ -56,17 +58,17 @@ fn world_of_dislikes() -> World {
     let mut events = Vec::new();
     for person in 0..PEOPLE {
         let mut stream = SeededStream::new(5, person as u64);
-        let disliked = person % 4;
+        let liked = person % 4;
         let mut draw = |kind: usize| stream.below(ITEMS as u64 / 4) as usize * 4 + kind;
-        let begin = person as i64 * 2;
-        for n in 0..8 {
-            events.push(at(begin + n, person, draw(n as usize % 4), "click"));
-        }
         for n in 0..4 {
-            events.push(at(begin + n, person, draw(disliked), "dismiss"));
+            events.push(at(n as i64, person, draw(n), "click"));
         }
-        for n in 0..5 {
-            events.push(at(begin + 12, person, draw((disliked + 1 + n % 3) % 4), "purchase"));
+        for n in 0..6 {
+            let kind = (liked + 1 + n % 3) % 4;
+            events.push(at(n as i64, person, draw(kind), "dismiss"));
+        }
+        for _ in 0..6 {
+            events.push(at(10 + person as i64, person, draw(liked), "purchase"));
         }
     }
     assert_eq!(world.service.ingest(events).unwrap().rejected, []);
@@ -98,18 +100,24 @@ fn world_of_new_items() -> World {
 #[test]
 fn dismissals_help_where_nothing_else_tells_what_people_avoid() {
     let world = world_of_dislikes();
-    let report = measured(&world);
+    // Varied lists would hide it: they have some of every kind.
+    let plain = AblationRequest {
+        diversity: Some(0.0),
+        earlier_share: 0.85,
+        ..request()
+    };
+    let report = world.service.ablation(&plain, &|_| {}).unwrap();
     let steps: Vec<&str> = report.steps.iter().map(|step| step.step).collect();
     assert_eq!(steps, ["retrieval", "+ model", "+ ranker", "+ diversity"]);
     let figures = part(&report, "negative signals").get().unwrap();
-    println!("{}", serde_json::to_string_pretty(&report).unwrap());
     assert!(figures.difference.ndcg.low > 0.0, "{figures:?}");
     // A difference is that of the figures, and the whole is the last step.
     let difference = figures.with.ndcg.mean - figures.without.ndcg.mean;
     assert!((figures.difference.ndcg.mean - difference).abs() < 1e-9);
     let last = report.steps.last().unwrap().figures.get().unwrap();
     assert_eq!(figures.with, *last);
-    let again = measured(&world);
+    assert_eq!(part(&report, "diversity").get().unwrap().difference.ndcg.mean, 0.0);
+    let again = world.service.ablation(&plain, &|_| {}).unwrap();
     assert_eq!(report, again, "the same seed, the same figures");
 }
 
@@ -117,7 +125,6 @@ fn dismissals_help_where_nothing_else_tells_what_people_avoid() {
 fn content_helps_where_items_are_new_and_mmr_makes_lists_varied() {
     let world = world_of_new_items();
     let report = measured(&world);
-    println!("{}", serde_json::to_string_pretty(&report).unwrap());
     let content = part(&report, "content").get().unwrap();
     assert!(content.difference.ndcg.low > 0.0, "{content:?}");
     let diversity = part(&report, "diversity").get().unwrap();
@@ -128,4 +135,90 @@ fn content_helps_where_items_are_new_and_mmr_makes_lists_varied() {
     assert_eq!((step(3), step(2)), (diversity.with, diversity.without));
     assert!(part(&report, "hybrid").get().is_some());
     assert!(part(&report, "context").get().is_some());
+}
+
+#[test]
+fn what_the_data_say_nothing_about_is_not_measured_and_says_why() {
+    let world = World::empty();
+    world.fill();
+    let report = measured(&world);
+    assert_eq!(
+        why(&report, "event weights"),
+        "one positive type of event in the earlier part: purchase"
+    );
+    assert_eq!(
+        why(&report, "negative signals"),
+        "no event of a type with a negative weight (dismiss, return) in the earlier part"
+    );
+    assert_eq!(
+        why(&report, "position correction"),
+        "0 decisions with places and features before the cut and 0 outcomes of them, expected at least 500 and 50"
+    );
+    // Nothing is known of items: no content, and nothing by which a list could be varied.
+    let bare = World::empty();
+    let mut events = Vec::new();
+    for person in 0..60 {
+        let mut stream = SeededStream::new(7, person as u64);
+        for n in 0..12 {
+            events.push(at(person as i64 + n * 24, person, stream.below(30) as usize, "purchase"));
+        }
+    }
+    assert_eq!(bare.service.ingest(events).unwrap().rejected, []);
+    let report = measured(&bare);
+    assert_eq!(why(&report, "content"), "items have no attributes");
+    let reason = "no attribute of items is a category, tags or references";
+    assert_eq!(why(&report, "diversity"), reason);
+    let last = report.steps.last().unwrap();
+    assert_eq!(last.figures, Measured::NotMeasured(reason.to_owned()));
+    let model = report.steps[1].figures.get().unwrap();
+    assert_eq!(model.intra_list_diversity, None);
+    let told = serde_json::to_value(last).unwrap();
+    assert_eq!(told, serde_json::json!({"step": "+ diversity", "not_measured": reason}));
+    let parts: Vec<&str> = report.parts.iter().map(|part| part.part).collect();
+    assert_eq!(
+        parts,
+        [
+            "hybrid",
+            "event weights",
+            "content",
+            "context",
+            "diversity",
+            "negative signals",
+            "position correction"
+        ]
+    );
+}
+
+#[test]
+fn position_correction_is_measured_where_decisions_are_in_the_log() {
+    let world = crate::ranker::world();
+    crate::ranker::live(&world, 8);
+    let report = measured(&world);
+    let figures = part(&report, "position correction").get().unwrap();
+    assert!(
+        figures.taken_out.starts_with("position feature against none, rankers learnt from "),
+        "{}",
+        figures.taken_out
+    );
+    // Two rankers that were learnt otherwise than the whole.
+    assert_ne!(figures.with, figures.without);
+}
+
+#[test]
+fn requests_that_cannot_be_are_refused_by_field() {
+    let world = World::empty();
+    let refused = |request: AblationRequest, field: &str| match world.service.ablation(&request, &|_| {}) {
+        Err(ServiceError::Input(problem)) => assert_eq!(problem.field, field),
+        other => panic!("{other:?}"),
+    };
+    let of = |change: fn(&mut AblationRequest)| {
+        let mut request = request();
+        change(&mut request);
+        request
+    };
+    refused(of(|r| r.placement = "nowhere".into()), "placement");
+    refused(of(|r| r.k = 0), "k");
+    refused(of(|r| r.users_max = 0), "users_max");
+    refused(of(|r| r.earlier_share = 0.99), "earlier_share");
+    refused(of(|r| r.diversity = Some(2.0)), "diversity");
 }
