@@ -46,7 +46,10 @@ pub(crate) struct Joined {
 impl Joined {
     /// Examination by place, for a ranker that weighs by it.
     pub(crate) fn examination(&self) -> Vec<f64> {
-        let drawn = self.is_random.then(|| by_interventions(&self.impressions)).flatten();
+        let drawn = self
+            .is_random
+            .then(|| by_interventions(&self.impressions))
+            .flatten();
         drawn
             .or_else(|| by_expectation(&self.impressions, EXAMINATION_ROUNDS))
             .unwrap_or_default()

@@ -130,8 +130,6 @@ fn parts(report: &AblationReport, k: usize) -> anyhow::Result<()> {
         let difference = &figures.difference;
         vec![
             (*part).to_owned(),
-            format!("{:.4}", figures.with.ndcg.mean),
-            format!("{:.4}", figures.without.ndcg.mean),
             signed(difference.ndcg),
             signed(difference.recall),
             signed(difference.coverage),
@@ -139,19 +137,17 @@ fn parts(report: &AblationReport, k: usize) -> anyhow::Result<()> {
             or_none(difference.intra_list_diversity, signed),
         ]
     };
-    let heads = [
-        "part".to_owned(),
-        format!("NDCG@{k} with"),
-        "without".to_owned(),
-        "difference".to_owned(),
-        format!("of recall@{k}"),
-        "of coverage".to_owned(),
-        "of Gini".to_owned(),
-        "of diversity in a list".to_owned(),
-    ];
+    let (ndcg, recall) = (format!("Δ NDCG@{k}"), format!("Δ recall@{k}"));
     output::line("")?;
     output::table(
-        &heads.each_ref().map(String::as_str),
+        &[
+            "part",
+            &ndcg,
+            &recall,
+            "Δ coverage",
+            "Δ Gini",
+            "Δ diversity in a list",
+        ],
         measured.iter().map(row).collect(),
     )?;
     for (part, figures) in &measured {

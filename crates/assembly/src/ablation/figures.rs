@@ -223,8 +223,18 @@ mod tests {
         assert!(told(figures.gini).1);
         assert_eq!(figures.intra_list_diversity.map(|e| e.mean), Some(1.0));
         let difference = measure.difference(&good, &bad);
-        assert_eq!(difference.recall, Estimate { mean: 0.0, low: 0.0, high: 0.0 });
-        assert!(difference.ndcg.low > 0.3 && difference.ndcg.high < 0.4, "{difference:?}");
+        assert_eq!(
+            difference.recall,
+            Estimate {
+                mean: 0.0,
+                low: 0.0,
+                high: 0.0
+            }
+        );
+        assert!(
+            difference.ndcg.low > 0.3 && difference.ndcg.high < 0.4,
+            "{difference:?}"
+        );
         assert_eq!(difference.intra_list_diversity.map(|e| e.mean), Some(1.0));
         assert!((difference.coverage.mean - (11.0 - 20.0) / 20.0).abs() < 1e-12);
     }

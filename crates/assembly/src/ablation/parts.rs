@@ -49,7 +49,8 @@ impl Part {
 }
 
 /// What is left of a ranker without context.
-pub(super) const WITHOUT_CONTEXT: &str = "a ranker that is not told what the request brings, what time it is and what went just before";
+pub(super) const WITHOUT_CONTEXT: &str =
+    "a ranker that is not told what the request brings, what time it is and what went just before";
 
 /// What is left when a part is taken out, and that in words; or why it cannot be.
 pub(super) type TakenOut = Result<(Setup, String), String>;
@@ -114,7 +115,9 @@ pub(super) fn without_event_weights(full: &Setup, counts: &BTreeMap<String, u64>
         [] => return Err("no event of a positive type in the earlier part".to_owned()),
         [(one, _)] => return Err(format!("one positive type of event in the earlier part: {one}")),
         [(_, first), rest @ ..] if rest.iter().all(|(_, weight)| weight == first) => {
-            return Err(format!("all positive types of the earlier part weigh the same: {told}"));
+            return Err(format!(
+                "all positive types of the earlier part weigh the same: {told}"
+            ));
         }
         _ => {}
     }
@@ -127,10 +130,7 @@ pub(super) fn without_event_weights(full: &Setup, counts: &BTreeMap<String, u64>
     let liked = |head: &HeadWeight| head.weight > 0.0;
     let heads = setup.weights.iter().filter(|(_, head)| liked(head));
     let (events, worth) = heads.fold((0.0, 0.0), |(events, worth), (name, head)| {
-        (
-            events + count(name),
-            worth + count(name) * f64::from(head.weight),
-        )
+        (events + count(name), worth + count(name) * f64::from(head.weight))
     });
     for head in setup.weights.values_mut().filter(|head| liked(head)) {
         head.weight = (worth / events) as f32;
@@ -193,7 +193,10 @@ pub(super) fn diversity(
     items: &Schema,
 ) -> Result<(RerankConfig, String), String> {
     if own.name != "top" && weight.is_none() {
-        return Ok((own.clone(), format!("without {}, as the placement has it", own.name)));
+        return Ok((
+            own.clone(),
+            format!("without {}, as the placement has it", own.name),
+        ));
     }
     let named = own.settings.get("attributes").cloned();
     let attributes = named.unwrap_or_else(|| labels(items).into());

@@ -197,7 +197,10 @@ impl World<'_> {
         reranker: &dyn Reranker,
         k: usize,
     ) -> Vec<u32> {
-        let scored = candidates.iter().zip(scores).filter(|(_, score)| score.is_finite());
+        let scored = candidates
+            .iter()
+            .zip(scores)
+            .filter(|(_, score)| score.is_finite());
         let ranked: Vec<Candidate> = scored
             .map(|(candidate, score)| Candidate {
                 score: *score,

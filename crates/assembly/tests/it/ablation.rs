@@ -26,7 +26,12 @@ fn measured(world: &World) -> AblationReport {
 }
 
 fn part<'a>(report: &'a AblationReport, name: &str) -> &'a Measured<PartFigures> {
-    &report.parts.iter().find(|part| part.part == name).unwrap().figures
+    &report
+        .parts
+        .iter()
+        .find(|part| part.part == name)
+        .unwrap()
+        .figures
 }
 
 /// Why a part is not measured.
@@ -116,7 +121,10 @@ fn dismissals_help_where_nothing_else_tells_what_people_avoid() {
     assert!((figures.difference.ndcg.mean - difference).abs() < 1e-9);
     let last = report.steps.last().unwrap().figures.get().unwrap();
     assert_eq!(figures.with, *last);
-    assert_eq!(part(&report, "diversity").get().unwrap().difference.ndcg.mean, 0.0);
+    assert_eq!(
+        part(&report, "diversity").get().unwrap().difference.ndcg.mean,
+        0.0
+    );
     let again = world.service.ablation(&plain, &|_| {}).unwrap();
     assert_eq!(report, again, "the same seed, the same figures");
 }
@@ -160,7 +168,12 @@ fn what_the_data_say_nothing_about_is_not_measured_and_says_why() {
     for person in 0..60 {
         let mut stream = SeededStream::new(7, person as u64);
         for n in 0..12 {
-            events.push(at(person as i64 + n * 24, person, stream.below(30) as usize, "purchase"));
+            events.push(at(
+                person as i64 + n * 24,
+                person,
+                stream.below(30) as usize,
+                "purchase",
+            ));
         }
     }
     assert_eq!(bare.service.ingest(events).unwrap().rejected, []);
@@ -173,7 +186,10 @@ fn what_the_data_say_nothing_about_is_not_measured_and_says_why() {
     let model = report.steps[1].figures.get().unwrap();
     assert_eq!(model.intra_list_diversity, None);
     let told = serde_json::to_value(last).unwrap();
-    assert_eq!(told, serde_json::json!({"step": "+ diversity", "not_measured": reason}));
+    assert_eq!(
+        told,
+        serde_json::json!({"step": "+ diversity", "not_measured": reason})
+    );
     let parts: Vec<&str> = report.parts.iter().map(|part| part.part).collect();
     assert_eq!(
         parts,
@@ -196,7 +212,9 @@ fn position_correction_is_measured_where_decisions_are_in_the_log() {
     let report = measured(&world);
     let figures = part(&report, "position correction").get().unwrap();
     assert!(
-        figures.taken_out.starts_with("position feature against none, rankers learnt from "),
+        figures
+            .taken_out
+            .starts_with("position feature against none, rankers learnt from "),
         "{}",
         figures.taken_out
     );
