@@ -66,8 +66,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     steps(&report, args.k)?;
     parts(&report, args.k)?;
     output::line(format!(
-        "{} people, {} items, seed {}; {} events in the earlier part, the ranker learnt from {} rows",
+        "{} people, {} of them without history, {} items, seed {}; {} events in the earlier part, the ranker learnt from {} rows",
         output::count(report.users),
+        output::count(report.newcomers),
         output::count(report.items),
         report.seed,
         output::count(report.earlier_events),
@@ -102,6 +103,7 @@ fn steps(report: &AblationReport, k: usize) -> anyhow::Result<()> {
         Some(vec![
             step.step.to_owned(),
             told(figures.ndcg),
+            or_none(step.added.map(|added| added.ndcg), signed),
             told(figures.recall),
             told(figures.coverage),
             told(figures.gini),
@@ -110,7 +112,15 @@ fn steps(report: &AblationReport, k: usize) -> anyhow::Result<()> {
     };
     let (ndcg, recall) = (format!("NDCG@{k}"), format!("recall@{k}"));
     output::table(
-        &["step", &ndcg, &recall, "coverage", "Gini", "diversity in a list"],
+        &[
+            "step",
+            &ndcg,
+            "added",
+            &recall,
+            "coverage",
+            "Gini",
+            "diversity in a list",
+        ],
         report.steps.iter().filter_map(row).collect(),
     )?;
     let unmeasured = report.steps.iter().filter_map(|step| match &step.figures {

@@ -203,6 +203,7 @@ mod tests {
         let people: Vec<Person> = (0..40)
             .map(|at| Person {
                 truth: BTreeMap::from([(at % 10, 1.0)]),
+                is_newcomer: false,
             })
             .collect();
         let likeness = |a: u32, b: u32| f64::from(u8::from(a % 2 == b % 2));

@@ -68,6 +68,9 @@ pub struct AblationStep {
     /// What lists come to with it and all before it.
     #[serde(flatten)]
     pub figures: Measured<Figures>,
+    /// The same less what they came to before it, paired by person; absent for the first and for what is not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub added: Option<Figures>,
 }
 
 /// A placement with a part and without it.
@@ -106,6 +109,8 @@ pub struct AblationReport {
     pub earlier_events: u64,
     /// People asked.
     pub users: u64,
+    /// Those of them without any history at that moment.
+    pub newcomers: u64,
     /// Items in the catalogue.
     pub items: u64,
     /// Rows that the ranker was learnt from.

@@ -88,7 +88,7 @@ fn rerankers(
     )
 }
 
-/// Places of the steps among the lists.
+/// Places of the steps among the lists, in order.
 const RETRIEVAL: usize = 0;
 const MODEL: usize = 1;
 const RANKER: usize = 2;
@@ -102,11 +102,14 @@ struct Compared<'a> {
 
 impl Compared<'_> {
     fn step(&self, step: &'static str, at: usize, why_not: Option<&String>) -> AblationStep {
+        let own = &self.lists[at];
         let figures = match why_not {
-            None => Measured::Measured(self.measure.of(&self.lists[at])),
+            None => Measured::Measured(self.measure.of(own)),
             Some(why) => Measured::NotMeasured(why.clone()),
         };
-        AblationStep { step, figures }
+        let before = at.checked_sub(1).filter(|_| why_not.is_none());
+        let added = before.map(|before| self.measure.difference(own, &self.lists[before]));
+        AblationStep { step, figures, added }
     }
 
     fn part(&self, with: usize, without: &Lists, taken_out: &str) -> Measured<PartFigures> {
@@ -214,6 +217,7 @@ impl Run<'_> {
             cut: self.asking.cut,
             earlier_events: self.earlier.len() as u64,
             users: answers.people.len() as u64,
+            newcomers: answers.people.iter().filter(|p| p.is_newcomer).count() as u64,
             items: catalogue.len() as u64,
             ranker_rows: rankers.rows as u64,
             steps: vec![

@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(super) struct Person {
     /// Items that could be shown, with the weight of the best that the person did with them.
     pub(super) truth: BTreeMap<u32, f64>,
+    /// Whether nothing was known of what they did before.
+    pub(super) is_newcomer: bool,
 }
 
 /// Who gives the scores.
@@ -61,7 +63,10 @@ impl Asking<'_> {
             let gain = truth.entry(*item).or_default();
             *gain = gain.max(self.liked[*outcome].1);
         }
-        Person { truth }
+        Person {
+            truth,
+            is_newcomer: query.history.is_empty(),
+        }
     }
 }
 

@@ -141,6 +141,8 @@ fn content_helps_where_items_are_new_and_mmr_makes_lists_varied() {
     // The step is the part: the same lists with the reranker and without.
     let step = |at: usize| *report.steps[at].figures.get().unwrap();
     assert_eq!((step(3), step(2)), (diversity.with, diversity.without));
+    assert_eq!(report.steps[3].added, Some(diversity.difference));
+    assert_eq!((report.steps[0].added, report.newcomers), (None, 0));
     assert!(part(&report, "hybrid").get().is_some());
     assert!(part(&report, "context").get().is_some());
 }
