@@ -94,7 +94,7 @@ impl Measure<'_> {
     }
 
     /// Coverage and Gini coefficient, which are of all people together. Resamples of people repeat some and so see fewer items than all people do: an interval is the spread of
-    /// resamples about their own mean, put around the figure.
+    /// resamples about their own mean, put around the figure and kept within what is possible.
     fn exposure(&self, terms: &[(&Lists, f64)]) -> [Estimate; 2] {
         let n = self.people.len();
         let of = |sample: &[usize]| -> [f64; 2] {
@@ -121,14 +121,16 @@ impl Measure<'_> {
         })
         .concat();
         let tail = (1.0 - LEVEL) / 2.0;
+        // Both are shares: from 0 to 1, and their differences from −1.
+        let least = if terms.len() == 1 { 0.0 } else { -1.0 };
         [0, 1].map(|which| {
             let drawn: Vec<f64> = drawn.iter().map(|both| both[which]).collect();
             let (figure, centre) = (figures[which], numeric::mean(&drawn));
-            let end = |at: f64| figure + numeric::quantile(&drawn, at).map_or(0.0, |value| value - centre);
+            let off = |at: f64| numeric::quantile(&drawn, at).map_or(0.0, |value| value - centre);
             Estimate {
                 mean: figure,
-                low: end(tail),
-                high: end(1.0 - tail),
+                low: (figure + off(tail).min(0.0)).max(least),
+                high: (figure + off(1.0 - tail).max(0.0)).min(1.0),
             }
         })
     }
