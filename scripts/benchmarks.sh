@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 DATA="${DATA:-../shared/data}"
 OUT="${OUT:-target/benchmarks}"
 PYTHON="${PYTHON:-python3}"
-SECTIONS="small unseen-users incremental blend evaluation-speed ratings import freshness closed-loops"
+SECTIONS="small unseen-users incremental blend evaluation-speed ratings import freshness closed-loops ablation"
 
 # run NAME COMMAND…: shows the command, and keeps what it prints.
 run() {
@@ -112,6 +112,32 @@ freshness() {
 # The scenarios of the simulator.
 closed_loops() {
     run closed-loops scripts/closed-loop.sh
+}
+
+# What each step of a placement adds and what each part is worth, on ratings as they are, and on ratings as three types of events.
+ablation() {
+    need ml-1m/ratings.parquet ml-100k/ratings.parquet || return 0
+    rm -rf "$OUT/ablation"
+    mkdir -p "$OUT/ablation"
+    as_ratings="$OUT/ablation/ml-1m" as_types="$OUT/ablation/ml-100k"
+    "$CONCIERGE" init --data "$as_ratings" >"$OUT/ablation/init.txt"
+    "$CONCIERGE" import --data "$as_ratings" --items "$DATA/ml-1m/movies.tsv" --users "$DATA/ml-1m/users.tsv" \
+        --events "$DATA/ml-1m/ratings.parquet" --yes >"$OUT/ablation/import.txt"
+    run ablation-1m "$CONCIERGE" ablate --data "$as_ratings"
+    "$CONCIERGE" init --data "$as_types" >>"$OUT/ablation/init.txt"
+    cat >"$as_types/concierge.toml" <<'TOML'
+[event_types]
+like = { weight = 1.0, role = "preference", value_min = 4.0 }
+watched = { weight = 0.4, role = "outcome", value_min = 3.0, value_max = 3.0 }
+dismiss = { weight = -0.5, role = "preference", value_max = 2.0 }
+TOML
+    "$CONCIERGE" import --data "$as_types" --items "$DATA/ml-100k/items.tsv" --users "$DATA/ml-100k/users.tsv" \
+        --yes >>"$OUT/ablation/import.txt"
+    for event_type in like watched dismiss; do
+        "$CONCIERGE" import --data "$as_types" --events "$DATA/ml-100k/ratings.parquet" --event-type "$event_type" \
+            --yes >>"$OUT/ablation/import.txt"
+    done
+    run ablation-100k "$CONCIERGE" ablate --data "$as_types"
 }
 
 if [ "${1:-}" = list ]; then

@@ -269,6 +269,21 @@ impl Bound {
         (found.len() == n || list.is_whole).then_some(found)
     }
 
+    /// What the model, or the part of it at `part`, says of these candidates to someone in its own positions; 0 where it has nothing to say.
+    pub(crate) fn scores(
+        &self,
+        part: Option<usize>,
+        someone: Someone<'_>,
+        candidates: &[Candidate],
+    ) -> Vec<f32> {
+        let local: Vec<u32> = candidates.iter().map(|c| self.local(c.item)).collect();
+        let mut scores = vec![0.0; local.len()];
+        if let Some(model) = self.part(part) {
+            model.score_for(someone, &local, &mut scores);
+        }
+        scores
+    }
+
     pub(crate) fn similar(
         &self,
         part: Option<usize>,
@@ -370,9 +385,7 @@ impl Ranker for ModelRanker {
             history: &self.bound.told(query),
             attributes: &self.bound.attributes(&query.user_attributes),
         };
-        let local: Vec<u32> = candidates.iter().map(|c| self.bound.local(c.item)).collect();
-        let mut scores = vec![0.0; local.len()];
-        self.bound.model.score_for(someone, &local, &mut scores);
+        let scores = self.bound.scores(None, someone, candidates);
         Ok(scores.into_iter().map(Outcome::Score).collect())
     }
 

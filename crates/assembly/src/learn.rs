@@ -14,6 +14,7 @@ use domain::{EntityKind, Sequence, Timestamp, UserId};
 use hashbrown::HashMap;
 use models::{ItemFeatures, Model, Run, Staleness, TrainerEntry, TrainingData, UserFeatures};
 use serde::Serialize;
+use signals::EventTypes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,6 +49,20 @@ pub struct TrainedModel {
     pub seconds: f64,
     /// Bytes it holds.
     pub bytes: u64,
+}
+
+/// What of log and catalogue learners are told.
+pub(crate) struct Extract<'a> {
+    /// What events are worth.
+    pub(crate) event_types: &'a EventTypes,
+    /// Whether attributes of items are told.
+    pub(crate) describes_items: bool,
+    /// The last event.
+    pub(crate) head: Sequence,
+    /// The moment that ages are counted to.
+    pub(crate) now: Timestamp,
+    /// If given, only events before it.
+    pub(crate) before: Option<Timestamp>,
 }
 
 /// A model just trained, and how long it took.
@@ -293,7 +308,13 @@ impl Service {
         let head = self.stores.log.head();
         progress("reading events");
         let events = self.stores.log.len();
-        let data = self.training_data(head, now, None)?;
+        let data = self.training_data(&Extract {
+            event_types: &self.config.event_types,
+            describes_items: true,
+            head,
+            now,
+            before: None,
+        })?;
         let mut trained = self.fit_all(&data, progress, cancel)?;
         progress("publishing");
         let seconds = |since: u64| self.clock.micros().saturating_sub(since) as f64 / 1e6;
@@ -341,22 +362,26 @@ impl Service {
         Ok(report)
     }
 
-    /// Everything in log and catalogue, as learners see it; if asked for, only events before a moment.
-    pub(crate) fn training_data(
-        &self,
-        head: Sequence,
-        now: Timestamp,
-        before: Option<Timestamp>,
-    ) -> Result<TrainingData, ServiceError> {
+    /// Log and catalogue as learners see them.
+    pub(crate) fn training_data(&self, extract: &Extract<'_>) -> Result<TrainingData, ServiceError> {
+        let Extract {
+            event_types,
+            describes_items,
+            head,
+            now,
+            before,
+        } = *extract;
         let mut builder = InteractionsBuilder::default();
         let schema = self.stores.catalogue.schema(EntityKind::Item)?;
         let mut described: HashMap<String, ItemFeatures> = HashMap::new();
         self.stores.catalogue.for_each_item(&mut |item| {
             builder.item(&item.item_id);
-            described.insert(
-                item.item_id.as_str().to_owned(),
-                features(&item.attributes, &schema),
-            );
+            if describes_items {
+                described.insert(
+                    item.item_id.as_str().to_owned(),
+                    features(&item.attributes, &schema),
+                );
+            }
         })?;
         let weights = self.outcome_weights(head)?;
         // Whoever is erased from here on is in what is read.
@@ -368,9 +393,7 @@ impl Service {
         for batch in batches {
             for stored in batch? {
                 let event = stored.event;
-                let strength = self
-                    .config
-                    .event_types
+                let strength = event_types
                     .strength(&event)
                     .filter(|weight| *weight != 0.0)
                     .filter(|_| before.is_none_or(|before| event.timestamp < before));

@@ -48,7 +48,9 @@ mod train_ranker;
 mod wire;
 
 pub use ::rules::{RuleForm, RuleKind};
-pub use ablation::{AblationReport, AblationRequest, AblationStep, Estimate};
+pub use ablation::{
+    AblationPart, AblationReport, AblationRequest, AblationStep, Estimate, Figures, Measured, PartFigures,
+};
 pub use again::AgainConfig;
 pub use bandit::{ActionsConfig, BanditConfig, BanditStatus, Feature, FeatureOf, LearnerKind};
 pub use care::{Check, DoctorReport, doctor, restore};

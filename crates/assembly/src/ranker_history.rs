@@ -4,15 +4,17 @@
 //! then asked for candidates at the moment just before the first later event, with the history, the counts and the catalogue of that moment; what
 //! the person did afterwards are the outcomes.
 
-use crate::bound::ModelRanker;
+use crate::bound::Bound;
 use crate::catalogue::LiveCatalogue;
+use crate::learn::Extract;
 use crate::learned::{count, feature_set, no_counts};
 use crate::service::bind;
 use crate::snapshot::{Models, placement_sources};
-use crate::{PlacementConfig, Service, ServiceError};
-use domain::{Candidate, Event, Outcome, Query, Ranker, Sequence, SourceHit, Timestamp, UserId};
+use crate::{Config, PlacementConfig, Service, ServiceError};
+use domain::{Attributes, Candidate, Event, Query, Schema, Sequence, SourceHit, Timestamp, UserId};
 use engine::Source;
 use hashbrown::HashMap;
+use models::Someone;
 use numeric::{SeededStream, hash_bytes, mix};
 use ranking::features::{FeatureSet, ItemCounts, Moment};
 use ranking::{HeadWeight, RankRows};
@@ -22,13 +24,27 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Share of the events that models are learnt on.
-const EARLIER_SHARE: f64 = 0.9;
+pub(crate) const EARLIER_SHARE: f64 = 0.9;
 /// People of the later part that are asked at most.
 const USERS_MAX: usize = 3000;
 /// Candidates without an outcome that are kept of each; they stand for the others.
 const IDLE_MAX: usize = 60;
 /// People whose moments share one state of the counts, that of the first of them.
 const BATCH: usize = 64;
+
+/// How a placement of the past is made: as configured, or with a part taken out.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// What events are worth, and learners; what marks an item as seen is always what the service says.
+    pub(crate) config: Config,
+    pub(crate) placement: PlacementConfig,
+    /// What each outcome is worth to the ranker.
+    pub(crate) weights: BTreeMap<String, HeadWeight>,
+    /// Whether models and ranker are told the attributes of items.
+    pub(crate) describes_items: bool,
+    /// The one model, of all, that judges.
+    pub(crate) only: Option<String>,
+}
 
 /// One person's rows.
 #[derive(Default)]
@@ -43,6 +59,8 @@ struct Asked {
 pub(crate) struct Later {
     user: UserId,
     now: Timestamp,
+    /// Circumstances of the first event after it, which are those of the question.
+    context: Attributes,
     /// Item and type, by number of the outcome.
     pub(crate) did: Vec<(u32, usize)>,
 }
@@ -61,6 +79,17 @@ pub(crate) fn moment_at(events: &Past, share: f64) -> Result<Timestamp, ServiceE
 }
 
 impl Service {
+    /// A placement as it is configured.
+    pub(crate) fn setup(&self, placement: &str) -> Setup {
+        Setup {
+            config: self.config.clone(),
+            placement: self.config.placements[placement].clone(),
+            weights: self.head_weights(placement),
+            describes_items: true,
+            only: None,
+        }
+    }
+
     /// All events that count, by moment.
     pub(crate) fn past(&self) -> Result<Vec<(Timestamp, Sequence, u32, Event)>, ServiceError> {
         let mut events = Vec::new();
@@ -80,11 +109,18 @@ impl Service {
     /// Models learnt on what was before a moment.
     pub(crate) fn models_of(
         &self,
+        setup: &Setup,
         cut: Timestamp,
         progress: &dyn Fn(&str),
         cancel: Arc<AtomicBool>,
     ) -> Result<Models, ServiceError> {
-        let data = self.training_data(self.stores.log.head(), cut, Some(cut))?;
+        let data = self.training_data(&Extract {
+            event_types: &setup.config.event_types,
+            describes_items: setup.describes_items,
+            head: self.stores.log.head(),
+            now: cut,
+            before: Some(cut),
+        })?;
         let trained = self.fit_all(&data, progress, cancel)?;
         let staleness = models::Staleness::fresh(&data.interactions);
         drop(data);
@@ -97,17 +133,27 @@ impl Service {
     /// Rows to learn a placement's ranker from, out of these events alone; see the head of the module. The oldest moment comes first.
     pub(crate) fn rows_from_events(
         &self,
+        setup: &Setup,
         events: &Past,
-        config: &PlacementConfig,
-        weights: &BTreeMap<String, HeadWeight>,
         progress: &dyn Fn(&str),
         cancel: Arc<AtomicBool>,
     ) -> Result<RankRows, ServiceError> {
         let cut = moment_at(events, EARLIER_SHARE)?;
-        let models = self.models_of(cut, progress, cancel)?;
+        let models = self.models_of(setup, cut, progress, cancel)?;
         progress("asking people of the past");
-        let outcomes: Vec<String> = weights.keys().cloned().collect();
-        let world = World::new(self, config, models);
+        self.rows_after(setup, models, events, cut)
+    }
+
+    /// The same where models are there that were learnt on what was before a moment.
+    pub(crate) fn rows_after(
+        &self,
+        setup: &Setup,
+        models: Models,
+        events: &Past,
+        cut: Timestamp,
+    ) -> Result<RankRows, ServiceError> {
+        let outcomes: Vec<String> = setup.weights.keys().cloned().collect();
+        let world = World::new(self, setup, models);
         let mut rows = RankRows {
             features: world.features.features().to_vec(),
             ..RankRows::default()
@@ -115,7 +161,7 @@ impl Service {
         rows.outcomes = outcomes.iter().map(|name| (name.clone(), Vec::new())).collect();
         let asked = world.each(events, cut, &outcomes, USERS_MAX, |later, states, counts| {
             let (query, candidates) = world.candidates(later, states)?;
-            world.rows(later, &query, candidates, counts, outcomes.len())
+            Ok(world.rows(later, &query, candidates, counts, outcomes.len()))
         })?;
         for one in asked.into_iter().filter(|one| one.n > 0) {
             rows.values.extend(one.values);
@@ -135,6 +181,7 @@ impl Service {
             let one = later.entry(&event.user_id).or_insert_with(|| Later {
                 user: event.user_id.clone(),
                 now: *at,
+                context: event.context.clone(),
                 did: Vec::new(),
             });
             if let Some(outcome) = outcomes
@@ -160,30 +207,40 @@ impl Service {
 /// A placement as it would have been at a moment of the past.
 pub(crate) struct World<'a> {
     service: &'a Service,
-    config: &'a PlacementConfig,
+    setup: &'a Setup,
     sources: Vec<Source>,
     pub(crate) features: FeatureSet,
     pub(crate) catalogue: Arc<LiveCatalogue>,
-    model: ModelRanker,
+    pub(crate) models: Models,
+    /// The model, or part of one, that judges.
+    judge: (Arc<Bound>, Option<usize>),
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(service: &'a Service, config: &'a PlacementConfig, models: Models) -> World<'a> {
+    pub(crate) fn new(service: &'a Service, setup: &'a Setup, models: Models) -> World<'a> {
         let snapshot = service.snapshot.load();
         let catalogue = Arc::new(snapshot.catalogue.with(&service.live.positions, Vec::new()));
-        let sources = placement_sources(&service.config, config, &catalogue, Some(&models), None);
+        let sources = placement_sources(&setup.config, &setup.placement, &catalogue, Some(&models), None);
         let names = sources
             .iter()
             .map(|source| source.retriever.name().to_owned())
             .collect();
-        let features = feature_set(&service.config, names, &catalogue.schema, &snapshot.learned.users);
+        let unknown = Schema::default();
+        let items = match setup.describes_items {
+            true => &*catalogue.schema,
+            false => &unknown,
+        };
+        let features = feature_set(&setup.config, names, items, &snapshot.learned.users);
+        let only = setup.only.as_deref().and_then(|name| models.named(name));
+        let (bound, part) = only.unwrap_or((&models.main, None));
         World {
             service,
-            config,
+            setup,
             sources,
             features,
+            judge: (bound.clone(), part),
             catalogue,
-            model: ModelRanker { bound: models.main },
+            models,
         }
     }
 
@@ -196,7 +253,7 @@ impl<'a> World<'a> {
         users_max: usize,
         ask: impl Fn(&Later, &UserStates, &ItemCounts) -> Result<T, ServiceError> + Sync,
     ) -> Result<Vec<T>, ServiceError> {
-        let types = &self.service.config.event_types;
+        let types = &self.setup.config.event_types;
         let later = self.service.later(events, cut, outcomes, users_max);
         let mut states = UserStates::new(self.service.config.history_events_max);
         let asked: hashbrown::HashSet<&UserId> = later.iter().map(|l| &l.user).collect();
@@ -226,32 +283,47 @@ impl<'a> World<'a> {
         Ok(answers)
     }
 
-    /// What a person would have been asked about: the request, and what the sources propose, by position.
-    pub(crate) fn candidates(
-        &self,
-        later: &Later,
-        states: &UserStates,
-    ) -> Result<(Query, Vec<Candidate>), ServiceError> {
-        let view = states.history(&later.user, later.now, &self.service.config.event_types);
+    /// The request that a person would have made.
+    pub(crate) fn query(&self, later: &Later, states: &UserStates) -> Result<Query, ServiceError> {
+        let own = &self.service.config.event_types;
+        let view = states.history(&later.user, later.now, own);
+        // What may not be shown again is a matter of rules and stays the same whatever models are told.
+        let history = match &self.setup.config.event_types {
+            types if types == own => view.history,
+            types => states.history(&later.user, later.now, types).history,
+        };
         let attributes = self
             .service
             .stores
             .catalogue
             .user(&later.user)?
             .map(|user| user.attributes);
-        let query = Query {
+        Ok(Query {
             now: later.now,
-            history: view.history,
+            history,
             seen: view.seen,
             user_attributes: attributes.unwrap_or_default(),
-            n: self.config.n,
+            context: later.context.clone(),
+            n: self.setup.placement.n,
             seed: hash_bytes(later.user.as_str().as_bytes()),
             ..Query::default()
-        };
-        let allowed = |item: u32| {
-            let hidden = self.catalogue.hidden.get(item as usize).copied().unwrap_or(true);
-            !(hidden || self.config.exclude_seen && query.seen.binary_search(&item).is_ok())
-        };
+        })
+    }
+
+    /// Whether an item may be shown.
+    pub(crate) fn allows(&self, query: &Query, item: u32) -> bool {
+        let hidden = self.catalogue.hidden.get(item as usize).copied().unwrap_or(true);
+        !(hidden || self.setup.placement.exclude_seen && query.seen.binary_search(&item).is_ok())
+    }
+
+    /// What a person would have been asked about: the request, and what the sources propose, by position.
+    pub(crate) fn candidates(
+        &self,
+        later: &Later,
+        states: &UserStates,
+    ) -> Result<(Query, Vec<Candidate>), ServiceError> {
+        let query = self.query(later, states)?;
+        let allowed = |item: u32| self.allows(&query, item);
         let mut found: BTreeMap<u32, Vec<SourceHit>> = BTreeMap::new();
         for source in &self.sources {
             let name: Arc<str> = source.retriever.name().into();
@@ -283,15 +355,13 @@ impl<'a> World<'a> {
         query: &Query,
         candidates: &[Candidate],
         counts: &ItemCounts,
-    ) -> Result<(Vec<f32>, Vec<f32>), ServiceError> {
-        let scores = self.model.rank(query, candidates).map_err(failed)?;
-        let scores: Vec<f32> = scores
-            .into_iter()
-            .map(|outcome| match outcome {
-                Outcome::Score(score) => score,
-                Outcome::Unscorable(_) => f32::NAN,
-            })
-            .collect();
+    ) -> (Vec<f32>, Vec<f32>) {
+        let (bound, part) = &self.judge;
+        let someone = Someone {
+            history: &bound.told(query),
+            attributes: &bound.attributes(&query.user_attributes),
+        };
+        let scores = bound.scores(*part, someone, candidates);
         let moment = Moment {
             query,
             counts,
@@ -300,7 +370,7 @@ impl<'a> World<'a> {
             positions: &[],
         };
         let values = self.features.read(&moment, candidates);
-        Ok((scores, values))
+        (scores, values)
     }
 
     /// Rows of one person: everything with an outcome, and some of the rest.
@@ -311,7 +381,7 @@ impl<'a> World<'a> {
         candidates: Vec<Candidate>,
         counts: &ItemCounts,
         n_outcomes: usize,
-    ) -> Result<Asked, ServiceError> {
+    ) -> Asked {
         let did_any = |item: u32| later.did.iter().any(|(of, _)| *of == item);
         let (mut candidates, mut idle): (Vec<Candidate>, Vec<Candidate>) = candidates
             .into_iter()
@@ -322,7 +392,7 @@ impl<'a> World<'a> {
         let stands_for = n_idle as f32 / idle.len().max(1) as f32;
         let n_active = candidates.len();
         candidates.extend(idle);
-        let (_, values) = self.read(query, &candidates, counts)?;
+        let (_, values) = self.read(query, &candidates, counts);
         let did = |item: u32, outcome: usize| later.did.contains(&(item, outcome));
         let outcome = |outcome: usize| {
             candidates
@@ -330,14 +400,14 @@ impl<'a> World<'a> {
                 .map(|c| f32::from(did(c.item, outcome)))
                 .collect()
         };
-        Ok(Asked {
+        Asked {
             values,
             weights: (0..candidates.len())
                 .map(|at| if at < n_active { 1.0 } else { stands_for })
                 .collect(),
             outcomes: (0..n_outcomes).map(outcome).collect(),
             n: candidates.len() as u32,
-        })
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! Rows to learn a ranker from: what was shown, as it was known then, and what came of it.
 
 use crate::{Service, ServiceError};
-use domain::{EventType, ItemId, Sequence};
+use domain::{EventType, ItemId, Sequence, Timestamp};
 use ranking::features::FeatureSet;
-use ranking::{HeadWeight, Impression, RankRows, RankerConfig};
+use ranking::{HeadWeight, Impression, RankRows, RankerConfig, by_expectation, by_interventions};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
 /// Latest decisions that are learnt from at most.
 const DECISIONS_MAX: usize = 50_000;
+/// Rounds of estimating examination.
+const EXAMINATION_ROUNDS: usize = 200;
 
 /// What was joined, and what was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -25,6 +27,13 @@ pub struct RowsReport {
     pub events: u64,
 }
 
+impl RowsReport {
+    /// True if there is enough for a ranker to be learnt from decisions.
+    pub(crate) fn is_enough(&self, config: &RankerConfig) -> bool {
+        self.decisions >= config.decisions_min as u64 && self.events >= config.outcomes_min as u64
+    }
+}
+
 /// Joined decisions.
 pub(crate) struct Joined {
     pub(crate) rows: RankRows,
@@ -32,6 +41,19 @@ pub(crate) struct Joined {
     /// Whether what stood where was partly left to chance.
     pub(crate) is_random: bool,
     pub(crate) report: RowsReport,
+}
+
+impl Joined {
+    /// Examination by place, for a ranker that weighs by it.
+    pub(crate) fn examination(&self) -> Vec<f64> {
+        let drawn = self
+            .is_random
+            .then(|| by_interventions(&self.impressions))
+            .flatten();
+        drawn
+            .or_else(|| by_expectation(&self.impressions, EXAMINATION_ROUNDS))
+            .unwrap_or_default()
+    }
 }
 
 struct Waiting {
@@ -45,16 +67,17 @@ struct Waiting {
 }
 
 impl Service {
-    /// Decisions of a placement with the features that they noted, joined with the events that carry their id.
+    /// Decisions of a placement whose window has closed by `until`, with the features that they noted, joined with the events that carry their id.
     pub(crate) fn rows_from_decisions(
         &self,
         placement: &str,
         config: &RankerConfig,
         weights: &BTreeMap<String, HeadWeight>,
+        until: Timestamp,
     ) -> Result<Joined, ServiceError> {
         self.flush_decisions()?;
         let window = (config.window_hours * 3_600_000.0).ceil() as i64;
-        let closed = self.now().0.saturating_sub(window);
+        let closed = until.0.saturating_sub(window);
         let mut report = RowsReport::default();
         let mut waiting: Vec<(domain::DecisionId, Waiting)> = Vec::new();
         let read = self.decisions.each(|stored| {

@@ -7,8 +7,7 @@ use crate::service::{lock, models_dir};
 use crate::snapshot::Snapshot;
 use crate::{Service, ServiceError};
 use ranking::{
-    HeadWeight, LearnReport, OutcomeModel, PositionMode, RankRows, RankerConfig, RankerKind, by_expectation,
-    by_interventions, learn,
+    HeadWeight, LearnReport, OutcomeModel, PositionMode, RankRows, RankerConfig, RankerKind, learn,
 };
 use serde::Serialize;
 use signals::Role;
@@ -36,9 +35,6 @@ pub struct RankerReport {
     /// How long it took.
     pub seconds: f64,
 }
-
-/// Rounds of estimating examination.
-const EXAMINATION_ROUNDS: usize = 200;
 
 impl Service {
     /// What each outcome is worth to a placement's ranker: as configured, else the weights of the types of events.
@@ -108,7 +104,6 @@ impl Service {
         progress: &dyn Fn(&str),
     ) -> Result<RankerReport, ServiceError> {
         let config = self.ranker_config(placement)?.clone();
-        let placed = &self.config.placements[placement];
         if self.is_training.swap(true, Ordering::SeqCst) {
             return Err(ServiceError::Busy("a training is under way".into()));
         }
@@ -118,30 +113,21 @@ impl Service {
         let start = self.clock.micros();
         let weights = self.head_weights(placement);
         progress("joining decisions");
-        let joined = self.rows_from_decisions(placement, &config, &weights)?;
+        let joined = self.rows_from_decisions(placement, &config, &weights, self.now())?;
         let joined_at = self.stores.log.head();
-        let enough = joined.report.decisions >= config.decisions_min as u64
-            && joined.report.events >= config.outcomes_min as u64;
+        let enough = joined.report.is_enough(&config);
+        let examination = match config.position {
+            PositionMode::Ips if enough => joined.examination(),
+            _ => Vec::new(),
+        };
         let (rows, from) = if enough {
             (joined.rows, "decisions")
         } else {
+            let setup = self.setup(placement);
             (
-                self.rows_from_events(&self.past()?, placed, &weights, progress, cancel)?,
+                self.rows_from_events(&setup, &self.past()?, progress, cancel)?,
                 "events",
             )
-        };
-        let examination = match config.position {
-            PositionMode::Ips if enough => {
-                let drawn = if joined.is_random {
-                    by_interventions(&joined.impressions)
-                } else {
-                    None
-                };
-                drawn
-                    .or_else(|| by_expectation(&joined.impressions, EXAMINATION_ROUNDS))
-                    .unwrap_or_default()
-            }
-            _ => Vec::new(),
         };
         progress("learning the ranker");
         let n_learn = (rows.groups.len() as f64 * (1.0 - config.holdout_share)).round() as usize;

@@ -128,6 +128,18 @@ impl RankRows {
         )
     }
 
+    /// The same rows without the columns of these families of features.
+    pub fn without(&self, families: &[&str]) -> RankRows {
+        let family = |feature: &Feature| feature.name.split(':').next().unwrap_or_default().to_owned();
+        let stays = |feature: &&Feature| !families.contains(&family(feature).as_str());
+        let features: Vec<Feature> = self.features.iter().filter(stays).cloned().collect();
+        RankRows {
+            values: self.select(&features),
+            features,
+            ..self.clone()
+        }
+    }
+
     /// The columns of these names in their order; those that are not there are missing throughout.
     pub fn select(&self, features: &[Feature]) -> Vec<f32> {
         let width = self.features.len();

@@ -1,5 +1,6 @@
 //! The service on a real folder, with a clock that stands still.
 
+mod ablation;
 mod attributes;
 mod bandits;
 mod care;

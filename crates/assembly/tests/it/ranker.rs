@@ -6,7 +6,7 @@ use domain::Sequence;
 use ranking::RankerKind;
 
 /// The small shop with a learnt ranker at `home`.
-fn world() -> World {
+pub(crate) fn world() -> World {
     let mut config = Config::default();
     if let Some(home) = config.placements.get_mut("home") {
         home.ranker.kind = RankerKind::Trees;
@@ -28,7 +28,7 @@ fn world() -> World {
 }
 
 /// Asks for everybody a few times; people of both kinds click on what has certain numbers, which no model of theirs would say.
-fn live(world: &World, rounds: usize) {
+pub(crate) fn live(world: &World, rounds: usize) {
     for _ in 0..rounds {
         for user in 0..60 {
             let name = format!("user-{user:04}");

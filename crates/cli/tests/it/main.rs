@@ -1,5 +1,6 @@
 //! Runs the real binary, as a person or a script would.
 
+mod ablate;
 mod bench;
 mod crash;
 mod demo;

@@ -125,6 +125,18 @@ pub static FAMILIES: &[Family] = &[
         names: |k| affinities("anchor_share", k), build: anchor_share },
 ];
 
+/// Families that tell of the circumstances of a request: what it brings with it, when it comes, and what went just before.
+pub const CONTEXT_FAMILIES: &[&str] = &[
+    "context_category",
+    "context_number",
+    "hour",
+    "weekday",
+    "days_since_event",
+    "events_within",
+    "session_items",
+    "affinity_session",
+];
+
 /// The feature of a name.
 pub(super) fn build(name: &str) -> Result<(Feature, Read), FeatureError> {
     let (family, argument) = name.split_once(':').unwrap_or((name, ""));

@@ -9,7 +9,7 @@ mod families;
 
 pub use counts::{DAYS_KEPT, ItemCounts};
 pub use facts::{FactsSource, ItemFacts};
-pub use families::{FAMILIES, Family};
+pub use families::{CONTEXT_FAMILIES, FAMILIES, Family};
 
 use domain::{Candidate, Query};
 use trees::Feature;

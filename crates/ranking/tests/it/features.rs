@@ -1,7 +1,9 @@
 //! Every family by hand.
 
 use domain::{Candidate, HistoryEvent, Query, RawAttribute, SourceHit, Timestamp};
-use ranking::features::{FAMILIES, FactsSource, FeatureSet, ItemCounts, ItemFacts, Known, Moment};
+use ranking::features::{
+    CONTEXT_FAMILIES, FAMILIES, FactsSource, FeatureSet, ItemCounts, ItemFacts, Known, Moment,
+};
 
 const DAY: i64 = 86_400_000;
 
@@ -206,4 +208,28 @@ fn every_family_has_features_and_names_are_definitions() {
         assert!(FeatureSet::new(&[wrong]).is_err(), "{wrong}");
     }
     assert!(FeatureSet::new(&["hour", "hour"]).is_err());
+}
+
+#[test]
+fn rows_without_context_keep_all_else() {
+    for name in CONTEXT_FAMILIES {
+        assert!(
+            FAMILIES.iter().any(|family| family.name == *name),
+            "{name} is a family"
+        );
+    }
+    let rows = ranking::RankRows {
+        features: ["hour", "count:click:7", "affinity_session:kind", "affinity:kind"]
+            .map(trees::Feature::number)
+            .to_vec(),
+        values: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
+        groups: vec![2],
+        weights: vec![1.0, 9.0],
+        ..ranking::RankRows::default()
+    };
+    let left = rows.without(CONTEXT_FAMILIES);
+    let names: Vec<&str> = left.features.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(names, ["count:click:7", "affinity:kind"]);
+    assert_eq!(left.values, [2.0, 4.0, 6.0, 8.0]);
+    assert_eq!((left.groups, left.weights), (rows.groups, rows.weights));
 }
