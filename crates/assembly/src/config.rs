@@ -439,6 +439,12 @@ impl Config {
             reasons.map_err(|e| format!("placements.{name}.reasons.{e}"))?;
             let rerank = placement.rerank.check(&placement.policy);
             rerank.map_err(|e| format!("placements.{name}.rerank.{e}"))?;
+            if placement.bandit.is_some() && placement.rerank.exposure_terms().is_some() {
+                return Err(format!(
+                    "placements.{name}.rerank.constraints: got some on exposures, expected none where the placement learns by itself: what it learnt \
+                     chooses, whatever the order"
+                ));
+            }
         }
         for (name, page) in &self.pages {
             page.check(self).map_err(|e| format!("pages.{name}.{e}"))?;

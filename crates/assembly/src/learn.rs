@@ -87,7 +87,7 @@ impl Service {
         learned: Learned,
     ) {
         self.live.positions.save(false);
-        let step = self.lineage.note(did, &catalogue, absorbed);
+        let step = self.lineage.note(did, &catalogue, absorbed, &learned.prices);
         let (config, catalogue) = (&self.config, Arc::new(catalogue));
         let beliefs = self.bandits.beliefs();
         let next = Snapshot::new(
@@ -181,10 +181,15 @@ impl Service {
         Ok(())
     }
 
-    /// Items known from events alone enter the catalogue of the next snapshot, and what placements have learnt is believed by it. Call with `swap` held.
+    /// Items known from events alone enter the catalogue of the next snapshot, what placements have learnt is believed by it, and it goes by the prices of what
+    /// was shown. Call with `swap` held.
     fn see_new_items(&self, learnt: bool) {
         let before = self.snapshot.load_full();
-        if !learnt && before.catalogue.len() == self.live.positions.len() {
+        self.exposures.settle(self.clock.now(), &before.catalogue);
+        let mut learned = before.learned.clone();
+        learned.prices = self.exposures.prices(&before.learned.prices);
+        let is_priced_anew = !Arc::ptr_eq(&learned.prices, &before.learned.prices);
+        if !learnt && !is_priced_anew && before.catalogue.len() == self.live.positions.len() {
             return;
         }
         let catalogue = before.catalogue.with(&self.live.positions, Vec::new());
@@ -195,7 +200,7 @@ impl Service {
             before.models.clone(),
             version.models,
             version.absorbed,
-            before.learned.clone(),
+            learned,
         );
     }
 
@@ -544,7 +549,7 @@ impl Service {
         self.live.positions.save(false);
         let mut step = 0;
         for (did, absorbed) in steps {
-            step = self.lineage.note(did, &catalogue, absorbed);
+            step = self.lineage.note(did, &catalogue, absorbed, &learned.prices);
         }
         let beliefs = self.bandits.beliefs();
         let next = Snapshot::new(

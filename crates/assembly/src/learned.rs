@@ -1,7 +1,8 @@
-//! What learnt rankers need of a snapshot: the rankers themselves, and the state that features are read from.
+//! What a snapshot has learnt besides models: rankers with the state that their features are read from, and prices of exposure.
 
 use crate::catalogue::LiveCatalogue;
 use crate::config::{Config, PlacementConfig};
+use crate::exposures::Prices;
 use domain::{AttributeKind, Event, Ranker, Schema};
 use ranking::features::{FactsSource, FeatureSet, ItemCounts, ItemFacts, Known};
 use ranking::{OutcomeModel, RankerKind, SourceScoreRanker, TreesRanker};
@@ -26,6 +27,8 @@ pub(crate) struct Learned {
     pub(crate) counts: Arc<ItemCounts>,
     /// Kinds of the attributes of users.
     pub(crate) users: Arc<Schema>,
+    /// Prices of exposure.
+    pub(crate) prices: Arc<Prices>,
 }
 
 /// True if some placement ranks by trees, so that features are read at all.

@@ -21,6 +21,7 @@ mod debias;
 mod decisions;
 mod erasure;
 mod error;
+mod exposures;
 mod inspect;
 mod intake;
 mod learn;
@@ -61,6 +62,7 @@ pub use config::{
 pub use debias::InversePropensityConfig;
 pub use decisions::{DecisionPage, DecisionQuery, DecisionSummary, JoinRate, WithOutcomes};
 pub use error::{Actor, Problem, ServiceError};
+pub use exposures::{ExposureStatus, ShareStatus};
 pub use inspect::learners;
 pub use learn::{TrainReport, TrainedModel};
 pub use order::RerankConfig;

@@ -11,6 +11,7 @@
 use crate::absorb::{FromLog, described, updated};
 use crate::bandit::Beliefs;
 use crate::catalogue::LiveCatalogue;
+use crate::exposures::Prices;
 use crate::learned::{InService, Learned};
 use crate::lineage::{Entry, Step, segment_of};
 use crate::past::PastCatalogue;
@@ -814,6 +815,8 @@ struct Walk<'a> {
     log: Option<FromLog<'a>>,
     /// Revision at which the changes of the catalogue begin that models are told of.
     from: u64,
+    /// Prices of exposure.
+    prices: Arc<Prices>,
 }
 
 impl<'a> Walk<'a> {
@@ -866,12 +869,16 @@ impl<'a> Walk<'a> {
             past,
             log,
             from,
+            prices: Arc::default(),
         })
     }
 
     /// Does again what a step did.
     fn go(&mut self, service: &Service, entry: &Entry) -> Result<(), ServiceError> {
         let positions = &service.live.positions;
+        if let Some(prices) = &entry.prices {
+            self.prices = Arc::new(prices.clone());
+        }
         let is_open = matches!(entry.did, Step::Open { .. });
         // The first step may be followed by one that tells the models what happened before it.
         let told = if is_open && self.from < entry.catalogue {
@@ -936,6 +943,7 @@ impl<'a> Walk<'a> {
         let learned = Learned {
             counts: Arc::new(service.counts_up_to(absorbed, config)?),
             users: Arc::new(service.stores.catalogue.schema(domain::EntityKind::User)?),
+            prices: self.prices.clone(),
             ..Learned::default()
         };
         Ok(Snapshot::new(

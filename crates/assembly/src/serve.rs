@@ -719,6 +719,9 @@ impl Service {
     /// Records a decision and says it in the caller's words.
     pub(crate) fn answer(&self, snapshot: &Snapshot, decided: Decided, asked: AskedFor) -> RecommendResponse {
         let response = self.response(snapshot, &decided);
+        if let AskedFor::Recommend(_) = &asked {
+            self.exposures.made(&decided.decision, &self.live.positions);
+        }
         let Decided { decision, timings_us } = decided;
         let request = serde_json::to_value(&asked).ok();
         let stored = StoredDecision {

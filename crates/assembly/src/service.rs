@@ -6,6 +6,7 @@ use crate::bound::Bound;
 use crate::bundle;
 use crate::catalogue::{Entry, LiveCatalogue, POSITIONS_FILE, Positions};
 use crate::decisions::Joining;
+use crate::exposures::Exposures;
 use crate::learned::{self, Learned};
 use crate::lineage::{Lineage, Step};
 use crate::live::Live;
@@ -81,6 +82,8 @@ pub struct Service {
     pub(crate) decisions: DecisionLog,
     /// Placements that learn by themselves.
     pub(crate) bandits: Bandits,
+    /// Placements with constraints on exposures.
+    pub(crate) exposures: Exposures,
     pub(crate) joining: Mutex<Joining>,
     pub(crate) lineage: Lineage,
     /// Name under which the configuration is kept.
@@ -225,15 +228,26 @@ impl Service {
         let beliefs = bandits.beliefs();
         live.positions.save(false);
         let lineage = Lineage::open(&dir.join(LINEAGE_DIR))?;
+        let last_prices = lineage.last_prices()?;
+        let exposures = Exposures::open(
+            &decisions_dir,
+            &config,
+            &last_prices,
+            &decisions,
+            &catalogue,
+            &live.positions,
+            clock.now(),
+        )?;
+        let prices = exposures.prices(&Arc::new(last_prices));
         let number = models.as_ref().map(|_| training.bundle);
-        let mut step = lineage.note(opening(number, &config_name), &catalogue, absorbed);
+        let mut step = lineage.note(opening(number, &config_name), &catalogue, absorbed, &prices);
         // What was put into the catalogue since the models were published is theirs too.
         if let (Some(bound), Some(from)) = (&models, taken_in.filter(|from| *from < catalogue.revision)) {
             match PastCatalogue::at(&*stores.catalogue, from) {
                 Ok(mut past) => {
                     let put = past.advance(catalogue.revision, &live.positions);
                     models = Some(described(bound, &live.positions, &put));
-                    step = lineage.note(Step::Items { from }, &catalogue, absorbed);
+                    step = lineage.note(Step::Items { from }, &catalogue, absorbed, &prices);
                 }
                 Err(error) => warnings.push(format!(
                     "items put since the models were trained wait for the next training: {error}"
@@ -246,6 +260,7 @@ impl Service {
             rankers: Arc::new(rankers),
             counts: Arc::new(counts),
             users: Arc::new(stores.catalogue.schema(EntityKind::User)?),
+            prices,
         };
         let snapshot = Snapshot::new(
             &config, catalogue, models, bundle, absorbed, step, &beliefs, learned,
@@ -267,6 +282,7 @@ impl Service {
             snapshot: ArcSwap::from_pointee(snapshot),
             decisions,
             bandits,
+            exposures,
             joining: Mutex::default(),
             lineage,
             config_name,

@@ -268,7 +268,13 @@ fn pipeline(
         ranker,
         fallback_ranker: Arc::new(SourceScoreRanker::default()),
         rules,
-        reranker: orderer(&placement.rerank, &placement.policy, catalogue),
+        reranker: orderer(
+            name,
+            &placement.rerank,
+            &placement.policy,
+            catalogue,
+            &learned.prices,
+        ),
         policy: learnt.unwrap_or_else(|| chooser(&placement.policy, catalogue, models)),
         ladder,
         reasoner: Some(Arc::new(TitleReasoner {

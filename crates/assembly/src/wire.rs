@@ -351,6 +351,9 @@ pub struct Status {
     /// Placements that learn by themselves, and what they have learnt from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bandits: Vec<crate::BanditStatus>,
+    /// Placements with constraints on exposures, and how these stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposures: Vec<crate::ExposureStatus>,
     /// Things an operator should know (a damaged bundle passed over, say).
     pub warnings: Vec<String>,
 }

@@ -5,6 +5,7 @@ mod bandits;
 mod care;
 mod choice;
 mod debias;
+mod exposures;
 mod freshness;
 mod learning;
 mod orders;
