@@ -43,10 +43,10 @@ fn world() -> World {
     world
 }
 
-/// Someone new asks, 20 times a tick: all would be shown the same. Shares of what was shown.
-fn served(world: &World, placement: &str, n: usize) -> (BTreeMap<String, f64>, String) {
+/// Someone new asks, 10 times a tick: all would be shown the same. Shares of what was shown, and the decisions.
+fn served(world: &World, placement: &str, n: usize) -> (BTreeMap<String, f64>, Vec<String>) {
     let mut shown: BTreeMap<String, f64> = BTreeMap::new();
-    let mut last = String::new();
+    let mut made = Vec::new();
     for at in 0..n {
         let request = RecommendRequest {
             placement: placement.into(),
@@ -57,13 +57,13 @@ fn served(world: &World, placement: &str, n: usize) -> (BTreeMap<String, f64>, S
         for id in &items {
             *shown.entry(id.clone()).or_default() += 1.0 / (n * items.len()) as f64;
         }
-        last = slate.decision_id;
-        if at % 20 == 19 {
+        made.push(slate.decision_id);
+        if at % 10 == 9 {
             world.later(10_000);
             world.service.absorb().unwrap();
         }
     }
-    (shown, last)
+    (shown, made)
 }
 
 fn status_of(world: &World, placement: &str) -> ExposureStatus {
@@ -82,9 +82,10 @@ fn caps_hold_over_many_slates_and_every_decision_can_be_replayed() {
     let largest = |shown: &BTreeMap<String, f64>| shown.values().copied().fold(0.0, f64::max);
     let free = largest(&served(&world, "plain", 40).0);
     assert!(free > 0.999, "everybody gets the same: {free}");
-    let (shown, last) = served(&world, "home", 1000);
-    // Everybody shifts at once here, which is as hard as it gets: between two moves of the prices 20 get the same.
-    assert!(largest(&shown) <= 0.14, "{shown:?}");
+    let (shown, made) = served(&world, "home", 1000);
+    let last = made.last().unwrap().clone();
+    // Everybody shifts at once here, which is as hard as it gets: between two moves of the prices 10 get the same.
+    assert!(largest(&shown) < 0.135, "{shown:?}");
     let odd: f64 = shown.iter().filter(|(id, _)| id.ends_with(['1', '3', '5', '7', '9'])).map(|(_, share)| share).sum();
     assert!(odd >= 0.27, "{shown:?}");
     let kept = world.service.decision(&last).unwrap().decision;
@@ -92,7 +93,8 @@ fn caps_hold_over_many_slates_and_every_decision_can_be_replayed() {
     assert_eq!(names, ["max_exposure of an item 0.1", "min_exposure kind odd 0.3"]);
     let capped = &kept.constraints[0];
     assert!(capped.kept && !capped.prices.is_empty() && capped.prices.iter().all(|one| one.price > 0.0));
-    assert!(kept.constraints[0].given_up > 0.0, "somebody did not get the best");
+    let given_up = made.iter().map(|id| world.service.decision(id).unwrap().decision.constraints[0].given_up);
+    assert!(given_up.filter(|given_up| *given_up > 0.0).count() > 400, "few get the best");
     let before = status_of(&world, "home");
     assert_eq!(before.exposures, 1000);
     assert!(before.shares.iter().any(|one| one.constraint == names[0] && one.share > 0.05));
@@ -104,12 +106,12 @@ fn caps_hold_over_many_slates_and_every_decision_can_be_replayed() {
     // A restart goes on from the same prices and the same window.
     let (world, _) = world.reopened();
     assert_eq!(status_of(&world, "home"), before);
-    let (_, after) = served(&world, "home", 30);
+    let after = served(&world, "home", 30).1.pop().unwrap();
     let report = world.service.replay_sample(usize::MAX, 1, &|_| {}).unwrap();
     assert_eq!((report.identical, report.kept), (1270, 1270), "{report:?}");
     // A training begins a segment of the lineage, which begins with the prices.
     world.service.train(&|_| {}).unwrap();
-    let (_, newest) = served(&world, "home", 30);
+    let newest = served(&world, "home", 30).1.pop().unwrap();
     for id in [&last, &after, &newest] {
         assert!(world.service.replay(id, &ReplayRequest::default()).unwrap().identical);
     }
