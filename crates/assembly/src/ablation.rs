@@ -134,7 +134,7 @@ impl Service {
         let (ranker, _) = learnt.map_err(|e| ServiceError::Training(e.to_string()))?;
         let models = self.models_of(cut, progress, cancel)?;
         progress("asking people");
-        let world = World::new(self, &placement, models);
+        let world = World::new(self, &placement, models, earlier)?;
         let liked: Vec<String> = weights
             .iter()
             .filter(|(_, head)| head.weight > 0.0)

@@ -5,6 +5,7 @@ use crate::bundle::{self, BundleInfo};
 use crate::catalogue::{LiveCatalogue, features};
 use crate::learned::{self, Learned};
 use crate::lineage::Step;
+use crate::segments::Segments;
 use crate::live::{Pending, counting};
 use crate::service::{TrainingState, bind, lock, models_dir, sizes};
 use crate::snapshot::{Models, Snapshot};
@@ -87,7 +88,7 @@ impl Service {
         learned: Learned,
     ) {
         self.live.positions.save(false);
-        let step = self.lineage.note(did, &catalogue, absorbed, &learned.prices);
+        let step = self.lineage.note(did, &catalogue, absorbed, &learned);
         let (config, catalogue) = (&self.config, Arc::new(catalogue));
         let beliefs = self.bandits.beliefs();
         let next = Snapshot::new(
@@ -169,7 +170,7 @@ impl Service {
         let absorbed = absorbables
             .last()
             .map_or(before.version.absorbed, |last| last.sequence);
-        let learned = self.counted(&before.learned, pending);
+        let learned = self.counted(&before.learned, pending)?;
         self.put_in_place(
             did,
             catalogue,
@@ -454,8 +455,8 @@ impl Service {
         Ok(trained)
     }
 
-    /// What rankers read, with these events counted.
-    fn counted(&self, learned: &Learned, pending: &[Pending]) -> Learned {
+    /// What rankers and segments read, with these events counted.
+    fn counted(&self, learned: &Learned, pending: &[Pending]) -> Result<Learned, ServiceError> {
         let mut learned = learned.clone();
         if learned::wanted(&self.config) {
             let counts = Arc::make_mut(&mut learned.counts);
@@ -463,7 +464,44 @@ impl Service {
                 learned::count(counts, &self.config.event_types, pending.item, &pending.event);
             }
         }
-        learned
+        if !learned.segments.is_empty() {
+            for pending in pending {
+                let Pending {
+                    sequence,
+                    event,
+                    item,
+                    ..
+                } = pending;
+                let mut person = |user: &UserId| self.kept_attributes(user);
+                learned.segments.count(&self.config, *sequence, *item, event, &mut person)?;
+            }
+            learned.segments.settle();
+        }
+        Ok(learned)
+    }
+
+    /// Counts events after `from` up to `last` in segments, from the log, by what people are now.
+    ///
+    /// # Errors
+    /// A log or a catalogue that cannot be read.
+    pub(crate) fn count_segments(
+        &self,
+        segments: &mut Segments,
+        config: &crate::Config,
+        (from, last): (Sequence, Sequence),
+    ) -> Result<(), ServiceError> {
+        if segments.is_empty() || last <= from {
+            return Ok(());
+        }
+        for batch in self.stores.log.scan(from.next(), last)? {
+            for stored in batch? {
+                let item = self.live.positions.insert(&stored.event.item_id);
+                let mut person = |user: &UserId| self.kept_attributes(user);
+                segments.count(config, stored.sequence, item, &stored.event, &mut person)?;
+            }
+        }
+        segments.settle();
+        Ok(())
     }
 
     /// Events counted up to a sequence number, from the log alone.
@@ -517,7 +555,7 @@ impl Service {
             if waiting.is_empty() {
                 break;
             }
-            learned = self.counted(&learned, &waiting);
+            learned = self.counted(&learned, &waiting)?;
             missed.extend(waiting);
         }
         missed.retain(|pending| pending.sequence > info.absorbed);
@@ -536,6 +574,11 @@ impl Service {
                 Ok(counts) => learned.counts = Arc::new(counts),
                 Err(error) => tracing::error!(%error, "events could not be counted anew"),
             }
+            let mut segments = Segments::new(&self.config);
+            match self.count_segments(&mut segments, &self.config, (Sequence::ZERO, absorbed)) {
+                Ok(()) => learned.segments = segments,
+                Err(error) => tracing::error!(%error, "events could not be counted anew in segments"),
+            }
         }
         if let Ok(users) = self.stores.catalogue.schema(EntityKind::User) {
             learned.users = Arc::new(users);
@@ -549,7 +592,7 @@ impl Service {
         self.live.positions.save(false);
         let mut step = 0;
         for (did, absorbed) in steps {
-            step = self.lineage.note(did, &catalogue, absorbed, &learned.prices);
+            step = self.lineage.note(did, &catalogue, absorbed, &learned);
         }
         let beliefs = self.bandits.beliefs();
         let next = Snapshot::new(

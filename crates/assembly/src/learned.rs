@@ -1,8 +1,10 @@
-//! What a snapshot has learnt besides models: rankers with the state that their features are read from, and prices of exposure.
+//! What a snapshot has learnt besides models: rankers with the state that their features are read from, prices of
+//! exposure, and what is popular in segments.
 
 use crate::catalogue::LiveCatalogue;
 use crate::config::{Config, PlacementConfig};
 use crate::exposures::Prices;
+use crate::segments::Segments;
 use domain::{AttributeKind, Event, Ranker, Schema};
 use ranking::features::{FactsSource, FeatureSet, ItemCounts, ItemFacts, Known};
 use ranking::{OutcomeModel, RankerKind, SourceScoreRanker, TreesRanker};
@@ -29,6 +31,8 @@ pub(crate) struct Learned {
     pub(crate) users: Arc<Schema>,
     /// Prices of exposure.
     pub(crate) prices: Arc<Prices>,
+    /// What is popular in segments, by events up to the number that the snapshot has absorbed.
+    pub(crate) segments: Segments,
 }
 
 /// True if some placement ranks by trees, so that features are read at all.

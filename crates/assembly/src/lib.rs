@@ -40,6 +40,7 @@ mod rankers;
 mod reasons;
 mod replay;
 mod rules;
+mod segments;
 mod serve;
 mod service;
 mod slates;
@@ -77,6 +78,7 @@ pub use replay::{
     WhatIfReport,
 };
 pub use rules::{DryRunExample, DryRunReport, DryRunRequest, DryRunRule, RuleCheck, RulesReport, RulesView};
+pub use segments::{SegmentConfig, SegmentOf};
 pub use service::{ErasureReport, OpenReport, Service};
 pub use stores::Stores;
 pub use train_ranker::RankerReport;

@@ -6,6 +6,7 @@
 
 use crate::ServiceError;
 use crate::exposures::Prices;
+use crate::learned::Learned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -50,6 +51,9 @@ pub(crate) struct Entry {
     /// Prices of exposure from here on, where they are others than after the step before; a segment begins with none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prices: Option<Prices>,
+    /// Checksum of what was counted in segments, if there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) segments: Option<u64>,
 }
 
 /// Segment of a step.
@@ -101,8 +105,9 @@ impl Lineage {
         did: Step,
         of: &crate::catalogue::LiveCatalogue,
         absorbed: domain::Sequence,
-        prices: &Prices,
+        learned: &Learned,
     ) -> u64 {
+        let (prices, segments) = (&*learned.prices, &learned.segments);
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(did, Step::Open { .. }) {
             writing.segment += 1;
@@ -123,6 +128,7 @@ impl Lineage {
             catalogue: of.revision,
             absorbed: absorbed.0,
             prices: (writing.prices != *prices).then(|| prices.clone()),
+            segments: (!segments.is_empty()).then(|| segments.digest()),
         };
         if entry.prices.is_some() {
             writing.prices.clone_from(prices);

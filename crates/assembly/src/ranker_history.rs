@@ -7,6 +7,7 @@
 use crate::bound::ModelRanker;
 use crate::catalogue::LiveCatalogue;
 use crate::learned::{count, feature_set, no_counts};
+use crate::segments::Segments;
 use crate::service::bind;
 use crate::snapshot::{Models, placement_sources};
 use crate::{PlacementConfig, Service, ServiceError};
@@ -107,7 +108,10 @@ impl Service {
         let models = self.models_of(cut, progress, cancel)?;
         progress("asking people of the past");
         let outcomes: Vec<String> = weights.keys().cloned().collect();
-        let world = World::new(self, config, models);
+        let world = {
+            let earlier = &events[..events.partition_point(|(at, ..)| *at < cut)];
+            World::new(self, config, models, earlier)?
+        };
         let mut rows = RankRows {
             features: world.features.features().to_vec(),
             ..RankRows::default()
@@ -168,23 +172,40 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(service: &'a Service, config: &'a PlacementConfig, models: Models) -> World<'a> {
+    /// With models of these events, which are all before the moment.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be read.
+    pub(crate) fn new(
+        service: &'a Service,
+        config: &'a PlacementConfig,
+        models: Models,
+        earlier: &Past,
+    ) -> Result<World<'a>, ServiceError> {
+        let mut segments = Segments::new(&service.config);
+        if !segments.is_empty() {
+            for (_, sequence, item, event) in earlier {
+                let mut person = |user: &UserId| service.kept_attributes(user);
+                segments.count(&service.config, *sequence, *item, event, &mut person)?;
+            }
+            segments.settle();
+        }
         let snapshot = service.snapshot.load();
         let catalogue = Arc::new(snapshot.catalogue.with(&service.live.positions, Vec::new()));
-        let sources = placement_sources(&service.config, config, &catalogue, Some(&models), None);
+        let sources = placement_sources(&service.config, config, &catalogue, Some(&models), None, &segments);
         let names = sources
             .iter()
             .map(|source| source.retriever.name().to_owned())
             .collect();
         let features = feature_set(&service.config, names, &catalogue.schema, &snapshot.learned.users);
-        World {
+        Ok(World {
             service,
             config,
             sources,
             features,
             catalogue,
             model: ModelRanker { bound: models.main },
-        }
+        })
     }
 
     /// Asks something of each person of the later part, with their state and the counts of the moment; in the order of the moments.

@@ -16,6 +16,7 @@ use crate::learned::{InService, Learned};
 use crate::lineage::{Entry, Step, segment_of};
 use crate::past::PastCatalogue;
 use crate::rules::{exposures_of, stored_rules};
+use crate::segments::Segments;
 use crate::serve::{AskedFor, Person, Plan, Setting, as_recommend};
 use crate::service::{CONFIGURATIONS_DIR, bind, models_dir};
 use crate::snapshot::{Models, Snapshot};
@@ -817,6 +818,8 @@ struct Walk<'a> {
     from: u64,
     /// Prices of exposure.
     prices: Arc<Prices>,
+    /// What is popular in segments, and the event up to which that is counted.
+    segments: (Segments, Sequence),
 }
 
 impl<'a> Walk<'a> {
@@ -870,6 +873,7 @@ impl<'a> Walk<'a> {
             log,
             from,
             prices: Arc::default(),
+            segments: (Segments::new(config), Sequence::ZERO),
         })
     }
 
@@ -939,11 +943,20 @@ impl<'a> Walk<'a> {
             return Err(ServiceError::gone("positions", detail));
         }
         let absorbed = Sequence(entry.absorbed);
+        let (segments, counted) = &mut self.segments;
+        service.count_segments(segments, config, (*counted, absorbed))?;
+        *counted = absorbed.max(*counted);
+        if entry.segments.is_some_and(|digest| digest != segments.digest()) {
+            let detail = "what was popular in segments cannot be counted as then: events were erased, or attributes of people have changed since";
+            return Err(ServiceError::gone("segments", detail));
+        }
+        let segments = segments.clone();
         let models = self.models.clone();
         let learned = Learned {
             counts: Arc::new(service.counts_up_to(absorbed, config)?),
             users: Arc::new(service.stores.catalogue.schema(domain::EntityKind::User)?),
             prices: self.prices.clone(),
+            segments,
             ..Learned::default()
         };
         Ok(Snapshot::new(

@@ -343,8 +343,9 @@ impl<'a> Setting<'a> {
             Some(_) if config.actions.is_some() => Cow::Borrowed(pipeline),
             Some(within) => {
                 let models = snapshot.models.as_ref();
+                let (catalogue, segments) = (&snapshot.catalogue, &snapshot.learned.segments);
                 let sources =
-                    placement_sources(self.config, config, &snapshot.catalogue, models, Some(within));
+                    placement_sources(self.config, config, catalogue, models, Some(within), segments);
                 let pipeline = Pipeline {
                     sources,
                     ..pipeline.clone()
@@ -661,10 +662,12 @@ impl Service {
         if let Some(chaos) = chaos(&self.config) {
             chaos.store()?;
         }
-        self.people.attributes(user, || {
-            let stored = self.stores.catalogue.user(user)?;
-            Ok(stored.map(|stored| stored.attributes).unwrap_or_default())
-        })
+        self.kept_attributes(user)
+    }
+
+    /// What the catalogue keeps of a person, by way of what is remembered.
+    pub(crate) fn kept_attributes(&self, user: &UserId) -> Result<Arc<Attributes>, StoreError> {
+        self.people.stored(&*self.stores.catalogue, user)
     }
 
     /// Faults put in on purpose, as they are now.

@@ -16,5 +16,6 @@ mod replay;
 mod requests;
 mod retrieving;
 mod rules;
+mod segments;
 mod staleness;
 mod world;
