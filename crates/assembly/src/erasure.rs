@@ -109,7 +109,11 @@ impl Service {
         let mut learned = before.learned.clone();
         if !learned.segments.is_empty() {
             learned.segments = Segments::new(&self.config);
-            self.count_segments(&mut learned.segments, &self.config, (Sequence::ZERO, version.absorbed))?;
+            self.count_segments(
+                &mut learned.segments,
+                &self.config,
+                (Sequence::ZERO, version.absorbed),
+            )?;
         }
         let catalogue = before.catalogue.with(&self.live.positions, Vec::new());
         self.put_in_place(

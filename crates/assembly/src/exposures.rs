@@ -90,7 +90,10 @@ impl Exposures {
         }
         if !slots.is_empty() {
             let read = decisions.each(|stored| {
-                let is_slate = stored.request.as_ref().is_some_and(|asked| asked.get("recommend").is_some());
+                let is_slate = stored
+                    .request
+                    .as_ref()
+                    .is_some_and(|asked| asked.get("recommend").is_some());
                 let decision = stored.decision;
                 if let Some((slot, from)) = slots.get_mut(&decision.placement)
                     && is_slate
@@ -104,7 +107,9 @@ impl Exposures {
             });
             read.map_err(|e| ServiceError::io("reading", dir, e))?;
         }
-        let slots = slots.into_iter().map(|(name, (slot, _))| (name, Mutex::new(slot)));
+        let slots = slots
+            .into_iter()
+            .map(|(name, (slot, _))| (name, Mutex::new(slot)));
         Ok(Exposures {
             slots: slots.collect(),
         })
@@ -142,7 +147,11 @@ impl Exposures {
         let prices = self.slots.iter();
         let prices = prices.map(|(name, slot)| (name.clone(), lock(slot).ledger.prices()));
         let prices: Prices = prices.filter(|(_, prices)| !prices.is_empty()).collect();
-        if prices == **before { before.clone() } else { Arc::new(prices) }
+        if prices == **before {
+            before.clone()
+        } else {
+            Arc::new(prices)
+        }
     }
 
     /// How each stands.

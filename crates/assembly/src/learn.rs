@@ -5,8 +5,8 @@ use crate::bundle::{self, BundleInfo};
 use crate::catalogue::{LiveCatalogue, features};
 use crate::learned::{self, Learned};
 use crate::lineage::Step;
-use crate::segments::Segments;
 use crate::live::{Pending, counting};
+use crate::segments::Segments;
 use crate::service::{TrainingState, bind, lock, models_dir, sizes};
 use crate::snapshot::{Models, Snapshot};
 use crate::{Service, ServiceError};
@@ -473,7 +473,9 @@ impl Service {
                     ..
                 } = pending;
                 let mut person = |user: &UserId| self.kept_attributes(user);
-                learned.segments.count(&self.config, *sequence, *item, event, &mut person)?;
+                learned
+                    .segments
+                    .count(&self.config, *sequence, *item, event, &mut person)?;
             }
             learned.segments.settle();
         }

@@ -83,7 +83,7 @@ pub use service::{ErasureReport, OpenReport, Service};
 pub use stores::Stores;
 pub use train_ranker::RankerReport;
 pub use wire::{
-    EventInput, EventReceipt, IngestReport, ItemInput, KeptDecision, Moment, Part, RankRequest,
-    RecommendRequest, RecommendResponse, Recommended, RowProblem, RowStatus, SessionEvent, SimilarRequest,
-    SimilarResponse, Status, UserInput, WriteReport,
+    EventInput, EventReceipt, IngestReport, ItemInput, KeptDecision, Moment, Part, ProposedItem, RankRequest,
+    RecommendRequest, RecommendResponse, Recommended, RowProblem, RowStatus, ScoredItem, SessionEvent,
+    SimilarRequest, SimilarResponse, Status, UserInput, WriteReport,
 };

@@ -181,9 +181,17 @@ impl Lineage {
 
     /// Prices of exposure as of the last step of the last segment. Ask before the first step is noted.
     pub(crate) fn last_prices(&self) -> Result<Prices, ServiceError> {
-        let segment = self.writing.lock().unwrap_or_else(PoisonError::into_inner).segment;
+        let segment = self
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .segment;
         let entries = self.read(segment)?.unwrap_or_default();
-        Ok(entries.into_iter().rev().find_map(|entry| entry.prices).unwrap_or_default())
+        Ok(entries
+            .into_iter()
+            .rev()
+            .find_map(|entry| entry.prices)
+            .unwrap_or_default())
     }
 
     /// Removes segments, but not the last, whose bundles are not there any more, and those without models before them. Gives the oldest

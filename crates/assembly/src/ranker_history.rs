@@ -192,7 +192,14 @@ impl<'a> World<'a> {
         }
         let snapshot = service.snapshot.load();
         let catalogue = Arc::new(snapshot.catalogue.with(&service.live.positions, Vec::new()));
-        let sources = placement_sources(&service.config, config, &catalogue, Some(&models), None, &segments);
+        let sources = placement_sources(
+            &service.config,
+            config,
+            &catalogue,
+            Some(&models),
+            None,
+            &segments,
+        );
         let names = sources
             .iter()
             .map(|source| source.retriever.name().to_owned())

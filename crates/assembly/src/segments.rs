@@ -79,12 +79,20 @@ impl SegmentConfig {
         let (long, short, k) = (self.half_life_days, self.short_days, self.shrinkage);
         within("short_days", short, short >= 0.01, "0.01 or more")?;
         let is_longer = long > short && long <= 100_000.0;
-        within("half_life_days", long, is_longer, "above short_days, at most 100000")?;
+        within(
+            "half_life_days",
+            long,
+            is_longer,
+            "above short_days, at most 100000",
+        )?;
         within("shrinkage", k, k > 0.0 && k <= 1e9, "above 0, at most 1000000000")?;
         let is_rising = self.bounds.windows(2).all(|pair| pair[0] < pair[1]);
         let is_finite = self.bounds.iter().all(|bound| bound.is_finite());
         if !(is_rising && is_finite && self.bounds.len() <= BOUNDS_MAX) {
-            return Err(format!("bounds: got {:?}, expected at most {BOUNDS_MAX} rising numbers", self.bounds));
+            return Err(format!(
+                "bounds: got {:?}, expected at most {BOUNDS_MAX} rising numbers",
+                self.bounds
+            ));
         }
         Ok(())
     }
@@ -110,7 +118,9 @@ impl SegmentConfig {
 pub(crate) fn check(config: &Config) -> Result<(), String> {
     if config.segments.len() > SEGMENTATIONS_MAX {
         let got = config.segments.len();
-        return Err(format!("segments: got {got}, expected at most {SEGMENTATIONS_MAX}"));
+        return Err(format!(
+            "segments: got {got}, expected at most {SEGMENTATIONS_MAX}"
+        ));
     }
     for (name, segments) in &config.segments {
         if name.is_empty() {
@@ -186,7 +196,9 @@ impl Segments {
 
     /// Makes what was counted count.
     pub(crate) fn settle(&mut self) {
-        self.tables.values_mut().for_each(|table| Arc::make_mut(table).settle());
+        self.tables
+            .values_mut()
+            .for_each(|table| Arc::make_mut(table).settle());
     }
 
     /// True if there are none.
@@ -248,7 +260,10 @@ mod tests {
         assert_ne!(segment(&[], number(18.0)), segment(&[], number(19.0)));
         let one = RawAttribute::Texts(vec!["x".into()]);
         assert_eq!(segment(&[], one), segment(&[], RawAttribute::Text("x".into())));
-        assert_eq!(segment(&[], RawAttribute::Texts(vec!["x".into(), "y".into()])), None);
+        assert_eq!(
+            segment(&[], RawAttribute::Texts(vec!["x".into(), "y".into()])),
+            None
+        );
         assert_eq!(config(&[]).segment("other", &Attributes::new()), None);
     }
 }

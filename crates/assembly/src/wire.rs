@@ -168,6 +168,10 @@ pub struct RecommendRequest {
     /// If given, only these are considered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Vec<String>>,
+    /// Candidates of the caller's own, besides those of the placement's sources, best first or with scores: up to 10,000, of which the best
+    /// enter up to the placement's quota for `proposed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposed: Vec<ProposedItem>,
     /// If given, items that score less than this share of the way from the weakest candidate to the best are left out, 0 to 1, and
     /// nothing fills the slate up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,6 +182,26 @@ pub struct RecommendRequest {
     /// Source of all randomness; drawn if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+}
+
+/// A candidate of the caller's own: an id, or an id with a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "an id, or an object with item_id and score")]
+pub enum ProposedItem {
+    /// Its place in the list says how good it is.
+    Id(String),
+    /// Its score does.
+    Scored(ScoredItem),
+}
+
+/// An item with the caller's score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoredItem {
+    /// Which.
+    pub item_id: String,
+    /// How good, in any unit; higher is better, finite.
+    pub score: f32,
 }
 
 /// An event of a session given in a request.

@@ -384,9 +384,12 @@ impl Reranker for ConstrainedReranker {
             } else {
                 then.as_ref().unwrap_or(&priced).best(pool, &tried, n)
             };
-            let is_spent = (self.prices.get(&name).into_iter().flatten()).any(|(_, milli)| *milli >= PRICE_MAX);
+            let is_spent =
+                (self.prices.get(&name).into_iter().flatten()).any(|(_, milli)| *milli >= PRICE_MAX);
             let is_kept = found.is_some() && !is_spent;
-            let given_up = found.as_ref().map_or(0.0, |found| priced.sum(&slate) - priced.sum(found));
+            let given_up = found
+                .as_ref()
+                .map_or(0.0, |found| priced.sum(&slate) - priced.sum(found));
             out.constraints.push(ConstraintRecord {
                 name: name.clone(),
                 feasible: is_kept,

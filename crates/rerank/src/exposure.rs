@@ -166,12 +166,7 @@ impl ExposureLedger {
         ((self.terms.window_hours * 3_600_000.0 / PARTS as f64) as i64).max(1)
     }
 
-    fn counted(
-        &self,
-        shown: &[(u32, u64)],
-        attributes: &dyn AttributeSource,
-        names: &dyn Names,
-    ) -> Counts {
+    fn counted(&self, shown: &[(u32, u64)], attributes: &dyn AttributeSource, names: &dyn Names) -> Counts {
         let mut counts = Counts {
             total: shown.iter().map(|(_, times)| times).sum(),
             of: vec![BTreeMap::new(); self.terms.constraints.len()],
@@ -256,7 +251,9 @@ impl ExposureLedger {
     /// The prices in force from now on; those that come to nothing are left out.
     pub fn prices(&self) -> ExposurePrices {
         let rounded = |prices: &BTreeMap<String, f64>| -> BTreeMap<String, u32> {
-            let milli = prices.iter().map(|(name, price)| (name.clone(), (price * 1000.0).round() as u32));
+            let milli = prices
+                .iter()
+                .map(|(name, price)| (name.clone(), (price * 1000.0).round() as u32));
             milli.filter(|(_, milli)| *milli > 0).collect()
         };
         let named = self.terms.constraints.iter().zip(&self.prices);
@@ -275,7 +272,9 @@ impl ExposureLedger {
         let empty = BTreeMap::new();
         for (at, constraint) in self.terms.constraints.iter().enumerate() {
             let shown = self.window.of.get(at).unwrap_or(&empty);
-            let largest = shown.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(*name)));
+            let largest = shown
+                .iter()
+                .max_by_key(|(name, count)| (**count, std::cmp::Reverse(*name)));
             let mut names: Vec<&String> = self.prices[at].keys().collect();
             names.extend(largest.map(|(name, _)| name));
             names.sort_unstable();

@@ -202,7 +202,8 @@ static RERANKERS: [RerankerEntry; 6] = [
             let is_of_exposures = constraints.iter().any(Constraint::is_of_exposures);
             for (field, given) in [("window_hours", window_hours), ("step", step)] {
                 if let Some(given) = given.filter(|_| !is_of_exposures) {
-                    let expected = "a constraint max_exposure or min_exposure beside it, which alone goes by it";
+                    let expected =
+                        "a constraint max_exposure or min_exposure beside it, which alone goes by it";
                     return Err(wrong(field, given, expected));
                 }
             }
@@ -230,8 +231,11 @@ pub fn exposure_terms(name: &str, settings: &Value) -> Option<ExposureTerms> {
         return None;
     }
     let settings: Constrained = read(settings).ok()?;
-    let constraints: Vec<Constraint> =
-        settings.constraints.into_iter().filter(Constraint::is_of_exposures).collect();
+    let constraints: Vec<Constraint> = settings
+        .constraints
+        .into_iter()
+        .filter(Constraint::is_of_exposures)
+        .collect();
     (!constraints.is_empty()).then(|| ExposureTerms {
         constraints,
         window_hours: settings.window_hours.unwrap_or(WINDOW_HOURS),

@@ -55,7 +55,9 @@ struct Sums {
 
 impl Sums {
     fn get(&self, item: u32) -> [f64; 2] {
-        self.of.get(&item).map_or([0.0; 2], |sums| sums.map(|sum| sum.max(0.0)))
+        self.of
+            .get(&item)
+            .map_or([0.0; 2], |sums| sums.map(|sum| sum.max(0.0)))
     }
 
     fn add(&mut self, item: u32, values: [f64; 2]) {
@@ -67,9 +69,10 @@ impl Sums {
     fn totals(&self) -> [f64; 2] {
         let mut items: Vec<u32> = self.of.keys().copied().collect();
         items.sort_unstable();
-        items.into_iter().map(|item| self.get(item)).fold([0.0; 2], |all, sums| {
-            [all[0] + sums[0], all[1] + sums[1]]
-        })
+        items
+            .into_iter()
+            .map(|item| self.get(item))
+            .fold([0.0; 2], |all, sums| [all[0] + sums[0], all[1] + sums[1]])
     }
 }
 
@@ -135,7 +138,14 @@ impl SegmentTable {
     }
 
     /// Counts an event, of a segment if that is known; false if its strength is no number. Call [`settle`](Self::settle) after the last one of a batch.
-    pub fn add(&mut self, sequence: u64, segment: Option<u64>, item: u32, weight: f32, when: Timestamp) -> bool {
+    pub fn add(
+        &mut self,
+        sequence: u64,
+        segment: Option<u64>,
+        item: u32,
+        weight: f32,
+        when: Timestamp,
+    ) -> bool {
         if !weight.is_finite() {
             return false;
         }
@@ -147,7 +157,10 @@ impl SegmentTable {
             if self.half_lives(at, self.reference[at], self.latest) > REBASE {
                 let factor = self.half_lives(at, self.latest, self.reference[at]).exp2();
                 for sums in std::iter::once(&mut self.all).chain(self.segments.values_mut()) {
-                    Arc::make_mut(sums).of.values_mut().for_each(|sums| sums[at] *= factor);
+                    Arc::make_mut(sums)
+                        .of
+                        .values_mut()
+                        .for_each(|sums| sums[at] *= factor);
                 }
                 self.reference[at] = self.latest;
             }
@@ -189,7 +202,10 @@ impl SegmentTable {
             popular,
             trending: listed(&trend),
         });
-        self.lists.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lists
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// What brings sums to the latest moment.
@@ -263,9 +279,18 @@ impl SegmentTable {
         let (key, sums) = found.map_or((None, &nothing), |(segment, sums)| (Some(segment), &**sums));
         let key = (standing, key);
         let pick = |list: &[(u32, f32)]| -> Vec<(u32, f32)> {
-            list.iter().copied().filter(|(item, _)| allowed(*item)).take(n).collect()
+            list.iter()
+                .copied()
+                .filter(|(item, _)| allowed(*item))
+                .take(n)
+                .collect()
         };
-        let known = self.lists.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known = self
+            .lists
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned();
         let first = known.unwrap_or_else(|| {
             let list = Arc::new(self.ranked(standing, sums, FIRST));
             let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
@@ -360,8 +385,12 @@ mod tests {
     fn recounted(rows: &[Row], standing: Standing, segment: Option<u64>, n_items: u32) -> Vec<(u32, f64)> {
         let latest = rows.iter().map(|row| row.3).fold(f64::NEG_INFINITY, f64::max);
         let sum = |of: Option<Option<u64>>, item: u32, half_life: f64| {
-            let mine = rows.iter().filter(|row| row.1 == item && of.is_none_or(|of| row.0 == of));
-            let sum: f64 = mine.map(|row| f64::from(row.2) * ((row.3 - latest) / half_life).exp2()).sum();
+            let mine = rows
+                .iter()
+                .filter(|row| row.1 == item && of.is_none_or(|of| row.0 == of));
+            let sum: f64 = mine
+                .map(|row| f64::from(row.2) * ((row.3 - latest) / half_life).exp2())
+                .sum();
             sum.max(0.0)
         };
         let total = |of: Option<Option<u64>>, half_life: f64| -> f64 {
@@ -369,8 +398,20 @@ mod tests {
         };
         let k = TERMS.shrinkage;
         let is_known = segment.is_some() && rows.iter().any(|row| row.0 == segment);
-        let mine = |item: u32, half_life: f64| if is_known { sum(Some(segment), item, half_life) } else { 0.0 };
-        let mine_in_all = |half_life: f64| if is_known { total(Some(segment), half_life) } else { 0.0 };
+        let mine = |item: u32, half_life: f64| {
+            if is_known {
+                sum(Some(segment), item, half_life)
+            } else {
+                0.0
+            }
+        };
+        let mine_in_all = |half_life: f64| {
+            if is_known {
+                total(Some(segment), half_life)
+            } else {
+                0.0
+            }
+        };
         let (all_long, all_short) = (total(None, 30.0), total(None, 2.0));
         let (my_long, my_short) = (mine_in_all(30.0), mine_in_all(2.0));
         let over = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
@@ -434,8 +475,16 @@ mod tests {
             best.into_iter().map(|(item, _)| item).collect()
         };
         assert_eq!(order(None), [3, 0, 1, 2]);
-        assert_eq!(order(Some(1)), [3, 0, 2, 1], "one event in a segment lifts an item a little");
-        assert_eq!(order(Some(9)), order(None), "a segment that nobody knows is everybody");
+        assert_eq!(
+            order(Some(1)),
+            [3, 0, 2, 1],
+            "one event in a segment lifts an item a little"
+        );
+        assert_eq!(
+            order(Some(9)),
+            order(None),
+            "a segment that nobody knows is everybody"
+        );
     }
 
     #[test]
@@ -454,12 +503,22 @@ mod tests {
     #[test]
     fn the_source_keeps_the_promises() {
         let rows: Vec<Row> = (0..400u32)
-            .map(|at| (Some(u64::from(at % 3)), at * 7 % 40, 1.0 + (at % 5) as f32, f64::from(at)))
+            .map(|at| {
+                (
+                    Some(u64::from(at % 3)),
+                    at * 7 % 40,
+                    1.0 + (at % 5) as f32,
+                    f64::from(at),
+                )
+            })
             .collect();
         let table = Arc::new(table(&rows));
         for standing in [Standing::Popular, Standing::Trending] {
             let of = Arc::new(|query: &Query| Some(query.seed % 4));
-            testkit::stages::retriever(&SegmentRetriever::new("in-segment", standing, table.clone(), of), 40);
+            testkit::stages::retriever(
+                &SegmentRetriever::new("in-segment", standing, table.clone(), of),
+                40,
+            );
         }
         let empty = Arc::new(SegmentTable::new(TERMS));
         let source = SegmentRetriever::new("empty", Standing::Trending, empty, Arc::new(|_: &Query| None));

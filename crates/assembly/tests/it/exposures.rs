@@ -1,7 +1,9 @@
 //! Shares of all exposures of a placement: kept while it serves, across restarts, and in replays.
 
 use crate::world::{START, World, ask, ids};
-use assembly::{CONFIG_FILE, ExposureStatus, FixedClock, RecommendRequest, ReplayRequest, Service, ServiceError};
+use assembly::{
+    CONFIG_FILE, ExposureStatus, FixedClock, RecommendRequest, ReplayRequest, Service, ServiceError,
+};
 use domain::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,11 +71,17 @@ fn served(world: &World, placement: &str, n: usize) -> (BTreeMap<String, f64>, V
 fn status_of(world: &World, placement: &str) -> ExposureStatus {
     let all = world.service.status().exposures;
     let rounded = |mut status: ExposureStatus| {
-        status.shares.iter_mut().for_each(|one| one.price = (one.price * 1000.0).round() / 1000.0);
+        status
+            .shares
+            .iter_mut()
+            .for_each(|one| one.price = (one.price * 1000.0).round() / 1000.0);
         status.shares.retain(|one| one.price > 0.0);
         status
     };
-    all.into_iter().find(|one| one.placement == placement).map(rounded).unwrap()
+    all.into_iter()
+        .find(|one| one.placement == placement)
+        .map(rounded)
+        .unwrap()
 }
 
 #[test]
@@ -86,21 +94,42 @@ fn caps_hold_over_many_slates_and_every_decision_can_be_replayed() {
     let last = made.last().unwrap().clone();
     // Everybody shifts at once here, which is as hard as it gets: between two moves of the prices 10 get the same.
     assert!(largest(&shown) < 0.135, "{shown:?}");
-    let odd: f64 = shown.iter().filter(|(id, _)| id.ends_with(['1', '3', '5', '7', '9'])).map(|(_, share)| share).sum();
+    let odd: f64 = shown
+        .iter()
+        .filter(|(id, _)| id.ends_with(['1', '3', '5', '7', '9']))
+        .map(|(_, share)| share)
+        .sum();
     assert!(odd >= 0.27, "{shown:?}");
     let kept = world.service.decision(&last).unwrap().decision;
     let names: Vec<&str> = kept.constraints.iter().map(|one| one.name.as_str()).collect();
-    assert_eq!(names, ["max_exposure of an item 0.1", "min_exposure kind odd 0.3"]);
+    assert_eq!(
+        names,
+        ["max_exposure of an item 0.1", "min_exposure kind odd 0.3"]
+    );
     let capped = &kept.constraints[0];
     assert!(capped.kept && !capped.prices.is_empty() && capped.prices.iter().all(|one| one.price > 0.0));
-    let given_up = made.iter().map(|id| world.service.decision(id).unwrap().decision.constraints[0].given_up);
-    assert!(given_up.filter(|given_up| *given_up > 0.0).count() > 400, "few get the best");
+    let given_up = made
+        .iter()
+        .map(|id| world.service.decision(id).unwrap().decision.constraints[0].given_up);
+    assert!(
+        given_up.filter(|given_up| *given_up > 0.0).count() > 400,
+        "few get the best"
+    );
     let before = status_of(&world, "home");
     assert_eq!(before.exposures, 1000);
-    assert!(before.shares.iter().any(|one| one.constraint == names[0] && one.share > 0.05));
+    assert!(
+        before
+            .shares
+            .iter()
+            .any(|one| one.constraint == names[0] && one.share > 0.05)
+    );
 
     let (shown, _) = served(&world, "chance", 200);
-    let odd: f64 = shown.iter().filter(|(id, _)| id.ends_with(['1', '3', '5', '7', '9'])).map(|(_, share)| share).sum();
+    let odd: f64 = shown
+        .iter()
+        .filter(|(id, _)| id.ends_with(['1', '3', '5', '7', '9']))
+        .map(|(_, share)| share)
+        .sum();
     assert!((0.3..=0.7).contains(&odd), "kinds have {odd} and the rest");
 
     // A restart goes on from the same prices and the same window.
@@ -113,7 +142,13 @@ fn caps_hold_over_many_slates_and_every_decision_can_be_replayed() {
     world.service.train(&|_| {}).unwrap();
     let newest = served(&world, "home", 30).1.pop().unwrap();
     for id in [&last, &after, &newest] {
-        assert!(world.service.replay(id, &ReplayRequest::default()).unwrap().identical);
+        assert!(
+            world
+                .service
+                .replay(id, &ReplayRequest::default())
+                .unwrap()
+                .identical
+        );
     }
     // Under another configuration, too: without the constraint everybody gets the best.
     let without = ReplayRequest {
@@ -127,7 +162,10 @@ fn caps_hold_over_many_slates_and_every_decision_can_be_replayed() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
     let gone = world.service.replay(&last, &ReplayRequest::default());
-    assert!(matches!(gone, Err(ServiceError::Gone { what: "lineage", .. })), "{gone:?}");
+    assert!(
+        matches!(gone, Err(ServiceError::Gone { what: "lineage", .. })),
+        "{gone:?}"
+    );
 }
 
 #[test]
@@ -167,7 +205,9 @@ fn what_cannot_keep_prices_is_refused() {
             "placements.home.rerank.constraints: got some on exposures, expected none where the placement learns",
         ),
     ] {
-        let error = assembly::Config::parse(&format!("{cap}{more}"), "x".as_ref()).unwrap_err().to_string();
+        let error = assembly::Config::parse(&format!("{cap}{more}"), "x".as_ref())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -1,7 +1,9 @@
 //! What is popular where: sources of segments, from events of the log to slates and replays.
 
 use crate::world::{World, ask, event, item};
-use assembly::{CONFIG_FILE, Clock, Config, EventInput, RecommendRequest, ReplayRequest, ServiceError, UserInput};
+use assembly::{
+    CONFIG_FILE, Clock, Config, EventInput, RecommendRequest, ReplayRequest, ServiceError, UserInput,
+};
 use domain::RawAttribute;
 
 const CONFIG: &str = r#"
@@ -73,7 +75,10 @@ fn world() -> World {
     std::fs::write(world.dir.path().join(CONFIG_FILE), CONFIG).unwrap();
     let world = world.reopened().0;
     let items = ["all", "berlin", "paris", "short", "other"];
-    world.service.put_items(items.iter().map(|id| Ok(item(id, "odd"))).collect()).unwrap();
+    world
+        .service
+        .put_items(items.iter().map(|id| Ok(item(id, "odd"))).collect())
+        .unwrap();
     let mut users = Vec::new();
     let mut events = Vec::new();
     for at in 0..40 {
@@ -97,7 +102,12 @@ fn proposed(world: &World, request: &RecommendRequest, source: &str) -> (Vec<Str
     let decision = world.service.decision(&slate.decision_id).unwrap().decision;
     let mut found: Vec<(u32, String)> = Vec::new();
     for item in &decision.considered {
-        found.extend(item.sources.iter().filter(|hit| &*hit.source == source).map(|hit| (hit.rank, item.item_id.to_string())));
+        found.extend(
+            item.sources
+                .iter()
+                .filter(|hit| &*hit.source == source)
+                .map(|hit| (hit.rank, item.item_id.to_string())),
+        );
     }
     found.sort();
     (found.into_iter().map(|(_, id)| id).collect(), slate.decision_id)
@@ -109,7 +119,11 @@ fn people_are_shown_what_is_taken_where_they_are() {
     let first = |who: &str, source: &str| proposed(&world, &ask(who), source).0;
     assert_eq!(first("u0", "popular-in-country")[0], "berlin");
     assert_eq!(first("u1", "popular-in-country")[0], "paris");
-    assert_eq!(first("nobody", "popular-in-country")[0], "all", "of whom nothing is known gets what everybody takes");
+    assert_eq!(
+        first("nobody", "popular-in-country")[0],
+        "all",
+        "of whom nothing is known gets what everybody takes"
+    );
     assert_eq!(first("u0", "popular-in-country").len(), 4, "the quota");
     // Attributes and circumstances of the request count.
     let mut request = ask("nobody");
@@ -126,7 +140,11 @@ fn people_are_shown_what_is_taken_where_they_are() {
         request.attributes.insert("age".into(), RawAttribute::Number(age));
         let slate = world.service.recommend(&request).unwrap();
         let decision = world.service.decision(&slate.decision_id).unwrap().decision;
-        let short = decision.considered.iter().find(|item| item.item_id.as_str() == "short").unwrap();
+        let short = decision
+            .considered
+            .iter()
+            .find(|item| item.item_id.as_str() == "short")
+            .unwrap();
         let hit = short.sources.iter().find(|hit| &*hit.source == "popular-in-age");
         hit.unwrap().score
     };
@@ -135,7 +153,12 @@ fn people_are_shown_what_is_taken_where_they_are() {
     assert!(young > between && between > old && young == short(2.0) && old == short(99.0));
 
     // New events count with the next update, in their segment; a restart counts the same.
-    put(&world, (0..30).map(|at| click(&format!("u{}", 2 * (at % 20)), "short", "desk")).collect());
+    put(
+        &world,
+        (0..30)
+            .map(|at| click(&format!("u{}", 2 * (at % 20)), "short", "desk"))
+            .collect(),
+    );
     world.service.absorb().unwrap();
     let (before, id) = proposed(&world, &ask("u0"), "popular-in-country");
     assert!(before.iter().position(|id| id == "short") < Some(3), "{before:?}");
@@ -145,14 +168,27 @@ fn people_are_shown_what_is_taken_where_they_are() {
     let (after, _) = proposed(&world, &ask("u0"), "popular-in-country");
     assert_eq!(before, after);
     let report = world.service.replay_sample(usize::MAX, 1, &|_| {}).unwrap();
-    assert_eq!((report.identical, report.gone.len()), (report.kept, 0), "{report:?}");
+    assert_eq!(
+        (report.identical, report.gone.len()),
+        (report.kept, 0),
+        "{report:?}"
+    );
 
     // Somebody moves: how it was counted then cannot be known any more, and the replay says so.
     world.service.put_users(vec![Ok(user("u0", "fr", 16.0))]).unwrap();
     let gone = world.service.replay(&id, &ReplayRequest::default());
-    assert!(matches!(gone, Err(ServiceError::Gone { what: "segments", .. })), "{gone:?}");
+    assert!(
+        matches!(gone, Err(ServiceError::Gone { what: "segments", .. })),
+        "{gone:?}"
+    );
     world.service.put_users(vec![Ok(user("u0", "de", 16.0))]).unwrap();
-    assert!(world.service.replay(&id, &ReplayRequest::default()).unwrap().identical);
+    assert!(
+        world
+            .service
+            .replay(&id, &ReplayRequest::default())
+            .unwrap()
+            .identical
+    );
     // Somebody is erased: of what they did nothing is counted from then on.
     world.service.erase_user("u2").unwrap();
     let gone = world.service.replay(&id, &ReplayRequest::default());
@@ -163,9 +199,18 @@ fn people_are_shown_what_is_taken_where_they_are() {
 #[test]
 fn segments_that_cannot_be_are_refused() {
     for (text, expected) in [
-        ("[segments.x]\nof = \"person\"\nshort_days = 40.0\n", "segments.x.half_life_days: got 30, expected above short_days"),
-        ("[segments.x]\nof = \"person\"\nbounds = [2.0, 1.0]\n", "segments.x.bounds: got [2.0, 1.0], expected"),
-        ("[segments.x]\nof = \"person\"\nshrinkage = 0.0\n", "segments.x.shrinkage: got 0, expected above 0"),
+        (
+            "[segments.x]\nof = \"person\"\nshort_days = 40.0\n",
+            "segments.x.half_life_days: got 30, expected above short_days",
+        ),
+        (
+            "[segments.x]\nof = \"person\"\nbounds = [2.0, 1.0]\n",
+            "segments.x.bounds: got [2.0, 1.0], expected",
+        ),
+        (
+            "[segments.x]\nof = \"person\"\nshrinkage = 0.0\n",
+            "segments.x.shrinkage: got 0, expected above 0",
+        ),
         ("[segments.x]\nof = \"item\"\n", "unknown variant `item`"),
         (
             "[segments.x]\nof = \"person\"\n[placements.home]\nsources = [\"popular-in-y\"]\n",

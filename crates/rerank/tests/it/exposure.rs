@@ -51,7 +51,10 @@ fn tastes(kinds: usize, items: usize, seed: u64) -> Vec<Vec<f64>> {
         let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / items as f64;
         let unit = variance.sqrt();
         // As the pipeline has them, in single precision.
-        scores.iter().map(|score| f64::from((score / unit) as f32)).collect()
+        scores
+            .iter()
+            .map(|score| f64::from((score / unit) as f32))
+            .collect()
     };
     (0..kinds).map(taste).collect()
 }
@@ -126,7 +129,13 @@ fn the_oracle_is_the_best_of_all_assignments() {
     for code in 0..3usize.pow(6) {
         let chosen: Vec<usize> = (0..6).map(|at| code / 3usize.pow(at) % 3).collect();
         if (0..3).all(|item| chosen.iter().filter(|one| **one == item).count() <= 3) {
-            best = best.max(chosen.iter().enumerate().map(|(at, item)| tastes[at / 2][*item]).sum());
+            best = best.max(
+                chosen
+                    .iter()
+                    .enumerate()
+                    .map(|(at, item)| tastes[at / 2][*item])
+                    .sum(),
+            );
         }
     }
     assert!((optimum(&tastes, 2, 3) - best).abs() < 1e-9);
@@ -195,7 +204,9 @@ fn a_cap_on_items_is_kept_at_nearly_the_least_cost() {
     );
     // 30 kinds, 20 times each: the programme of expectations, at the share that was really given.
     let best = optimum(&tastes, 200, 600) / 6000.0;
-    let most = tastes.iter().map(|scores| scores.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+    let most = tastes
+        .iter()
+        .map(|scores| scores.iter().copied().fold(f64::NEG_INFINITY, f64::max));
     let most = most.sum::<f64>() / 30.0;
     assert!((greedy.score - most).abs() < 0.02);
     let (least, paid) = (most - best, greedy.score - capped.score);
@@ -214,14 +225,28 @@ fn a_cap_on_items_is_kept_at_nearly_the_least_cost() {
 #[test]
 fn a_floor_lifts_a_group_and_a_cap_holds_one_down() {
     let mut items = Items::default();
-    items.makers = (0..20).map(|at| if at < 15 { "large" } else { "small" }.to_owned()).collect();
+    items.makers = (0..20)
+        .map(|at| if at < 15 { "large" } else { "small" }.to_owned())
+        .collect();
     let items = Arc::new(items);
     let names = Numbers::below(20);
     let mut stream = SeededStream::new(3, 3);
     for (settings, low, high) in [
-        (json!({"constraints": [{"kind": "max_exposure", "per": "maker", "share": 1.0}]}), 0.0, 0.1),
-        (json!({"constraints": [{"kind": "min_exposure", "per": "maker", "value": "small", "share": 0.4}]}), 0.37, 0.45),
-        (json!({"constraints": [{"kind": "max_exposure", "per": "maker", "share": 0.7}]}), 0.27, 0.35),
+        (
+            json!({"constraints": [{"kind": "max_exposure", "per": "maker", "share": 1.0}]}),
+            0.0,
+            0.1,
+        ),
+        (
+            json!({"constraints": [{"kind": "min_exposure", "per": "maker", "value": "small", "share": 0.4}]}),
+            0.37,
+            0.45,
+        ),
+        (
+            json!({"constraints": [{"kind": "max_exposure", "per": "maker", "share": 0.7}]}),
+            0.27,
+            0.35,
+        ),
     ] {
         let mut ledger = ledger(&settings);
         let mut shares = (0u64, 0u64);
@@ -229,7 +254,9 @@ fn a_floor_lifts_a_group_and_a_cap_holds_one_down() {
             let made = built(&settings, &ground(&items, ledger.prices()));
             let mut shown: BTreeMap<u32, u64> = BTreeMap::new();
             for _ in 0..10 {
-                let scores: Vec<f64> = (0..20).map(|at| stream.normal() - if at < 15 { 0.0 } else { 2.0 }).collect();
+                let scores: Vec<f64> = (0..20)
+                    .map(|at| stream.normal() - if at < 15 { 0.0 } else { 2.0 })
+                    .collect();
                 for candidate in made.rerank(&query(4), candidates(&scores)).chosen.iter().take(4) {
                     *shown.entry(candidate.item).or_default() += 1;
                     shares.0 += u64::from(candidate.item >= 15);
@@ -240,13 +267,19 @@ fn a_floor_lifts_a_group_and_a_cap_holds_one_down() {
             ledger.settle(Timestamp(NOW.0 + round), &shown, &*items, &*names);
         }
         let share = shares.0 as f64 / shares.1 as f64;
-        assert!((low..=high).contains(&share), "{settings}: small makers have {share}");
+        assert!(
+            (low..=high).contains(&share),
+            "{settings}: small makers have {share}"
+        );
     }
 }
 
 /// The slate and what it gives up, by looking at every slate.
 fn slowly(scores: &[Candidate], prices: &dyn Fn(u32) -> f64, n: usize) -> f64 {
-    let mut worth: Vec<f64> = scores.iter().map(|c| f64::from(c.score) - prices(c.item)).collect();
+    let mut worth: Vec<f64> = scores
+        .iter()
+        .map(|c| f64::from(c.score) - prices(c.item))
+        .collect();
     worth.sort_by(|a, b| b.total_cmp(a));
     worth.iter().take(n).sum()
 }
@@ -265,26 +298,48 @@ fn without_prices_nothing_changes_and_with_them_the_best_slate_under_them_stands
         ]});
         let before = built(&plain, &ground(&items, ExposurePrices::new())).rerank(&query(5), pool.clone());
         let after = built(&capped, &ground(&items, ExposurePrices::new())).rerank(&query(5), pool.clone());
-        assert_eq!((&before.chosen, &before.limits), (&after.chosen, &after.limits), "round {round}");
+        assert_eq!(
+            (&before.chosen, &before.limits),
+            (&after.chosen, &after.limits),
+            "round {round}"
+        );
         assert_eq!(before.constraints[0], after.constraints[1]);
-        let quiet = |out: &Reranked, at: usize| out.constraints[at].prices.is_empty() && out.constraints[at].given_up == 0.0;
+        let quiet = |out: &Reranked, at: usize| {
+            out.constraints[at].prices.is_empty() && out.constraints[at].given_up == 0.0
+        };
         assert!(quiet(&after, 0) && quiet(&after, 2) && after.constraints[0].kept);
 
         let alone = json!({"constraints": [{"kind": "max_exposure", "share": 0.1}]});
-        let milli: BTreeMap<String, u32> =
-            (0..14).filter(|at| at % 3 != 0).map(|at| (at.to_string(), stream.below(3000) as u32 + 1)).collect();
+        let milli: BTreeMap<String, u32> = (0..14)
+            .filter(|at| at % 3 != 0)
+            .map(|at| (at.to_string(), stream.below(3000) as u32 + 1))
+            .collect();
         let prices = ExposurePrices::from([("max_exposure of an item 0.1".to_owned(), milli.clone())]);
         let out = built(&alone, &ground(&items, prices)).rerank(&query(5), pool.clone());
         let mean = pool.iter().map(|c| f64::from(c.score)).sum::<f64>() / 14.0;
-        let unit = (pool.iter().map(|c| (f64::from(c.score) - mean).powi(2)).sum::<f64>() / 14.0).sqrt();
+        let unit = (pool
+            .iter()
+            .map(|c| (f64::from(c.score) - mean).powi(2))
+            .sum::<f64>()
+            / 14.0)
+            .sqrt();
         let price = |item: u32| f64::from(milli.get(&item.to_string()).copied().unwrap_or(0)) / 1000.0 * unit;
-        let worth: f64 = out.chosen.iter().take(5).map(|c| f64::from(c.score) - price(c.item)).sum();
+        let worth: f64 = out
+            .chosen
+            .iter()
+            .take(5)
+            .map(|c| f64::from(c.score) - price(c.item))
+            .sum();
         assert!((worth - slowly(&pool, &price, 5)).abs() < 1e-9, "round {round}");
         let raw: f64 = out.chosen.iter().take(5).map(|c| f64::from(c.score)).sum();
         let best: f64 = pool.iter().take(5).map(|c| f64::from(c.score)).sum();
         let record = &out.constraints[0];
         assert!((f64::from(record.given_up) - (best - raw)).abs() < 1e-6);
-        assert_eq!(record.prices.len(), milli.len(), "every price that touched a candidate is told");
+        assert_eq!(
+            record.prices.len(),
+            milli.len(),
+            "every price that touched a candidate is told"
+        );
     }
 }
 
@@ -292,7 +347,10 @@ fn without_prices_nothing_changes_and_with_them_the_best_slate_under_them_stands
 fn a_price_at_its_maximum_says_that_the_constraint_cannot_be_kept() {
     let items = Arc::new(Items::default());
     let prices = |milli: u32| {
-        ExposurePrices::from([("max_exposure of an item 0.1".to_owned(), BTreeMap::from([("1".to_owned(), milli)]))])
+        ExposurePrices::from([(
+            "max_exposure of an item 0.1".to_owned(),
+            BTreeMap::from([("1".to_owned(), milli)]),
+        )])
     };
     let settings = json!({"constraints": [{"kind": "max_exposure", "share": 0.1}]});
     let out = built(&settings, &ground(&items, prices(PRICE_MAX))).rerank(&query(1), candidates(&[1.0, 2.0]));
@@ -305,10 +363,19 @@ fn a_price_at_its_maximum_says_that_the_constraint_cannot_be_kept() {
         ledger.settle(Timestamp(NOW.0 + round), &[(0, 5), (1, 5)], &*items, &*names);
     }
     let found = ledger.prices();
-    assert!(found.values().flat_map(BTreeMap::values).all(|milli| *milli == PRICE_MAX), "{found:?}");
+    assert!(
+        found
+            .values()
+            .flat_map(BTreeMap::values)
+            .all(|milli| *milli == PRICE_MAX),
+        "{found:?}"
+    );
     assert_eq!(ledger.exposures(), 20_000);
     let shares = ledger.shares();
-    assert!(shares.iter().all(|one| one.share == 0.5 && one.price == 20.0), "{shares:?}");
+    assert!(
+        shares.iter().all(|one| one.share == 0.5 && one.price == 20.0),
+        "{shares:?}"
+    );
     // A day and a bit later only what is new counts.
     ledger.settle(Timestamp(NOW.0 + 25 * 3_600_000), &[(0, 7)], &*items, &*names);
     assert_eq!(ledger.exposures(), 7);

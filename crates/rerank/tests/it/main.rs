@@ -4,9 +4,7 @@ mod exposure;
 
 use domain::{Candidate, HistoryEvent, Query, Reranked, Reranker, Timestamp};
 use numeric::SeededStream;
-use rerank::{
-    Arrivals, AttributeSource, AttributeValue, ExposurePrices, Ground, Names, reranker, rerankers,
-};
+use rerank::{Arrivals, AttributeSource, AttributeValue, ExposurePrices, Ground, Names, reranker, rerankers};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
