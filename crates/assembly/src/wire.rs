@@ -186,7 +186,10 @@ pub struct RecommendRequest {
 
 /// A candidate of the caller's own: an id, or an id with a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "an id, or an object with item_id and score")]
+#[serde(
+    untagged,
+    expecting = "another value, expected an id, or an object with item_id and score"
+)]
 pub enum ProposedItem {
     /// Its place in the list says how good it is.
     Id(String),
