@@ -967,6 +967,7 @@ fn named(catalogue: &LiveCatalogue, part: &Contribution) -> Part {
         }
         ContributionSource::Feature { name } => ("feature", name.clone()),
         ContributionSource::Base { name } => ("base", name.clone()),
+        ContributionSource::Source { name } => ("source", name.clone()),
         ContributionSource::Rule { name } => ("rule", name.clone()),
         ContributionSource::Exploration { from } => ("exploration", format!("from place {from}")),
     };

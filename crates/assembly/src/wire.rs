@@ -278,9 +278,9 @@ pub struct Recommended {
 pub struct Part {
     /// Model that said so.
     pub model: String,
-    /// `history`, `feature` or `base`.
+    /// `history`, `feature`, `source`, `base`, `rule` or `exploration`.
     pub kind: &'static str,
-    /// The item of the history, the feature, or the base.
+    /// The item of the history, the feature, the source, the base, the rule, or the place from which chance moved it.
     pub of: String,
     /// How much; the values sum to the score.
     pub value: f32,

@@ -66,6 +66,11 @@ pub enum ContributionSource {
         /// Which.
         name: String,
     },
+    /// That a source proposed the item, where and with which score.
+    Source {
+        /// Name of the source.
+        name: String,
+    },
     /// A rule of the product.
     Rule {
         /// Its name.

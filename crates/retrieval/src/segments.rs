@@ -443,7 +443,7 @@ mod tests {
             let table = table(&rows);
             for standing in [Standing::Popular, Standing::Trending] {
                 let slow = recounted(&rows, standing, segment, 9);
-                let allowed = |item: u32| item % modulus == 0;
+                let allowed = |item: u32| item.is_multiple_of(modulus);
                 let found = table.best(standing, segment, 9, &allowed);
                 let expected: BTreeMap<u32, f64> = slow.into_iter().filter(|(item, _)| allowed(*item)).collect();
                 let clear = |score: f64| score > 1e-9;

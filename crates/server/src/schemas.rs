@@ -341,7 +341,7 @@ fn views() -> Value {
         "position_propensity": {"type": "number", "minimum": 0, "maximum": 1}, "sources": texts("Who proposed it"),
         "reasons": texts("Why, for a person"), "attributes": of("Attributes"),
         "explanation": {"type": "array", "items": object(&["model", "kind", "of", "value"], json!({
-            "model": text("Who said so"), "kind": {"enum": ["history", "feature", "base", "rule", "exploration"]}, "of": text("Of what"),
+            "model": text("Who said so"), "kind": {"enum": ["history", "feature", "source", "base", "rule", "exploration"]}, "of": text("Of what"),
             "value": number("They sum to the score"),
         }))},
     }});

@@ -224,11 +224,11 @@ fn a_cap_on_items_is_kept_at_nearly_the_least_cost() {
 
 #[test]
 fn a_floor_lifts_a_group_and_a_cap_holds_one_down() {
-    let mut items = Items::default();
-    items.makers = (0..20)
-        .map(|at| if at < 15 { "large" } else { "small" }.to_owned())
-        .collect();
-    let items = Arc::new(items);
+    let makers = (0..20).map(|at| if at < 15 { "large" } else { "small" }.to_owned());
+    let items = Arc::new(Items {
+        makers: makers.collect(),
+        ..Items::default()
+    });
     let names = Numbers::below(20);
     let mut stream = SeededStream::new(3, 3);
     for (settings, low, high) in [
