@@ -13,9 +13,9 @@
 //! Sources: Agrawal and Devanur (2014), *Fast algorithms for online stochastic convex programming*, arXiv:1410.7596; Balseiro, Lu and Mirrokni (2023),
 //! *The best of many worlds: dual mirror descent for online allocation problems*, Operations Research 71(1), arXiv:2011.10124.
 //!
-//! What it guarantees: summing the updates, the exposures of a thing beyond its cap since its price was last 0 are at most λ · √N / η where N does not change, so that
-//! the share goes over by λ / (η √N): 2 percentage points at a price of 2 with 10,000 exposures in the window, 0.2 with a million. A larger step holds closer
-//! and lets prices swing more, which costs score.
+//! What it guarantees: summing the updates, as long as none is cut to ±η and N stays, the exposures of a thing beyond its cap since its price was last 0 are at most
+//! λ · √N / η, so that its share goes over the cap by λ / (η √N): with the default step and a price of 1 by 2 percentage points where the window has 10,000 exposures, by 0.2 where
+//! it has a million. A larger step holds closer and lets prices swing more, which costs score.
 //!
 //! Cost: a map entry for every thing shown in each of 24 parts of the window, and one pass over what was shown for each update. Nothing is random.
 //! Limits: a cap that candidates do not allow (fewer things than 1 / share, say) sends prices to [`PRICE_MAX`], where it counts as infeasible.
