@@ -8,6 +8,7 @@ use crate::debias::InversePropensityConfig;
 use crate::order::RerankConfig;
 use crate::pages::PageConfig;
 use crate::reasons::ReasonsConfig;
+use crate::segments::{self, SegmentConfig};
 use domain::AttributeKind;
 use serde::{Deserialize, Serialize};
 use signals::EventTypes;
@@ -50,6 +51,9 @@ pub struct Config {
     pub training: TrainingConfig,
     /// What counts as taken and as begun, for the sources `again` and `continue`.
     pub again: AgainConfig,
+    /// Ways to tell segments of people and circumstances apart, by name: each makes the sources `popular-in-NAME` and `trending-in-NAME`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub segments: BTreeMap<String, SegmentConfig>,
     /// Faults put in on purpose; absent, as it should be where people are served, for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chaos: Option<ChaosConfig>,
@@ -172,8 +176,8 @@ pub struct PlacementConfig {
     /// Candidates from single sources where that differs, by name, 1 to 10,000.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub quotas: BTreeMap<String, usize>,
-    /// Sources by name; empty for all that the bundle has. `again` (what may be due to be taken again) and `continue` (what was
-    /// begun and not ended) are asked only where they are named.
+    /// Sources by name; empty for all that the bundle has. `again` (what may be due to be taken again), `continue` (what was
+    /// begun and not ended) and those of `segments` are asked only where they are named.
     pub sources: Vec<String>,
     /// Whether items with an event that marks them seen are left out.
     pub exclude_seen: bool,
@@ -246,6 +250,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             training: TrainingConfig::default(),
             again: AgainConfig::default(),
+            segments: BTreeMap::new(),
             chaos: None,
             context: ["device", "country", "language", "page"]
                 .map(|name| (name.to_owned(), AttributeKind::Category))
@@ -439,7 +444,14 @@ impl Config {
             reasons.map_err(|e| format!("placements.{name}.reasons.{e}"))?;
             let rerank = placement.rerank.check(&placement.policy);
             rerank.map_err(|e| format!("placements.{name}.rerank.{e}"))?;
+            if placement.bandit.is_some() && placement.rerank.exposure_terms().is_some() {
+                return Err(format!(
+                    "placements.{name}.rerank.constraints: got some on exposures, expected none where the placement learns by itself: what it learnt \
+                     chooses, whatever the order"
+                ));
+            }
         }
+        segments::check(self)?;
         for (name, page) in &self.pages {
             page.check(self).map_err(|e| format!("pages.{name}.{e}"))?;
         }

@@ -5,6 +5,7 @@ use crate::absorb::with_moved;
 use crate::bundle;
 use crate::catalogue::NOWHERE;
 use crate::lineage::Step;
+use crate::segments::Segments;
 use crate::service::{ErasureReport, Service, lock, models_dir};
 use crate::snapshot::Models;
 use dataset::Interaction;
@@ -105,6 +106,15 @@ impl Service {
             return Ok(());
         }
         let models = self.without(models, &taken_in);
+        let mut learned = before.learned.clone();
+        if !learned.segments.is_empty() {
+            learned.segments = Segments::new(&self.config);
+            self.count_segments(
+                &mut learned.segments,
+                &self.config,
+                (Sequence::ZERO, version.absorbed),
+            )?;
+        }
         let catalogue = before.catalogue.with(&self.live.positions, Vec::new());
         self.put_in_place(
             Step::Erase,
@@ -112,7 +122,7 @@ impl Service {
             Some(models),
             version.models,
             version.absorbed,
-            before.learned.clone(),
+            learned,
         );
         // The bundle on disk still has what it learnt: a restart must know.
         let dir = models_dir(&self.dir);

@@ -168,6 +168,7 @@ impl Service {
             outcomes: self.join_rate(),
             placements: self.config.placements.keys().cloned().collect(),
             bandits: self.bandits.status(),
+            exposures: self.exposures.status(),
             warnings,
         }
     }

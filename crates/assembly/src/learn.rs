@@ -6,6 +6,7 @@ use crate::catalogue::{LiveCatalogue, features};
 use crate::learned::{self, Learned};
 use crate::lineage::Step;
 use crate::live::{Pending, counting};
+use crate::segments::Segments;
 use crate::service::{TrainingState, bind, lock, models_dir, sizes};
 use crate::snapshot::{Models, Snapshot};
 use crate::{Service, ServiceError};
@@ -102,7 +103,7 @@ impl Service {
         learned: Learned,
     ) {
         self.live.positions.save(false);
-        let step = self.lineage.note(did, &catalogue, absorbed);
+        let step = self.lineage.note(did, &catalogue, absorbed, &learned);
         let (config, catalogue) = (&self.config, Arc::new(catalogue));
         let beliefs = self.bandits.beliefs();
         let next = Snapshot::new(
@@ -184,7 +185,7 @@ impl Service {
         let absorbed = absorbables
             .last()
             .map_or(before.version.absorbed, |last| last.sequence);
-        let learned = self.counted(&before.learned, pending);
+        let learned = self.counted(&before.learned, pending)?;
         self.put_in_place(
             did,
             catalogue,
@@ -196,10 +197,15 @@ impl Service {
         Ok(())
     }
 
-    /// Items known from events alone enter the catalogue of the next snapshot, and what placements have learnt is believed by it. Call with `swap` held.
+    /// Items known from events alone enter the catalogue of the next snapshot, what placements have learnt is believed by it, and it goes by the prices of what
+    /// was shown. Call with `swap` held.
     fn see_new_items(&self, learnt: bool) {
         let before = self.snapshot.load_full();
-        if !learnt && before.catalogue.len() == self.live.positions.len() {
+        self.exposures.settle(self.clock.now(), &before.catalogue);
+        let mut learned = before.learned.clone();
+        learned.prices = self.exposures.prices(&before.learned.prices);
+        let is_priced_anew = !Arc::ptr_eq(&learned.prices, &before.learned.prices);
+        if !learnt && !is_priced_anew && before.catalogue.len() == self.live.positions.len() {
             return;
         }
         let catalogue = before.catalogue.with(&self.live.positions, Vec::new());
@@ -210,7 +216,7 @@ impl Service {
             before.models.clone(),
             version.models,
             version.absorbed,
-            before.learned.clone(),
+            learned,
         );
     }
 
@@ -472,8 +478,8 @@ impl Service {
         Ok(trained)
     }
 
-    /// What rankers read, with these events counted.
-    fn counted(&self, learned: &Learned, pending: &[Pending]) -> Learned {
+    /// What rankers and segments read, with these events counted.
+    fn counted(&self, learned: &Learned, pending: &[Pending]) -> Result<Learned, ServiceError> {
         let mut learned = learned.clone();
         if learned::wanted(&self.config) {
             let counts = Arc::make_mut(&mut learned.counts);
@@ -481,7 +487,46 @@ impl Service {
                 learned::count(counts, &self.config.event_types, pending.item, &pending.event);
             }
         }
-        learned
+        if !learned.segments.is_empty() {
+            for pending in pending {
+                let Pending {
+                    sequence,
+                    event,
+                    item,
+                    ..
+                } = pending;
+                let mut person = |user: &UserId| self.kept_attributes(user);
+                learned
+                    .segments
+                    .count(&self.config, *sequence, *item, event, &mut person)?;
+            }
+            learned.segments.settle();
+        }
+        Ok(learned)
+    }
+
+    /// Counts events after `from` up to `last` in segments, from the log, by what people are now.
+    ///
+    /// # Errors
+    /// A log or a catalogue that cannot be read.
+    pub(crate) fn count_segments(
+        &self,
+        segments: &mut Segments,
+        config: &crate::Config,
+        (from, last): (Sequence, Sequence),
+    ) -> Result<(), ServiceError> {
+        if segments.is_empty() || last <= from {
+            return Ok(());
+        }
+        for batch in self.stores.log.scan(from.next(), last)? {
+            for stored in batch? {
+                let item = self.live.positions.insert(&stored.event.item_id);
+                let mut person = |user: &UserId| self.kept_attributes(user);
+                segments.count(config, stored.sequence, item, &stored.event, &mut person)?;
+            }
+        }
+        segments.settle();
+        Ok(())
     }
 
     /// Events counted up to a sequence number, from the log alone.
@@ -535,7 +580,7 @@ impl Service {
             if waiting.is_empty() {
                 break;
             }
-            learned = self.counted(&learned, &waiting);
+            learned = self.counted(&learned, &waiting)?;
             missed.extend(waiting);
         }
         missed.retain(|pending| pending.sequence > info.absorbed);
@@ -554,6 +599,11 @@ impl Service {
                 Ok(counts) => learned.counts = Arc::new(counts),
                 Err(error) => tracing::error!(%error, "events could not be counted anew"),
             }
+            let mut segments = Segments::new(&self.config);
+            match self.count_segments(&mut segments, &self.config, (Sequence::ZERO, absorbed)) {
+                Ok(()) => learned.segments = segments,
+                Err(error) => tracing::error!(%error, "events could not be counted anew in segments"),
+            }
         }
         if let Ok(users) = self.stores.catalogue.schema(EntityKind::User) {
             learned.users = Arc::new(users);
@@ -567,7 +617,7 @@ impl Service {
         self.live.positions.save(false);
         let mut step = 0;
         for (did, absorbed) in steps {
-            step = self.lineage.note(did, &catalogue, absorbed);
+            step = self.lineage.note(did, &catalogue, absorbed, &learned);
         }
         let beliefs = self.bandits.beliefs();
         let next = Snapshot::new(

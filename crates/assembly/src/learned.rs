@@ -1,7 +1,10 @@
-//! What learnt rankers need of a snapshot: the rankers themselves, and the state that features are read from.
+//! What a snapshot has learnt besides models: rankers with the state that their features are read from, prices of
+//! exposure, and what is popular in segments.
 
 use crate::catalogue::LiveCatalogue;
 use crate::config::{Config, PlacementConfig};
+use crate::exposures::Prices;
+use crate::segments::Segments;
 use domain::{AttributeKind, Event, Ranker, Schema};
 use ranking::features::{FactsSource, FeatureSet, ItemCounts, ItemFacts, Known};
 use ranking::{OutcomeModel, RankerKind, SourceScoreRanker, TreesRanker};
@@ -26,6 +29,10 @@ pub(crate) struct Learned {
     pub(crate) counts: Arc<ItemCounts>,
     /// Kinds of the attributes of users.
     pub(crate) users: Arc<Schema>,
+    /// Prices of exposure.
+    pub(crate) prices: Arc<Prices>,
+    /// What is popular in segments, by events up to the number that the snapshot has absorbed.
+    pub(crate) segments: Segments,
 }
 
 /// True if some placement ranks by trees, so that features are read at all.

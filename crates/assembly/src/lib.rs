@@ -21,6 +21,7 @@ mod debias;
 mod decisions;
 mod erasure;
 mod error;
+mod exposures;
 mod inspect;
 mod intake;
 mod learn;
@@ -39,6 +40,7 @@ mod rankers;
 mod reasons;
 mod replay;
 mod rules;
+mod segments;
 mod serve;
 mod service;
 mod slates;
@@ -63,6 +65,7 @@ pub use config::{
 pub use debias::InversePropensityConfig;
 pub use decisions::{DecisionPage, DecisionQuery, DecisionSummary, JoinRate, WithOutcomes};
 pub use error::{Actor, Problem, ServiceError};
+pub use exposures::{ExposureStatus, ShareStatus};
 pub use inspect::learners;
 pub use learn::{TrainReport, TrainedModel};
 pub use order::RerankConfig;
@@ -77,11 +80,12 @@ pub use replay::{
     WhatIfReport,
 };
 pub use rules::{DryRunExample, DryRunReport, DryRunRequest, DryRunRule, RuleCheck, RulesReport, RulesView};
+pub use segments::{SegmentConfig, SegmentOf};
 pub use service::{ErasureReport, OpenReport, Service};
 pub use stores::Stores;
 pub use train_ranker::RankerReport;
 pub use wire::{
-    EventInput, EventReceipt, IngestReport, ItemInput, KeptDecision, Moment, Part, RankRequest,
-    RecommendRequest, RecommendResponse, Recommended, RowProblem, RowStatus, SessionEvent, SimilarRequest,
-    SimilarResponse, Status, UserInput, WriteReport,
+    EventInput, EventReceipt, IngestReport, ItemInput, KeptDecision, Moment, Part, ProposedItem, RankRequest,
+    RecommendRequest, RecommendResponse, Recommended, RowProblem, RowStatus, ScoredItem, SessionEvent,
+    SimilarRequest, SimilarResponse, Status, UserInput, WriteReport,
 };

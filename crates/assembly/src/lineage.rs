@@ -5,6 +5,8 @@
 //! that it outlives the process; [`Lineage::sync`] brings it to the disk.
 
 use crate::ServiceError;
+use crate::exposures::Prices;
+use crate::learned::Learned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -46,6 +48,12 @@ pub(crate) struct Entry {
     /// Revision of the catalogue.
     pub(crate) catalogue: u64,
     pub(crate) absorbed: u64,
+    /// Prices of exposure from here on, where they are others than after the step before; a segment begins with none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prices: Option<Prices>,
+    /// Checksum of what was counted in segments, if there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) segments: Option<u64>,
 }
 
 /// Segment of a step.
@@ -57,6 +65,8 @@ struct Writing {
     segment: u64,
     places: u64,
     file: Option<File>,
+    /// As of the last step.
+    prices: Prices,
     unsynced: bool,
     error: Option<String>,
 }
@@ -82,6 +92,7 @@ impl Lineage {
                 segment,
                 places: 0,
                 file: None,
+                prices: Prices::new(),
                 unsynced: false,
                 error: None,
             }),
@@ -94,11 +105,14 @@ impl Lineage {
         did: Step,
         of: &crate::catalogue::LiveCatalogue,
         absorbed: domain::Sequence,
+        learned: &Learned,
     ) -> u64 {
+        let (prices, segments) = (&*learned.prices, &learned.segments);
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(did, Step::Open { .. }) {
             writing.segment += 1;
             writing.places = 0;
+            writing.prices.clear();
             let path = path(&self.dir, writing.segment);
             match OpenOptions::new().append(true).create_new(true).open(&path) {
                 Ok(file) => writing.file = Some(file),
@@ -113,7 +127,12 @@ impl Lineage {
             digest: of.digest,
             catalogue: of.revision,
             absorbed: absorbed.0,
+            prices: (writing.prices != *prices).then(|| prices.clone()),
+            segments: (!segments.is_empty()).then(|| segments.digest()),
         };
+        if entry.prices.is_some() {
+            writing.prices.clone_from(prices);
+        }
         writing.places += 1;
         writing.unsynced = true;
         let json = serde_json::to_string(&entry).unwrap_or_default();
@@ -158,6 +177,21 @@ impl Lineage {
             serde_json::from_str(json).ok().filter(|_| right)
         };
         Ok(Some(text.lines().map_while(entry).collect()))
+    }
+
+    /// Prices of exposure as of the last step of the last segment. Ask before the first step is noted.
+    pub(crate) fn last_prices(&self) -> Result<Prices, ServiceError> {
+        let segment = self
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .segment;
+        let entries = self.read(segment)?.unwrap_or_default();
+        Ok(entries
+            .into_iter()
+            .rev()
+            .find_map(|entry| entry.prices)
+            .unwrap_or_default())
     }
 
     /// Removes segments, but not the last, whose bundles are not there any more, and those without models before them. Gives the oldest

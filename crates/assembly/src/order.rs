@@ -2,8 +2,12 @@
 
 use crate::catalogue::LiveCatalogue;
 use crate::choice::{Over, PolicyConfig};
+use crate::exposures::Prices;
 use domain::{AttributeKind, Reranker, Schema, Timestamp};
-use rerank::{Arrivals, AttributeSource, AttributeValue, Ground, RerankError, TopReranker, UnderChance};
+use rerank::{
+    Arrivals, AttributeSource, AttributeValue, ExposureTerms, Ground, Names, RerankError, TopReranker,
+    UnderChance,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -39,6 +43,12 @@ impl AttributeSource for Nowhere {
 
 impl Arrivals for Nowhere {
     fn added_at(&self, _: u32) -> Option<Timestamp> {
+        None
+    }
+}
+
+impl Names for Nowhere {
+    fn name(&self, _: u32) -> Option<&str> {
         None
     }
 }
@@ -86,11 +96,22 @@ impl RerankConfig {
         let nowhere = Arc::new(Nowhere);
         let ground = Ground {
             attributes: nowhere.clone(),
-            arrivals: nowhere,
+            arrivals: nowhere.clone(),
+            names: nowhere,
+            prices: Default::default(),
             tie_keys: Default::default(),
         };
         self.build(policy, &ground)?;
         let by_chance = policy.name != "greedy" || policy.new_items.is_some();
+        if self.exposure_terms().is_some() && policy.name != "greedy" && policy.over == Over::Scores {
+            let expected = "policy.over = \"places\" beside max_exposure and min_exposure, or the policy greedy: a policy over scores forgets \
+                their prices";
+            return Err(wrong(
+                "constraints",
+                format!("some on exposures beside policy {:?}", policy.name),
+                expected,
+            ));
+        }
         match self.entry()?.under_chance {
             UnderChance::Lost if by_chance => {
                 let expected = "a reranker whose bounds the choice can keep, such as constrained, or the policy greedy without new_items: \
@@ -111,6 +132,11 @@ impl RerankConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What it says of exposures, if anything.
+    pub(crate) fn exposure_terms(&self) -> Option<ExposureTerms> {
+        rerank::exposure_terms(&self.name, &Value::Object(self.settings.clone()))
     }
 
     /// Attributes of items that it looks at.
@@ -143,15 +169,19 @@ impl RerankConfig {
     }
 }
 
-/// The reranker of a placement.
+/// The reranker of a placement, which goes by these prices.
 pub(crate) fn orderer(
+    placement: &str,
     config: &RerankConfig,
     policy: &PolicyConfig,
     catalogue: &Arc<LiveCatalogue>,
+    prices: &Prices,
 ) -> Arc<dyn Reranker> {
     let ground = Ground {
         attributes: catalogue.clone(),
         arrivals: catalogue.clone(),
+        names: catalogue.clone(),
+        prices: Arc::new(prices.get(placement).cloned().unwrap_or_default()),
         tie_keys: catalogue.tie_keys.clone(),
     };
     // Checked when the configuration was read.

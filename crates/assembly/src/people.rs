@@ -3,7 +3,7 @@
 //! What is put or erased is dropped at once; a look that was under way meanwhile is not remembered. Bounded by count: a part that is full
 //! begins anew.
 
-use domain::{Attributes, StoreError, UserId};
+use domain::{Attributes, Catalogue, StoreError, UserId};
 use hashbrown::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +56,18 @@ impl People {
             part.known.insert(user.clone(), found.clone());
         }
         Ok(found)
+    }
+
+    /// What a catalogue keeps of someone, nothing for someone it does not know.
+    pub(crate) fn stored(
+        &self,
+        catalogue: &dyn Catalogue,
+        user: &UserId,
+    ) -> Result<Arc<Attributes>, StoreError> {
+        self.attributes(user, || {
+            let stored = catalogue.user(user)?;
+            Ok(stored.map(|stored| stored.attributes).unwrap_or_default())
+        })
     }
 
     /// A number that rises when what is stored of someone changes (and now and then when it does not).

@@ -8,6 +8,7 @@ use crate::bound::Bound;
 use crate::catalogue::LiveCatalogue;
 use crate::learn::Extract;
 use crate::learned::{count, feature_set, no_counts};
+use crate::segments::Segments;
 use crate::service::bind;
 use crate::snapshot::{Models, placement_sources};
 use crate::{Config, PlacementConfig, Service, ServiceError};
@@ -153,7 +154,8 @@ impl Service {
         cut: Timestamp,
     ) -> Result<RankRows, ServiceError> {
         let outcomes: Vec<String> = setup.weights.keys().cloned().collect();
-        let world = World::new(self, setup, models);
+        let earlier = &events[..events.partition_point(|(at, ..)| *at < cut)];
+        let world = World::new(self, setup, models, earlier)?;
         let mut rows = RankRows {
             features: world.features.features().to_vec(),
             ..RankRows::default()
@@ -217,10 +219,34 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(service: &'a Service, setup: &'a Setup, models: Models) -> World<'a> {
+    /// With models of these events, which are all before the moment.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be read.
+    pub(crate) fn new(
+        service: &'a Service,
+        setup: &'a Setup,
+        models: Models,
+        earlier: &Past,
+    ) -> Result<World<'a>, ServiceError> {
+        let mut segments = Segments::new(&setup.config);
+        if !segments.is_empty() {
+            for (_, sequence, item, event) in earlier {
+                let mut person = |user: &UserId| service.kept_attributes(user);
+                segments.count(&setup.config, *sequence, *item, event, &mut person)?;
+            }
+            segments.settle();
+        }
         let snapshot = service.snapshot.load();
         let catalogue = Arc::new(snapshot.catalogue.with(&service.live.positions, Vec::new()));
-        let sources = placement_sources(&setup.config, &setup.placement, &catalogue, Some(&models), None);
+        let sources = placement_sources(
+            &setup.config,
+            &setup.placement,
+            &catalogue,
+            Some(&models),
+            None,
+            &segments,
+        );
         let names = sources
             .iter()
             .map(|source| source.retriever.name().to_owned())
@@ -233,7 +259,7 @@ impl<'a> World<'a> {
         let features = feature_set(&setup.config, names, items, &snapshot.learned.users);
         let only = setup.only.as_deref().and_then(|name| models.named(name));
         let (bound, part) = only.unwrap_or((&models.main, None));
-        World {
+        Ok(World {
             service,
             setup,
             sources,
@@ -241,7 +267,7 @@ impl<'a> World<'a> {
             judge: (bound.clone(), part),
             catalogue,
             models,
-        }
+        })
     }
 
     /// Asks something of each person of the later part, with their state and the counts of the moment; in the order of the moments.

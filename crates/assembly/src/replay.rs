@@ -11,10 +11,12 @@
 use crate::absorb::{FromLog, described, updated};
 use crate::bandit::Beliefs;
 use crate::catalogue::LiveCatalogue;
+use crate::exposures::Prices;
 use crate::learned::{InService, Learned};
 use crate::lineage::{Entry, Step, segment_of};
 use crate::past::PastCatalogue;
 use crate::rules::{exposures_of, stored_rules};
+use crate::segments::Segments;
 use crate::serve::{AskedFor, Person, Plan, Setting, as_recommend};
 use crate::service::{CONFIGURATIONS_DIR, bind, models_dir};
 use crate::snapshot::{Models, Snapshot};
@@ -814,6 +816,10 @@ struct Walk<'a> {
     log: Option<FromLog<'a>>,
     /// Revision at which the changes of the catalogue begin that models are told of.
     from: u64,
+    /// Prices of exposure.
+    prices: Arc<Prices>,
+    /// What is popular in segments, and the event up to which that is counted.
+    segments: (Segments, Sequence),
 }
 
 impl<'a> Walk<'a> {
@@ -866,12 +872,17 @@ impl<'a> Walk<'a> {
             past,
             log,
             from,
+            prices: Arc::default(),
+            segments: (Segments::new(config), Sequence::ZERO),
         })
     }
 
     /// Does again what a step did.
     fn go(&mut self, service: &Service, entry: &Entry) -> Result<(), ServiceError> {
         let positions = &service.live.positions;
+        if let Some(prices) = &entry.prices {
+            self.prices = Arc::new(prices.clone());
+        }
         let is_open = matches!(entry.did, Step::Open { .. });
         // The first step may be followed by one that tells the models what happened before it.
         let told = if is_open && self.from < entry.catalogue {
@@ -932,10 +943,20 @@ impl<'a> Walk<'a> {
             return Err(ServiceError::gone("positions", detail));
         }
         let absorbed = Sequence(entry.absorbed);
+        let (segments, counted) = &mut self.segments;
+        service.count_segments(segments, config, (*counted, absorbed))?;
+        *counted = absorbed.max(*counted);
+        if entry.segments.is_some_and(|digest| digest != segments.digest()) {
+            let detail = "what was popular in segments cannot be counted as then: events were erased, or attributes of people have changed since";
+            return Err(ServiceError::gone("segments", detail));
+        }
+        let segments = segments.clone();
         let models = self.models.clone();
         let learned = Learned {
             counts: Arc::new(service.counts_up_to(absorbed, config)?),
             users: Arc::new(service.stores.catalogue.schema(domain::EntityKind::User)?),
+            prices: self.prices.clone(),
+            segments,
             ..Learned::default()
         };
         Ok(Snapshot::new(

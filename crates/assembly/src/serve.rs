@@ -8,8 +8,8 @@ use crate::rules::{bind, exposures_of};
 use crate::slates::{Made, SlateKey};
 use crate::snapshot::{Placement, Snapshot, chaos, placement_sources};
 use crate::wire::{
-    KeptDecision, Part, RankRequest, RecommendRequest, RecommendResponse, Recommended, SessionEvent,
-    SimilarRequest, SimilarResponse,
+    KeptDecision, Part, ProposedItem, RankRequest, RecommendRequest, RecommendResponse, Recommended,
+    SessionEvent, SimilarRequest, SimilarResponse,
 };
 use crate::{AgainConfig, Clock, Config, Faults, PlacementConfig, Problem, Service, ServiceError};
 use domain::{
@@ -40,6 +40,9 @@ type Before = fn(&[RecentEvent], &AgainConfig, Timestamp) -> Vec<(u32, f32)>;
 
 /// Sources out of what someone did before.
 const BEFORE: [(&str, Before); 2] = [(CONTINUE, again::begun), (AGAIN, again::due)];
+
+/// Name of the source of what the caller proposes.
+const PROPOSED: &str = "proposed";
 
 /// Items that satisfy a filter up to which all of them are candidates.
 const FEW: u64 = 2000;
@@ -238,6 +241,37 @@ impl<'a> Setting<'a> {
         Ok(self.positions_of(ids))
     }
 
+    /// What the caller proposes, by position, best first.
+    fn proposed(&self, sent: &[ProposedItem]) -> Result<Vec<(u32, f32)>, Problem> {
+        within("proposed.length", sent.len(), 0, LIST_MAX)?;
+        let is_scored = |item: &ProposedItem| matches!(item, ProposedItem::Scored(_));
+        let mut found = Vec::with_capacity(sent.len());
+        for (at, one) in sent.iter().enumerate() {
+            let (id, score) = match one {
+                ProposedItem::Id(id) => (id, 0.0),
+                ProposedItem::Scored(scored) => (&scored.item_id, scored.score),
+            };
+            if is_scored(one) != is_scored(&sent[0]) {
+                let expected = "scores for all items or for none";
+                return Err(Problem::new(format!("proposed[{at}]"), id.as_str(), expected));
+            }
+            if !score.is_finite() {
+                let field = format!("proposed[{at}].score");
+                return Err(Problem::new(
+                    field,
+                    score.to_string(),
+                    "a finite number in single precision",
+                ));
+            }
+            let Some(position) = self.known(id) else {
+                let expected = "the id of an item in the catalogue";
+                return Err(Problem::new(format!("proposed[{at}]"), id.as_str(), expected));
+            };
+            found.push((position, score));
+        }
+        Ok(found)
+    }
+
     fn placement(&self, name: &str) -> Result<&'a Placement, Problem> {
         let placements = &self.snapshot.placements;
         placements.get(name).ok_or_else(|| {
@@ -281,6 +315,14 @@ impl<'a> Setting<'a> {
         if query.only.is_none() && !person.before.is_empty() && looks_back(&placement.config) {
             let before = self.before(&placement.config, &person.before);
             pipeline.to_mut().sources.splice(0..0, before);
+        }
+        let proposed = self.proposed(&request.proposed).map_err(ServiceError::Input)?;
+        if !proposed.is_empty() {
+            let source = Source {
+                retriever: Arc::new(ListRetriever::new(PROPOSED, Arc::new(proposed))),
+                quota: placement.config.quota(PROPOSED),
+            };
+            pipeline.to_mut().sources.insert(0, source);
         }
         let request = DecideRequest {
             decision_id,
@@ -343,8 +385,9 @@ impl<'a> Setting<'a> {
             Some(_) if config.actions.is_some() => Cow::Borrowed(pipeline),
             Some(within) => {
                 let models = snapshot.models.as_ref();
+                let (catalogue, segments) = (&snapshot.catalogue, &snapshot.learned.segments);
                 let sources =
-                    placement_sources(self.config, config, &snapshot.catalogue, models, Some(within));
+                    placement_sources(self.config, config, catalogue, models, Some(within), segments);
                 let pipeline = Pipeline {
                     sources,
                     ..pipeline.clone()
@@ -661,10 +704,12 @@ impl Service {
         if let Some(chaos) = chaos(&self.config) {
             chaos.store()?;
         }
-        self.people.attributes(user, || {
-            let stored = self.stores.catalogue.user(user)?;
-            Ok(stored.map(|stored| stored.attributes).unwrap_or_default())
-        })
+        self.kept_attributes(user)
+    }
+
+    /// What the catalogue keeps of a person, by way of what is remembered.
+    pub(crate) fn kept_attributes(&self, user: &UserId) -> Result<Arc<Attributes>, StoreError> {
+        self.people.stored(&*self.stores.catalogue, user)
     }
 
     /// Faults put in on purpose, as they are now.
@@ -719,6 +764,9 @@ impl Service {
     /// Records a decision and says it in the caller's words.
     pub(crate) fn answer(&self, snapshot: &Snapshot, decided: Decided, asked: AskedFor) -> RecommendResponse {
         let response = self.response(snapshot, &decided);
+        if let AskedFor::Recommend(_) = &asked {
+            self.exposures.made(&decided.decision, &self.live.positions);
+        }
         let Decided { decision, timings_us } = decided;
         let request = serde_json::to_value(&asked).ok();
         let stored = StoredDecision {
@@ -919,6 +967,7 @@ fn named(catalogue: &LiveCatalogue, part: &Contribution) -> Part {
         }
         ContributionSource::Feature { name } => ("feature", name.clone()),
         ContributionSource::Base { name } => ("base", name.clone()),
+        ContributionSource::Source { name } => ("source", name.clone()),
         ContributionSource::Rule { name } => ("rule", name.clone()),
         ContributionSource::Exploration { from } => ("exploration", format!("from place {from}")),
     };

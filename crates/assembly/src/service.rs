@@ -6,18 +6,20 @@ use crate::bound::Bound;
 use crate::bundle;
 use crate::catalogue::{Entry, LiveCatalogue, POSITIONS_FILE, Positions};
 use crate::decisions::Joining;
+use crate::exposures::Exposures;
 use crate::learned::{self, Learned};
 use crate::lineage::{Lineage, Step};
 use crate::live::Live;
 use crate::past::PastCatalogue;
 use crate::people::People;
 use crate::rules::stored_rules;
+use crate::segments::Segments;
 use crate::slates::Slates;
 use crate::snapshot::{Models, Snapshot};
 use crate::stores::{Stores, settled};
 use crate::{CONFIG_FILE, Clock, Config, ConfigError, ServiceError};
 use arc_swap::ArcSwap;
-use domain::{AppendOutcome, EntityKind, NewEvent, Receipt, Sequence};
+use domain::{AppendOutcome, EntityKind, NewEvent, Receipt, Sequence, UserId};
 use feedback::{DecisionLog, DecisionLogOptions};
 use models::Staleness;
 use std::path::{Path, PathBuf};
@@ -81,6 +83,8 @@ pub struct Service {
     pub(crate) decisions: DecisionLog,
     /// Placements that learn by themselves.
     pub(crate) bandits: Bandits,
+    /// Placements with constraints on exposures.
+    pub(crate) exposures: Exposures,
     pub(crate) joining: Mutex<Joining>,
     pub(crate) lineage: Lineage,
     /// Name under which the configuration is kept.
@@ -199,14 +203,26 @@ impl Service {
         warnings.extend(passed_over);
         let (counts_events, mut counts) = (learned::wanted(&config), learned::no_counts(&config.event_types));
         let absorbed = loaded.as_ref().map(|(info, _)| info.absorbed);
+        let (mut segments, people) = (Segments::new(&config), People::default());
+        let mut unread = None;
         stores.log.for_each(&mut |sequence, event| {
             let queue = absorbed.is_some_and(|absorbed| sequence > absorbed);
             if counts_events && absorbed.is_some_and(|absorbed| sequence <= absorbed) {
                 let item = live.positions.insert(&event.item_id);
                 learned::count(&mut counts, &config.event_types, item, &event);
             }
+            if !segments.is_empty() && absorbed.is_some_and(|absorbed| sequence <= absorbed) {
+                let item = live.positions.insert(&event.item_id);
+                let mut person = |user: &UserId| people.stored(&*stores.catalogue, user);
+                let counted = segments.count(&config, sequence, item, &event, &mut person);
+                unread = unread.take().or(counted.err());
+            }
             live.apply(sequence, event, &config.event_types, queue);
         })?;
+        if let Some(error) = unread {
+            return Err(error.into());
+        }
+        segments.settle();
         let mut training = TrainingState::default();
         live.applied_to(stores.log.head());
         let (mut models, mut taken_in) = (None, None);
@@ -225,15 +241,33 @@ impl Service {
         let beliefs = bandits.beliefs();
         live.positions.save(false);
         let lineage = Lineage::open(&dir.join(LINEAGE_DIR))?;
+        let last_prices = lineage.last_prices()?;
+        let exposures = Exposures::open(
+            &decisions_dir,
+            &config,
+            &last_prices,
+            &decisions,
+            &catalogue,
+            &live.positions,
+            clock.now(),
+        )?;
+        let prices = exposures.prices(&Arc::new(last_prices));
         let number = models.as_ref().map(|_| training.bundle);
-        let mut step = lineage.note(opening(number, &config_name), &catalogue, absorbed);
+        let learned = Learned {
+            rankers: Arc::new(rankers),
+            counts: Arc::new(counts),
+            users: Arc::new(stores.catalogue.schema(EntityKind::User)?),
+            prices,
+            segments,
+        };
+        let mut step = lineage.note(opening(number, &config_name), &catalogue, absorbed, &learned);
         // What was put into the catalogue since the models were published is theirs too.
         if let (Some(bound), Some(from)) = (&models, taken_in.filter(|from| *from < catalogue.revision)) {
             match PastCatalogue::at(&*stores.catalogue, from) {
                 Ok(mut past) => {
                     let put = past.advance(catalogue.revision, &live.positions);
                     models = Some(described(bound, &live.positions, &put));
-                    step = lineage.note(Step::Items { from }, &catalogue, absorbed);
+                    step = lineage.note(Step::Items { from }, &catalogue, absorbed, &learned);
                 }
                 Err(error) => warnings.push(format!(
                     "items put since the models were trained wait for the next training: {error}"
@@ -242,11 +276,6 @@ impl Service {
         }
         training.models = models.as_ref().map(sizes).unwrap_or_default();
         let (catalogue, bundle) = (Arc::new(catalogue), training.bundle);
-        let learned = Learned {
-            rankers: Arc::new(rankers),
-            counts: Arc::new(counts),
-            users: Arc::new(stores.catalogue.schema(EntityKind::User)?),
-        };
         let snapshot = Snapshot::new(
             &config, catalogue, models, bundle, absorbed, step, &beliefs, learned,
         );
@@ -262,11 +291,12 @@ impl Service {
             config,
             stores,
             live,
-            people: People::default(),
+            people,
             slates: Slates::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             decisions,
             bandits,
+            exposures,
             joining: Mutex::default(),
             lineage,
             config_name,

@@ -9,6 +9,7 @@ use crate::config::{Config, PlacementConfig};
 use crate::learned::{Learned, ranker};
 use crate::order::orderer;
 use crate::reasons::TitleReasoner;
+use crate::segments::Segments;
 use domain::{Ranker, Retriever, Rule, Sequence, SnapshotVersion};
 use engine::{Budgets, Pipeline, Source};
 use ranking::{RankerKind, SourceScoreRanker};
@@ -175,6 +176,7 @@ pub(crate) fn placement_sources(
     catalogue: &LiveCatalogue,
     models: Option<&Models>,
     within: Option<&Arc<ItemSet>>,
+    segments: &Segments,
 ) -> Vec<Source> {
     let mut retrievers = models.map(|models| sources(models, within)).unwrap_or_default();
     if let Some(models) = models.filter(|_| placement.ranker.kind == RankerKind::Trees) {
@@ -184,6 +186,8 @@ pub(crate) fn placement_sources(
             retrievers.insert(0, retriever(&models.main, None, name, within));
         }
     }
+    let named = placement.sources.iter();
+    retrievers.extend(named.filter_map(|source| segments.retriever(config, source)));
     if let Some(chaos) = chaos(config) {
         let unsure = |inner| -> Arc<dyn Retriever> {
             Arc::new(ChaosRetriever {
@@ -222,7 +226,7 @@ fn pipeline(
         }),
         None => Arc::new(SourceScoreRanker::default()),
     };
-    let mut sources = placement_sources(config, placement, catalogue, models, None);
+    let mut sources = placement_sources(config, placement, catalogue, models, None, &learned.segments);
     let names = sources
         .iter()
         .map(|source| source.retriever.name().to_owned())
@@ -268,7 +272,13 @@ fn pipeline(
         ranker,
         fallback_ranker: Arc::new(SourceScoreRanker::default()),
         rules,
-        reranker: orderer(&placement.rerank, &placement.policy, catalogue),
+        reranker: orderer(
+            name,
+            &placement.rerank,
+            &placement.policy,
+            catalogue,
+            &learned.prices,
+        ),
         policy: learnt.unwrap_or_else(|| chooser(&placement.policy, catalogue, models)),
         ladder,
         reasoner: Some(Arc::new(TitleReasoner {

@@ -168,6 +168,10 @@ pub struct RecommendRequest {
     /// If given, only these are considered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Vec<String>>,
+    /// Candidates of the caller's own, besides those of the placement's sources, best first or with scores: up to 10,000, of which the best
+    /// enter up to the placement's quota for `proposed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposed: Vec<ProposedItem>,
     /// If given, items that score less than this share of the way from the weakest candidate to the best are left out, 0 to 1, and
     /// nothing fills the slate up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,6 +182,29 @@ pub struct RecommendRequest {
     /// Source of all randomness; drawn if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+}
+
+/// A candidate of the caller's own: an id, or an id with a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "another value, expected an id, or an object with item_id and score"
+)]
+pub enum ProposedItem {
+    /// Its place in the list says how good it is.
+    Id(String),
+    /// Its score does.
+    Scored(ScoredItem),
+}
+
+/// An item with the caller's score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoredItem {
+    /// Which.
+    pub item_id: String,
+    /// How good, in any unit; higher is better, finite.
+    pub score: f32,
 }
 
 /// An event of a session given in a request.
@@ -251,9 +278,9 @@ pub struct Recommended {
 pub struct Part {
     /// Model that said so.
     pub model: String,
-    /// `history`, `feature` or `base`.
+    /// `history`, `feature`, `source`, `base`, `rule` or `exploration`.
     pub kind: &'static str,
-    /// The item of the history, the feature, or the base.
+    /// The item of the history, the feature, the source, the base, the rule, or the place from which chance moved it.
     pub of: String,
     /// How much; the values sum to the score.
     pub value: f32,
@@ -351,6 +378,9 @@ pub struct Status {
     /// Placements that learn by themselves, and what they have learnt from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bandits: Vec<crate::BanditStatus>,
+    /// Placements with constraints on exposures, and how these stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposures: Vec<crate::ExposureStatus>,
     /// Things an operator should know (a damaged bundle passed over, say).
     pub warnings: Vec<String>,
 }

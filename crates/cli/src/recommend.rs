@@ -3,7 +3,7 @@
 use crate::failure::bad_input;
 use crate::folder::DataFolder;
 use crate::output;
-use assembly::{RecommendRequest, RecommendResponse, Recommended, Service};
+use assembly::{ProposedItem, RecommendRequest, RecommendResponse, Recommended, Service};
 
 /// Recommend items to someone.
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Items of an anonymous session, oldest first, separated by commas
     #[arg(long, value_name = "ITEM,ITEM", value_delimiter = ',')]
     session: Vec<String>,
+    /// Candidates besides those of the placement's sources, best first, separated by commas
+    #[arg(long, value_name = "ITEM,ITEM", value_delimiter = ',')]
+    proposed: Vec<String>,
     /// Take every score apart
     #[arg(long)]
     explain: bool,
@@ -46,6 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         user_id: args.user.clone(),
         session: session_events(&args.session)?,
         n: args.n,
+        proposed: args.proposed.iter().cloned().map(ProposedItem::Id).collect(),
         filter: parse_filter(args.filter.as_deref())?,
         explain: args.explain,
         seed: args.seed,

@@ -72,6 +72,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             ),
         ));
     }
+    for exposure in &status.exposures {
+        for one in &exposure.shares {
+            rows.push(row(
+                "exposures",
+                format!(
+                    "{}: {}: {} has {:.1} % of {}, price {:.3}",
+                    exposure.placement,
+                    one.constraint,
+                    one.of,
+                    100.0 * one.share,
+                    count(exposure.exposures),
+                    one.price
+                ),
+            ));
+        }
+    }
     for (name, events) in &status.unknown_event_types {
         rows.push(row(
             "unknown event type",

@@ -66,6 +66,11 @@ pub enum ContributionSource {
         /// Which.
         name: String,
     },
+    /// That a source proposed the item, where and with which score.
+    Source {
+        /// Name of the source.
+        name: String,
+    },
     /// A rule of the product.
     Rule {
         /// Its name.
@@ -292,6 +297,18 @@ pub struct ConstraintRecord {
     pub kept: bool,
     /// Score given up for it: the best slate under the others less that under all.
     pub given_up: f32,
+    /// The prices that it put on candidates, for a constraint on the exposures of many slates; those of 0 are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<PriceRecord>,
+}
+
+/// A price of exposure, as a slate was made under it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PriceRecord {
+    /// Of which item, by id, or of which value of an attribute.
+    pub of: String,
+    /// Standard deviations of the candidates' scores that were taken from the score of each; below 0 if they were added.
+    pub price: f32,
 }
 
 /// The record of a decision: everything needed to see what was done and why. Timings are kept

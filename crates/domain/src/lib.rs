@@ -20,8 +20,8 @@ mod time;
 pub use attributes::{Attributes, Item, RawAttribute, User};
 pub use decision::{
     Candidate, ConstraintRecord, Contribution, ContributionSource, Decision, DecisionItem, Degradation,
-    Explanation, FeatureRecord, PageRow, PolicyRecord, Removal, RuleChange, RuleEffect, RulesRecord, Shown,
-    SnapshotVersion, SourceHit, StageReport,
+    Explanation, FeatureRecord, PageRow, PolicyRecord, PriceRecord, Removal, RuleChange, RuleEffect,
+    RulesRecord, Shown, SnapshotVersion, SourceHit, StageReport,
 };
 pub use event::{Event, EventKey, NewEvent, StoredEvent};
 pub use ids::{DecisionId, EventId, EventType, IdError, ItemId, MAX_ID_BYTES, SessionId, UserId};

@@ -49,7 +49,7 @@ impl Ranker for SourceScoreRanker {
 
     fn explain_candidate(&self, _query: &Query, candidate: &Candidate) -> Explanation {
         let contribution = |hit: &SourceHit| Contribution {
-            source: ContributionSource::Base {
+            source: ContributionSource::Source {
                 name: hit.source.to_string(),
             },
             model: self.name.clone().into(),
@@ -86,5 +86,30 @@ mod tests {
         // 1/61; 2/100; nothing.
         let expected = [1.0 / 61.0, 0.02, 0.0].map(Outcome::Score);
         assert_eq!(outcomes.as_deref(), Ok(&expected[..]));
+    }
+
+    #[test]
+    fn parts_are_those_of_the_sources() {
+        let hit = |source: &str, rank| SourceHit {
+            source: source.into(),
+            rank,
+            score: 9.0,
+        };
+        let candidate = Candidate {
+            hits: vec![hit("als", 1), hit("popular", 40)],
+            ..Candidate::default()
+        };
+        let told = SourceScoreRanker::default().explain_candidate(&Query::default(), &candidate);
+        let part = |name: &str, value| Contribution {
+            source: ContributionSource::Source {
+                name: name.to_owned(),
+            },
+            model: "source-ranks".into(),
+            value,
+        };
+        assert_eq!(
+            told.contributions,
+            [part("als", 1.0 / 61.0), part("popular", 0.01)]
+        );
     }
 }

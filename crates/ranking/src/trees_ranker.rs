@@ -6,6 +6,7 @@ use domain::{
     Candidate, Contribution, ContributionSource, Evidence, Explanation, FeatureRecord, Outcome, Query,
     Ranker, StageError,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Scores candidates by a learnt model over features; until one is published it leaves the word to the model that it
@@ -143,8 +144,14 @@ impl Ranker for TreesRanker {
             },
             base,
         )];
+        // What is read of one source, its place and its score, is one part.
+        let mut by_source: BTreeMap<&str, f64> = BTreeMap::new();
         for (feature, value) in learnt.model.features.iter().zip(values) {
-            if value != 0.0 {
+            let of_source = feature.name.strip_prefix("source_rank:");
+            let of_source = of_source.or_else(|| feature.name.strip_prefix("source_score:"));
+            if let Some(source) = of_source {
+                *by_source.entry(source).or_default() += value;
+            } else if value != 0.0 {
                 contributions.push(part(
                     ContributionSource::Feature {
                         name: feature.name.clone(),
@@ -153,6 +160,11 @@ impl Ranker for TreesRanker {
                 ));
             }
         }
+        let by_source = by_source.into_iter().filter(|(_, value)| *value != 0.0);
+        contributions.extend(by_source.map(|(name, value)| {
+            let name = name.to_owned();
+            part(ContributionSource::Source { name }, value)
+        }));
         Explanation { contributions }
     }
 

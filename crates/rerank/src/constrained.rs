@@ -4,15 +4,19 @@
 //! on; one that cannot be kept together with those kept before it gives way, and the record says so. What a constraint cost is the
 //! sum of scores under those before it less that with it.
 //!
+//! Constraints on exposures are on many slates together: here each takes its [prices](crate::exposure) from the scores, from there on. What it cost is counted in
+//! scores less the prices before it. It counts as infeasible, and as not kept, while a price stands at its maximum.
+//!
 //! The search is branch and bound over candidates in the order of their scores: exact, unless it would take more than
 //! [`NODES_MAX`] steps; then the best slate found so far is taken, and a constraint for which none was found counts as infeasible.
 //! Cost: up to `NODES_MAX` steps for each constraint that the top of the list does not satisfy anyway. Nothing is random.
 //!
 //! The constraints kept go on as limits, so that they hold on a slate that chance has a hand in, too.
 
+use crate::exposure::{ExposurePrices, Names, PRICE_MAX};
 use crate::filter_rule::AttributeSource;
 use crate::labels::{AttributeLabels, in_front};
-use domain::{Candidate, ConstraintRecord, Limit, Query, Reranked, Reranker, Timestamp};
+use domain::{Candidate, ConstraintRecord, Limit, PriceRecord, Query, Reranked, Reranker, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +53,23 @@ pub enum Constraint {
         /// At least so many, from 2.
         count: usize,
     },
+    /// Over a window of time, no single item, or no value of an attribute, gets more than a share of all exposures of the placement.
+    MaxExposure {
+        /// Which attribute: a category, tags, ids or a text; absent for single items. Items without the attribute are free.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        per: Option<String>,
+        /// Above 0, at most 1.
+        share: f64,
+    },
+    /// Over a window of time, items with a value get at least a share of all exposures of the placement.
+    MinExposure {
+        /// Which attribute: a category, tags, ids or a text.
+        per: String,
+        /// Which value.
+        value: String,
+        /// Above 0, at most 1.
+        share: f64,
+    },
 }
 
 impl Constraint {
@@ -58,12 +79,22 @@ impl Constraint {
             Constraint::MaxShare { per, share } => format!("max_share {per} {share}"),
             Constraint::MinNew { count, days } => format!("min_new {count} within {days} days"),
             Constraint::MinValues { per, count } => format!("min_values {per} {count}"),
+            Constraint::MaxExposure { per: None, share } => format!("max_exposure of an item {share}"),
+            Constraint::MaxExposure {
+                per: Some(per),
+                share,
+            } => format!("max_exposure {per} {share}"),
+            Constraint::MinExposure { per, value, share } => format!("min_exposure {per} {value} {share}"),
         }
     }
 
     pub(crate) fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
         match self {
-            Constraint::MaxShare { share, .. } if !(*share > 0.0 && *share <= 1.0) => {
+            Constraint::MaxShare { share, .. }
+            | Constraint::MaxExposure { share, .. }
+            | Constraint::MinExposure { share, .. }
+                if !(*share > 0.0 && *share <= 1.0) =>
+            {
                 Err(("share", share.to_string(), "above 0, at most 1"))
             }
             Constraint::MinNew { count: 0, .. } => Err(("count", "0".into(), "at least 1")),
@@ -89,6 +120,8 @@ pub trait Arrivals: Send + Sync {
 pub(crate) struct ConstrainedReranker {
     pub(crate) attributes: Arc<dyn AttributeSource>,
     pub(crate) arrivals: Arc<dyn Arrivals>,
+    pub(crate) names: Arc<dyn Names>,
+    pub(crate) prices: Arc<ExposurePrices>,
     pub(crate) constraints: Vec<Constraint>,
     pub(crate) pool: usize,
 }
@@ -150,7 +183,86 @@ impl ConstrainedReranker {
                     hard: false,
                 }]
             }
+            Constraint::MaxExposure { .. } | Constraint::MinExposure { .. } => Vec::new(),
         }
+    }
+
+    /// What a constraint on exposures takes from each of the pool, standard deviations, and the prices that this comes from.
+    fn charges(&self, constraint: &Constraint, pool: &[Candidate]) -> (Vec<f64>, Vec<PriceRecord>) {
+        let mut charges = vec![0.0; pool.len()];
+        let Some(prices) = self.prices.get(&constraint.name()) else {
+            return (charges, Vec::new());
+        };
+        let sign = match constraint {
+            Constraint::MinExposure { .. } => -1.0,
+            _ => 1.0,
+        };
+        let mut met: BTreeMap<String, f64> = BTreeMap::new();
+        for (charge, candidate) in charges.iter_mut().zip(pool) {
+            for of in constraint.counts_as(candidate.item, &*self.attributes, &*self.names) {
+                let price = sign * f64::from(prices.get(&of).copied().unwrap_or(0)) / 1000.0;
+                *charge += price;
+                if price != 0.0 {
+                    met.insert(of, price);
+                }
+            }
+        }
+        let told = met.into_iter().map(|(of, price)| PriceRecord {
+            of,
+            price: price as f32,
+        });
+        (charges, told.collect())
+    }
+}
+
+/// Standard deviation of scores; 1 if they are all alike.
+fn deviation(scores: &[f64]) -> f64 {
+    let n = scores.len().max(1) as f64;
+    let mean = scores.iter().sum::<f64>() / n;
+    let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / n;
+    if variance > 0.0 { variance.sqrt() } else { 1.0 }
+}
+
+/// The pool as it is ordered by now: by scores less the prices so far.
+struct Priced {
+    /// By place in the pool.
+    worth: Vec<f64>,
+    /// Places in the pool, the most worth first.
+    order: Vec<usize>,
+    is_priced: bool,
+}
+
+impl Priced {
+    fn new(scores: &[f64]) -> Priced {
+        Priced {
+            worth: scores.to_vec(),
+            order: (0..scores.len()).collect(),
+            is_priced: false,
+        }
+    }
+
+    fn less(&self, charges: &[f64], unit: f64) -> Priced {
+        let worth = self.worth.iter().zip(charges);
+        let worth: Vec<f64> = worth.map(|(worth, charge)| worth - charge * unit).collect();
+        let mut order: Vec<usize> = (0..worth.len()).collect();
+        order.sort_by(|a, b| worth[*b].total_cmp(&worth[*a]).then(a.cmp(b)));
+        Priced {
+            worth,
+            order,
+            is_priced: true,
+        }
+    }
+
+    /// The best `n` under limits, by place in the pool, the most worth first.
+    fn best(&self, pool: &[Candidate], limits: &[Limit], n: usize) -> Option<Vec<usize>> {
+        let items: Vec<u32> = self.order.iter().map(|at| pool[*at].item).collect();
+        let worth: Vec<f64> = self.order.iter().map(|at| self.worth[*at]).collect();
+        let (_, found) = best_under(&items, &worth, limits, n)?;
+        Some(found.into_iter().map(|at| self.order[at]).collect())
+    }
+
+    fn sum(&self, slate: &[usize]) -> f64 {
+        slate.iter().map(|at| self.worth[*at]).sum()
     }
 }
 
@@ -257,31 +369,50 @@ impl Reranker for ConstrainedReranker {
     fn rerank(&self, query: &Query, ranked: Vec<Candidate>) -> Reranked {
         let pool = &ranked[..ranked.len().min(self.pool.max(query.n))];
         let n = query.n.min(pool.len());
-        let items: Vec<u32> = pool.iter().map(|c| c.item).collect();
         let scores: Vec<f64> = pool.iter().map(|c| f64::from(c.score)).collect();
         let mut kept: Vec<Limit> = Vec::new();
-        let mut slate = (scores[..n].iter().sum::<f64>(), (0..n).collect::<Vec<usize>>());
+        let (mut priced, mut slate) = (Priced::new(&scores), (0..n).collect::<Vec<usize>>());
         let mut out = Reranked::default();
         for constraint in &self.constraints {
+            let name = constraint.name();
+            let (charges, prices) = self.charges(constraint, pool);
             let limits = self.limits(constraint, query, pool, n);
             let tried: Vec<Limit> = kept.iter().cloned().chain(limits).collect();
-            let found = best_under(&items, &scores, &tried, n);
+            let then = (!prices.is_empty()).then(|| priced.less(&charges, deviation(&scores)));
+            let found = if constraint.is_of_exposures() && then.is_none() {
+                Some(slate.clone())
+            } else {
+                then.as_ref().unwrap_or(&priced).best(pool, &tried, n)
+            };
+            let is_spent =
+                (self.prices.get(&name).into_iter().flatten()).any(|(_, milli)| *milli >= PRICE_MAX);
+            let is_kept = found.is_some() && !is_spent;
+            let given_up = found
+                .as_ref()
+                .map_or(0.0, |found| priced.sum(&slate) - priced.sum(found));
             out.constraints.push(ConstraintRecord {
-                name: constraint.name(),
-                feasible: found.is_some(),
-                kept: found.is_some(),
-                given_up: found.as_ref().map_or(0.0, |(sum, _)| (slate.0 - sum).max(0.0)) as f32,
+                name: name.clone(),
+                feasible: is_kept,
+                kept: is_kept,
+                given_up: given_up.max(0.0) as f32,
+                prices: if found.is_some() { prices } else { Vec::new() },
             });
-            match found {
-                Some(found) => {
-                    kept = tried;
-                    slate = found;
-                }
-                None => out.relaxed.push(constraint.name()),
+            if !is_kept {
+                out.relaxed.push(name);
+            }
+            if let Some(found) = found {
+                (kept, slate) = (tried, found);
+                priced = then.unwrap_or(priced);
             }
         }
+        if priced.is_priced {
+            // Whoever goes by places goes by prices, too.
+            let rest = priced.order.iter().filter(|at| !slate.contains(at));
+            let rest: Vec<usize> = rest.copied().collect();
+            slate.extend(rest);
+        }
         out.limits = kept;
-        out.chosen = in_front(ranked, &slate.1);
+        out.chosen = in_front(ranked, &slate);
         out
     }
 }

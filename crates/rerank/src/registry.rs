@@ -3,6 +3,7 @@
 use crate::calibrated::CalibratedReranker;
 use crate::constrained::{Arrivals, ConstrainedReranker, Constraint};
 use crate::dpp::DppReranker;
+use crate::exposure::{ExposurePrices, ExposureTerms, Names, STEP, WINDOW_HOURS};
 use crate::labels::{AttributeLabels, Labels};
 use crate::mmr::MmrReranker;
 use crate::window::WindowReranker;
@@ -21,6 +22,10 @@ pub struct Ground {
     pub attributes: Arc<dyn AttributeSource>,
     /// When items came.
     pub arrivals: Arc<dyn Arrivals>,
+    /// Under which names items stand among prices.
+    pub names: Arc<dyn Names>,
+    /// Prices of exposure, for the constraints that have some.
+    pub prices: Arc<ExposurePrices>,
     /// By position: decides between equal scores.
     pub tie_keys: Chunked<u32>,
 }
@@ -168,10 +173,15 @@ static RERANKERS: [RerankerEntry; 6] = [
     },
     RerankerEntry {
         name: "constrained",
-        summary: "the best slate under shares, new items and variety, with what each costs",
+        summary: "the best slate under shares, new items, variety and exposures, with what each costs",
         under_chance: UnderChance::Limits,
         build: |settings, ground| {
-            let Constrained { constraints, pool } = read(settings)?;
+            let Constrained {
+                constraints,
+                pool,
+                window_hours,
+                step,
+            } = read(settings)?;
             if constraints.is_empty() || constraints.len() > 20 {
                 let got = format!("{} of them", constraints.len());
                 return Err(wrong("constraints", got, "1 to 20"));
@@ -189,15 +199,49 @@ static RERANKERS: [RerankerEntry; 6] = [
                     ));
                 }
             }
+            let is_of_exposures = constraints.iter().any(Constraint::is_of_exposures);
+            for (field, given) in [("window_hours", window_hours), ("step", step)] {
+                if let Some(given) = given.filter(|_| !is_of_exposures) {
+                    let expected =
+                        "a constraint max_exposure or min_exposure beside it, which alone goes by it";
+                    return Err(wrong(field, given, expected));
+                }
+            }
+            if let Some(hours) = window_hours.filter(|hours| !(*hours > 0.0 && *hours <= 8784.0)) {
+                return Err(wrong("window_hours", hours, "above 0, at most 8784"));
+            }
+            if let Some(step) = step.filter(|step| !(*step > 0.0 && *step <= 10.0)) {
+                return Err(wrong("step", step, "above 0, at most 10"));
+            }
             Ok(Arc::new(ConstrainedReranker {
                 attributes: ground.attributes.clone(),
                 arrivals: ground.arrivals.clone(),
+                names: ground.names.clone(),
+                prices: ground.prices.clone(),
                 constraints,
                 pool: sized("pool", pool)?,
             }))
         },
     },
 ];
+
+/// What the settings of a reranker say of exposures; `None` if nothing, or if they cannot be.
+pub fn exposure_terms(name: &str, settings: &Value) -> Option<ExposureTerms> {
+    if name != "constrained" {
+        return None;
+    }
+    let settings: Constrained = read(settings).ok()?;
+    let constraints: Vec<Constraint> = settings
+        .constraints
+        .into_iter()
+        .filter(Constraint::is_of_exposures)
+        .collect();
+    (!constraints.is_empty()).then(|| ExposureTerms {
+        constraints,
+        window_hours: settings.window_hours.unwrap_or(WINDOW_HOURS),
+        step: settings.step.unwrap_or(STEP),
+    })
+}
 
 /// All rerankers.
 pub fn rerankers() -> &'static [RerankerEntry] {
@@ -321,4 +365,8 @@ struct Constrained {
     constraints: Vec<Constraint>,
     #[serde(default = "pool")]
     pool: usize,
+    /// Hours in which exposures count, above 0, at most 8,784; 24 if absent.
+    window_hours: Option<f64>,
+    /// How fast prices of exposure move (η), above 0, at most 10; 0.5 if absent.
+    step: Option<f64>,
 }

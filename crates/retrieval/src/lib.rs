@@ -5,7 +5,7 @@
 //!
 //! [`ListRetriever`] proposes from a list made beforehand (popular, trending, picked by hand) and
 //! is the fallback that answers when nothing else does; [`RecentRetriever`] proposes what
-//! was added last. Models are made into sources by `assembly`; lists of several sources are
+//! was added last; [`SegmentRetriever`] what is popular or rising in the segment of the request. Models are made into sources by `assembly`; lists of several sources are
 //! joined, with their provenance, by `engine`.
 //!
 //! What this crate does not know: models, item ids, attributes, the clock.
@@ -14,6 +14,7 @@ mod attributes;
 mod item_set;
 mod list;
 mod recent;
+mod segments;
 mod together;
 mod vectors;
 
@@ -21,6 +22,7 @@ pub use attributes::{AttributeIndex, Predicate, Value};
 pub use item_set::ItemSet;
 pub use list::ListRetriever;
 pub use recent::RecentRetriever;
+pub use segments::{SegmentRetriever, SegmentTable, SegmentTerms, Standing};
 pub use together::{SHARED_MAX, Together};
 pub use vectors::{Shortlist, VectorIndex, Wanted};
 

@@ -149,10 +149,15 @@ fn requests() -> Value {
             "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
             "filter": of("Filter"), "exclude": texts("Items not to show"),
             "candidates": {"type": ["array", "null"], "items": {"type": "string"}, "description": "Only these"},
+            "proposed": {"type": "array", "maxItems": 10000, "description": "Candidates besides those of the sources: ids, best first, or all with scores",
+                "items": {"oneOf": [id("Which"), of("ScoredItem")]}},
             "relevance_min": {"type": ["number", "null"], "minimum": 0, "maximum": 1,
                 "description": "Items that score less than this share of the way from the weakest candidate to the best are left out"},
             "explain": flag("Whether to take every score apart"),
             "seed": {"type": ["integer", "null"], "minimum": 0},
+        })),
+        "ScoredItem": object(&["item_id", "score"], json!({
+            "item_id": id("Which"), "score": number("How good, in any unit; higher is better"),
         })),
         "PageRequest": object(&["page"], json!({
             "page": text("Which page"), "user_id": or_null(id("For whom")), "session": list("SessionEvent"),
@@ -336,7 +341,7 @@ fn views() -> Value {
         "position_propensity": {"type": "number", "minimum": 0, "maximum": 1}, "sources": texts("Who proposed it"),
         "reasons": texts("Why, for a person"), "attributes": of("Attributes"),
         "explanation": {"type": "array", "items": object(&["model", "kind", "of", "value"], json!({
-            "model": text("Who said so"), "kind": {"enum": ["history", "feature", "base", "rule", "exploration"]}, "of": text("Of what"),
+            "model": text("Who said so"), "kind": {"enum": ["history", "feature", "source", "base", "rule", "exploration"]}, "of": text("Of what"),
             "value": number("They sum to the score"),
         }))},
     }});

@@ -6,6 +6,7 @@ use super::world::{Asking, Order, Scores};
 use super::{AblationPart, AblationReport, AblationRequest, AblationStep, Measured, PartFigures};
 use crate::catalogue::LiveCatalogue;
 use crate::choice::PolicyConfig;
+use crate::exposures::Prices;
 use crate::order::orderer;
 use crate::ranker_history::{Past, Setup, World};
 use crate::snapshot::Models;
@@ -66,7 +67,9 @@ fn rerankers(
     catalogue: &Arc<LiveCatalogue>,
 ) -> Result<Rerankers, ServiceError> {
     let policy = PolicyConfig::default();
-    let top = orderer(&RerankConfig::default(), &policy, catalogue);
+    // Prices of exposure follow what was shown, and nothing is shown here.
+    let order = |config: &RerankConfig| orderer("", config, &policy, catalogue, &Prices::new());
+    let top = order(&RerankConfig::default());
     let own = &full.placement.rerank;
     Ok(
         match parts::diversity(own, request.diversity, &catalogue.schema) {
@@ -80,7 +83,7 @@ fn rerankers(
                 checked.map_err(|e| ServiceError::input(e.field, e.got, e.expected))?;
                 Rerankers {
                     top,
-                    whole: orderer(&config, &policy, catalogue),
+                    whole: order(&config),
                     diversity: Ok(words),
                 }
             }

@@ -52,6 +52,11 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// What was before the moment of asking.
+    fn earlier(&self) -> &Past {
+        &self.events[..self.events.partition_point(|(at, ..)| *at < self.cut)]
+    }
+
     fn names(&self) -> Vec<String> {
         self.liked.iter().map(|(name, _)| name.clone()).collect()
     }
@@ -101,7 +106,7 @@ impl Service {
         asking: &Asking<'_>,
         orders: &[Order<'_>],
     ) -> Result<Answers, ServiceError> {
-        let world = World::new(self, setup, models);
+        let world = World::new(self, setup, models, asking.earlier())?;
         let (events, cut, names) = (asking.events, asking.cut, asking.names());
         let asked = world.each(events, cut, &names, asking.users_max, |later, states, counts| {
             let (query, candidates) = world.candidates(later, states)?;
@@ -135,7 +140,7 @@ impl Service {
         asking: &Asking<'_>,
         names: &[&str],
     ) -> Result<Option<(String, f64)>, ServiceError> {
-        let world = World::new(self, setup, models.clone());
+        let world = World::new(self, setup, models.clone(), asking.earlier())?;
         let (events, cut, types) = (asking.events, asking.cut, asking.names());
         let asked = world.each(events, cut, &types, asking.users_max, |later, states, _| {
             let query = world.query(later, states)?;

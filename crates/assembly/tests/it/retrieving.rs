@@ -1,7 +1,10 @@
 //! Filters at any share of the catalogue, and sources out of what a person did before.
 
 use crate::world::{World, ask, event, ids};
-use assembly::{Clock, EventInput, FixedClock, ItemInput, Moment, RankRequest, RecommendRequest, Service};
+use assembly::{
+    Clock, EventInput, FixedClock, ItemInput, Moment, ProposedItem, RankRequest, RecommendRequest,
+    ReplayRequest, ScoredItem, Service, ServiceError,
+};
 use dataset::Synthetic;
 use domain::{RawAttribute, Timestamp};
 use serde_json::{Value, json};
@@ -265,4 +268,122 @@ fn a_slate_is_shown_again_until_something_is_new() {
     service.put_items(vec![Ok(hidden)]).unwrap();
     let hiding = slate();
     assert!(!kept(&hiding) && !ids(&hiding).contains(&after.items[1].item_id));
+}
+
+#[test]
+fn what_the_caller_proposes_joins_the_others_and_restricts_nothing() {
+    let world = World::trained();
+    let plain = world.service.recommend(&ask("user-0001")).unwrap();
+    let known = ids(&plain);
+    let considered = |slate: &assembly::RecommendResponse| {
+        let decision = world.service.decision(&slate.decision_id).unwrap().decision;
+        let hits = |item: &domain::DecisionItem| {
+            let hit = item
+                .sources
+                .iter()
+                .find(|hit| &*hit.source == "proposed")
+                .cloned();
+            hit.map(|hit| (item.item_id.to_string(), hit.rank, hit.score))
+        };
+        let mut proposed: Vec<_> = decision.considered.iter().filter_map(hits).collect();
+        proposed.sort_by_key(|(_, rank, _)| *rank);
+        (proposed, decision.considered.len())
+    };
+    let scored = |id: &str, score: f32| {
+        ProposedItem::Scored(ScoredItem {
+            item_id: id.into(),
+            score,
+        })
+    };
+    let request = RecommendRequest {
+        proposed: vec![
+            ProposedItem::Id(known[3].clone()),
+            ProposedItem::Id(known[1].clone()),
+        ],
+        ..ask("user-0001")
+    };
+    let slate = world.service.recommend(&request).unwrap();
+    assert_eq!(ids(&slate), known, "the ranker decides, and nothing is left out");
+    let (proposed, all) = considered(&slate);
+    assert_eq!(proposed, [(known[3].clone(), 1, 0.0), (known[1].clone(), 2, 0.0)]);
+    assert!(all > 2);
+    assert!(slate.items[3].sources.iter().any(|source| source == "proposed"));
+    let request = RecommendRequest {
+        proposed: vec![
+            scored(&known[3], 0.25),
+            scored(&known[1], 7.5),
+            scored(&known[3], 0.2),
+        ],
+        ..ask("user-0001")
+    };
+    let scored_slate = world.service.recommend(&request).unwrap();
+    assert_eq!(
+        considered(&scored_slate).0,
+        [(known[1].clone(), 1, 7.5), (known[3].clone(), 2, 0.25)]
+    );
+    // Beside `candidates` only what is in both.
+    let request = RecommendRequest {
+        candidates: Some(vec![known[1].clone(), known[2].clone()]),
+        ..request
+    };
+    let both = world.service.recommend(&request).unwrap();
+    assert_eq!(both.items.len(), 2);
+    assert_eq!(considered(&both).0, [(known[1].clone(), 1, 7.5)]);
+    for slate in [&slate, &scored_slate, &both] {
+        let again = world
+            .service
+            .replay(&slate.decision_id, &ReplayRequest::default())
+            .unwrap();
+        assert!(again.identical, "{:?}", again.differences);
+    }
+    let request = serde_json::to_value(&request).unwrap();
+    assert_eq!(
+        request["proposed"][1],
+        serde_json::json!({"item_id": known[1], "score": 7.5})
+    );
+
+    for (proposed, field) in [
+        (vec![ProposedItem::Id("nothing".into())], "proposed[0]"),
+        (
+            vec![ProposedItem::Id(known[0].clone()), scored(&known[1], 1.0)],
+            "proposed[1]",
+        ),
+        (vec![scored(&known[0], f32::INFINITY)], "proposed[0].score"),
+        (
+            vec![ProposedItem::Id(known[0].clone()); 10_001],
+            "proposed.length",
+        ),
+    ] {
+        let request = RecommendRequest {
+            proposed,
+            ..ask("user-0001")
+        };
+        let refused = world.service.recommend(&request).unwrap_err();
+        let ServiceError::Input(problem) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(problem.field, field);
+    }
+}
+
+#[test]
+fn the_quota_bounds_what_the_caller_proposes() {
+    let mut world = World::trained();
+    let text = "[placements.home]\nsources = [\"popular\"]\nexclude_seen = false\n[placements.home.quotas]\nproposed = 3\n";
+    std::fs::write(world.dir.path().join(assembly::CONFIG_FILE), text).unwrap();
+    world = world.reopened().0;
+    let request = RecommendRequest {
+        proposed: (0..20)
+            .map(|at| ProposedItem::Id(format!("item-{at:04}")))
+            .collect(),
+        ..ask("user-0001")
+    };
+    let slate = world.service.recommend(&request).unwrap();
+    let decision = world.service.decision(&slate.decision_id).unwrap().decision;
+    let stage = decision
+        .stages
+        .iter()
+        .find(|stage| stage.stage == "retrieve/proposed")
+        .unwrap();
+    assert_eq!((stage.input, stage.output), (3, 3));
 }

@@ -123,6 +123,14 @@ fn from_files_to_recommendations_and_back_from_a_backup() {
     .json();
     assert_eq!(styles(&newcomer), [0; 5], "{newcomer:#}");
     assert!(newcomer["items"][0]["explanation"].is_array());
+    let best = for_metal["items"][0]["item_id"].as_str().expect("an id");
+    let proposed = [&slate[..], &["--proposed", best]].concat();
+    let proposed = on(&data, &proposed).code(0).json();
+    let sources = proposed["items"][0]["sources"].as_array().expect("sources");
+    assert!(sources.contains(&"proposed".into()), "{proposed:#}");
+    on(&data, &["recommend", "--proposed", "no-such-song"])
+        .code(2)
+        .says(&["proposed[0]", "no-such-song"]);
     let alike = on(&data, &["similar", "--item", "s3", "-n", "3", "--json"])
         .code(0)
         .json();

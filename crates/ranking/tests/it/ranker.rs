@@ -1,7 +1,7 @@
 //! A learnt ranker keeps the promises of its stage.
 
 use crate::features::{films, known};
-use domain::{Candidate, Query, Ranker};
+use domain::{Candidate, ContributionSource, Query, Ranker, SourceHit};
 use numeric::SeededStream;
 use ranking::features::{FeatureSet, ItemCounts};
 use ranking::{
@@ -151,6 +151,39 @@ fn parts_sum_to_the_score_and_features_are_noted() {
         assert_eq!(record.row(at).map(|noted| bits(&noted)), Some(bits(row)));
     }
     assert_eq!(record.row(2), None);
+}
+
+#[test]
+fn what_is_read_of_one_source_is_one_part() {
+    let ranker = ranker(Some(learnt(RankObjective::Outcomes)));
+    let hit = |source: &str, rank| SourceHit {
+        source: source.into(),
+        rank,
+        score: 3.0,
+    };
+    let candidate = Candidate {
+        item: 1,
+        hits: vec![hit("als", 2), hit("popular", 9)],
+        ..Candidate::default()
+    };
+    let query = Query::default();
+    let told = ranker.explain_candidate(&query, &candidate);
+    let outcome = ranker
+        .rank(&query, std::slice::from_ref(&candidate))
+        .expect("it is scored");
+    let domain::Outcome::Score(score) = outcome[0] else {
+        panic!("{outcome:?}");
+    };
+    assert!((told.total() - score).abs() < 1e-5, "{told:?} against {score}");
+    let names = told.contributions.iter().map(|part| &part.source);
+    let of_als = names
+        .clone()
+        .filter(|source| matches!(source, ContributionSource::Source { name } if name == "als"));
+    assert_eq!(of_als.count(), 1, "clicks follow its rank");
+    let loose = names.filter(|source| {
+        matches!(source, ContributionSource::Feature { name } if name.starts_with("source_rank:") || name.starts_with("source_score:"))
+    });
+    assert_eq!(loose.count(), 0);
 }
 
 #[test]

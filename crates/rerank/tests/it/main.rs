@@ -1,8 +1,10 @@
 //! Rerankers of the table: the suite of the trait, hand-worked cases, and the obvious slow versions.
 
+mod exposure;
+
 use domain::{Candidate, HistoryEvent, Query, Reranked, Reranker, Timestamp};
 use numeric::SeededStream;
-use rerank::{Arrivals, AttributeSource, AttributeValue, Ground, reranker, rerankers};
+use rerank::{Arrivals, AttributeSource, AttributeValue, ExposurePrices, Ground, Names, reranker, rerankers};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +46,31 @@ impl Arrivals for Items {
     }
 }
 
+/// Items are named by their positions.
+struct Numbers(Vec<String>);
+
+impl Numbers {
+    fn below(n: usize) -> Arc<Numbers> {
+        Arc::new(Numbers((0..n).map(|at| at.to_string()).collect()))
+    }
+}
+
+impl Names for Numbers {
+    fn name(&self, item: u32) -> Option<&str> {
+        self.0.get(item as usize).map(String::as_str)
+    }
+}
+
+fn ground(items: &Arc<Items>, prices: ExposurePrices) -> Ground {
+    Ground {
+        attributes: items.clone(),
+        arrivals: items.clone(),
+        names: Numbers::below(100),
+        prices: Arc::new(prices),
+        tie_keys: Default::default(),
+    }
+}
+
 fn random_items(stream: &mut SeededStream, n: usize) -> Arc<Items> {
     let mut draw = |bound: u64| stream.next_u64() % bound;
     let mut items = Items::default();
@@ -61,11 +88,7 @@ fn random_items(stream: &mut SeededStream, n: usize) -> Arc<Items> {
 }
 
 fn made(name: &str, settings: Value, items: &Arc<Items>) -> Arc<dyn Reranker> {
-    let ground = Ground {
-        attributes: items.clone(),
-        arrivals: items.clone(),
-        tie_keys: Default::default(),
-    };
+    let ground = ground(items, ExposurePrices::new());
     (reranker(name).expect("an entry").build)(&settings, &ground).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
@@ -107,6 +130,12 @@ fn settings(name: &str) -> Vec<Value> {
                 {"kind": "min_values", "per": "maker", "count": 3},
                 {"kind": "min_new", "count": 9, "days": 1.0},
             ]}),
+            json!({"window_hours": 1.0, "step": 2.0, "constraints": [
+                {"kind": "max_exposure", "share": 0.1},
+                {"kind": "max_exposure", "per": "maker", "share": 0.1},
+                {"kind": "min_exposure", "per": "genres", "value": "g1", "share": 0.9},
+                {"kind": "max_share", "per": "genres", "share": 0.6},
+            ]}),
         ],
         _ => vec![
             json!({"attributes": ["genres"]}),
@@ -130,11 +159,7 @@ fn every_entry_keeps_the_promises() {
 #[test]
 fn settings_that_cannot_be_are_refused() {
     let items = Arc::new(Items::default());
-    let ground = Ground {
-        attributes: items.clone(),
-        arrivals: items,
-        tie_keys: Default::default(),
-    };
+    let ground = ground(&items, ExposurePrices::new());
     let table = [
         ("top", json!({"pool": 3}), "settings", "unknown field `pool`"),
         ("mmr", json!({"attributes": []}), "attributes", "0 of them"),
@@ -167,6 +192,30 @@ fn settings_that_cannot_be_are_refused() {
             "constrained",
             json!({"constraints": [{"kind": "max_share", "per": "x", "share": 0.0}]}),
             "constraints[0].share",
+            "0",
+        ),
+        (
+            "constrained",
+            json!({"constraints": [{"kind": "max_exposure", "share": 1.5}]}),
+            "constraints[0].share",
+            "1.5",
+        ),
+        (
+            "constrained",
+            json!({"constraints": [{"kind": "min_exposure", "per": "x", "share": 0.5}]}),
+            "settings",
+            "missing field `value`",
+        ),
+        (
+            "constrained",
+            json!({"step": 1.0, "constraints": [{"kind": "max_share", "per": "x", "share": 0.5}]}),
+            "step",
+            "1",
+        ),
+        (
+            "constrained",
+            json!({"window_hours": 0.0, "constraints": [{"kind": "max_exposure", "share": 0.5}]}),
+            "window_hours",
             "0",
         ),
     ];

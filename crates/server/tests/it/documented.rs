@@ -125,6 +125,18 @@ fn every_operation_answers_as_documented() {
         ),
         (
             "POST",
+            "/v1/recommend",
+            "/v1/recommend".into(),
+            json!({"placement": "home", "proposed": ["item-0001", "item-0002"]}),
+        ),
+        (
+            "POST",
+            "/v1/recommend",
+            "/v1/recommend".into(),
+            json!({"placement": "home", "proposed": [{"item_id": "item-0001", "score": 0.5}]}),
+        ),
+        (
+            "POST",
             "/v1/similar",
             "/v1/similar".into(),
             json!({"item_id": "item-0001"}),
