@@ -11,6 +11,7 @@
 mod cholesky;
 mod chunked;
 pub mod codes;
+mod counted;
 mod csr;
 mod dense;
 mod eigen;
@@ -28,6 +29,7 @@ mod wide;
 
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use chunked::Chunked;
+pub use counted::{COUNTED_LANES, CountedLanes, count_events};
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};

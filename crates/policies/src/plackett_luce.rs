@@ -54,29 +54,43 @@ impl SlatePolicy for PlackettLuce {
 
     fn chances<'a>(&'a self, arms: &'a Arms) -> Box<dyn Chances + 'a> {
         let logs = arms.list().iter().map(|arm| arm.score / self.temperature);
-        Box::new(Weighted {
-            logs: logs.collect(),
-            arms,
-        })
+        let logs: Vec<f64> = logs.collect();
+        let best = (logs.iter().zip(arms.list()))
+            .filter(|(_, arm)| arm.open)
+            .fold(f64::NEG_INFINITY, |best, (log, _)| best.max(*log));
+        let weights = logs.iter().map(|log| (log - best).exp()).collect();
+        Box::new(Weighted { logs, weights, arms })
     }
 }
 
 struct Weighted<'a> {
     /// Logarithm of each weight.
     logs: Vec<f64>,
+    /// The weights, the greatest of the open ones being 1.
+    weights: Vec<f64>,
     arms: &'a Arms,
 }
+
+/// Weights that sum to less have lost their digits: they are taken anew, below the best that is left.
+const SMALL: f64 = 1e-200;
 
 impl Chances for Weighted<'_> {
     fn next(&mut self, prefix: &[usize], out: &mut [f64]) {
         let left = self.arms.left(prefix);
-        let best = (self.logs.iter().zip(&left))
-            .filter(|(_, left)| **left)
-            .fold(f64::NEG_INFINITY, |best, (log, _)| best.max(*log));
         let mut total = 0.0;
-        for ((out, log), left) in out.iter_mut().zip(&self.logs).zip(&left) {
-            *out = if *left { (log - best).exp() } else { 0.0 };
+        for ((out, weight), left) in out.iter_mut().zip(&self.weights).zip(&left) {
+            *out = if *left { *weight } else { 0.0 };
             total += *out;
+        }
+        if total < SMALL {
+            let best = (self.logs.iter().zip(&left))
+                .filter(|(_, left)| **left)
+                .fold(f64::NEG_INFINITY, |best, (log, _)| best.max(*log));
+            total = 0.0;
+            for ((out, log), left) in out.iter_mut().zip(&self.logs).zip(&left) {
+                *out = if *left { (log - best).exp() } else { 0.0 };
+                total += *out;
+            }
         }
         if total > 0.0 {
             out.iter_mut().for_each(|chance| *chance /= total);

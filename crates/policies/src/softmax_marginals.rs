@@ -10,8 +10,10 @@
 //! Cost: about 70 nodes × m × n operations for all items of one slate of up to 12, against the m!/(m−n)! terms of the sum over prefixes.
 //! Source: the race is Yellott (1977), J. Math. Psych. 15; trapezium rule: Trefethen and Weideman (2014), SIAM Review 56.
 
+use numeric::{COUNTED_LANES, CountedLanes as Lanes, count_events};
+
 /// Nodes at once.
-const LANES: usize = 12;
+const LANES: usize = COUNTED_LANES;
 /// With the sum of the weights at 1: below this, three arrivals have a probability under 1e-12.
 const START: f64 = -9.5;
 /// What the tail may leave out.
@@ -88,41 +90,41 @@ fn per_doubling(n: usize) -> usize {
     }
 }
 
-type Lanes = [f64; LANES];
-
-/// Adds an independent event of these probabilities to the distributions of a count (truncated at their length), one in each lane.
-fn add(counts: &mut [Lanes], chance: &Lanes) {
-    for at in (1..counts.len()).rev() {
-        let below = counts[at - 1];
-        for lane in 0..LANES {
-            counts[at][lane] += chance[lane] * (below[lane] - counts[at][lane]);
-        }
-    }
-    for lane in 0..LANES {
-        counts[0][lane] *= 1.0 - chance[lane];
-    }
-}
-
 /// For each wanted arm, the probability at each of `n` positions, right for as many as it needs. `per_doubling` nodes, a divisor of the number of lanes, to a doubling of the time.
 fn integrate(logs: &[f64], n: usize, wanted: &[(usize, usize)], per_doubling: usize) -> Option<Vec<f64>> {
     let step = std::f64::consts::LN_2 / per_doubling as f64;
     let last = logs.iter().copied().fold(f64::INFINITY, f64::min);
     let need = wanted.iter().map(|(_, need)| *need).max().unwrap_or(0);
     let mut table = vec![0.0; wanted.len() * n];
-    let mut is_wanted = vec![false; logs.len()];
-    wanted.iter().for_each(|(arm, _)| is_wanted[*arm] = true);
-    // The chance of having arrived by each of the first nodes.
-    let first = |log: &f64| {
+    // Those that are asked for stand first.
+    let is_wanted = |arm: usize| wanted.binary_search_by_key(&arm, |(arm, _)| *arm).is_ok();
+    let rest = (0..logs.len()).filter(|arm| !is_wanted(*arm));
+    let order: Vec<f64> = (wanted.iter().map(|(arm, _)| *arm).chain(rest))
+        .map(|arm| logs[arm])
+        .collect();
+    // The time times the rate at each of the first nodes, and the chance of having arrived by then. Times are so short that four terms of the series are exact.
+    let times: Lanes = std::array::from_fn(|lane| (START + step * lane as f64).exp());
+    let mut rates: Vec<Lanes> = (order.iter().map(|log| log.exp()))
+        .map(|weight| times.map(|time| weight * time))
+        .collect();
+    let first = |rate: &f64| rate * (1.0 - rate / 2.0 * (1.0 - rate / 3.0 * (1.0 - rate / 4.0)));
+    let mut arrived: Vec<Lanes> = Vec::with_capacity(rates.len());
+    for rates in &rates {
         let mut lanes = [0.0; LANES];
         for lane in 0..LANES {
             lanes[lane] = match lane.checked_sub(per_doubling) {
                 Some(half) => lanes[half] * (2.0 - lanes[half]),
-                None => -(-(log + START + step * lane as f64).exp()).exp_m1(),
+                None => first(&rates[lane]),
             };
         }
-        lanes
-    };
-    let mut arrived: Vec<Lanes> = logs.iter().map(first).collect();
+        arrived.push(lanes);
+    }
+    rates.truncate(wanted.len());
+    // The chance of not having arrived: what is missing to 1, and where that loses its digits, squares.
+    let mut left: Vec<Lanes> = arrived[..wanted.len()]
+        .iter()
+        .map(|lanes| lanes.map(|a| 1.0 - a))
+        .collect();
     let (mut others, mut counts) = (vec![[0.0; LANES]; need], vec![[0.0; LANES]; need]);
     for block in 0.. {
         let x = |lane: usize| START + step * (block * LANES + lane) as f64;
@@ -134,20 +136,14 @@ fn integrate(logs: &[f64], n: usize, wanted: &[(usize, usize)], per_doubling: us
         }
         others.fill([0.0; LANES]);
         others.iter_mut().take(1).for_each(|none| *none = [1.0; LANES]);
-        for (chance, _) in arrived.iter().zip(&is_wanted).filter(|(_, wanted)| !**wanted) {
-            add(&mut others, chance);
-        }
+        count_events(&mut others, &arrived[wanted.len()..]);
         let mut seen: f64 = 0.0;
-        for (at, (arm, need)) in wanted.iter().enumerate() {
+        for (at, (_, need)) in wanted.iter().enumerate() {
             let counts = &mut counts[..*need];
             counts.copy_from_slice(&others[..*need]);
-            for (other, _) in wanted.iter().filter(|(other, _)| other != arm) {
-                add(counts, &arrived[*other]);
-            }
-            let density: Lanes = std::array::from_fn(|lane| {
-                let rate = (logs[*arm] + x(lane)).exp();
-                step * rate * (-rate).exp()
-            });
+            count_events(counts, &arrived[..at]);
+            count_events(counts, &arrived[at + 1..wanted.len()]);
+            let density: Lanes = std::array::from_fn(|lane| step * rates[at][lane] * left[at][lane]);
             for (out, chances) in table[at * n..].iter_mut().zip(counts.iter()) {
                 *out += (0..LANES).map(|lane| density[lane] * chances[lane]).sum::<f64>();
             }
@@ -156,11 +152,20 @@ fn integrate(logs: &[f64], n: usize, wanted: &[(usize, usize)], per_doubling: us
         if x(0) > 0.0 && seen < TAIL {
             break;
         }
-        for lanes in &mut arrived {
-            for _ in 0..LANES / per_doubling {
+        for _ in 0..LANES / per_doubling {
+            for lanes in &mut arrived {
                 lanes.iter_mut().for_each(|a| *a *= 2.0 - *a);
             }
+            for (left, arrived) in left.iter_mut().flatten().zip(arrived.iter().flatten()) {
+                *left = if *arrived < 0.75 {
+                    1.0 - arrived
+                } else {
+                    *left * *left
+                };
+            }
         }
+        let longer = (1u32 << (LANES / per_doubling)) as f64;
+        rates.iter_mut().flatten().for_each(|rate| *rate *= longer);
     }
     Some(table)
 }
