@@ -1,7 +1,7 @@
 //! Rows to learn a ranker from: what was shown, as it was known then, and what came of it.
 
 use crate::{Service, ServiceError};
-use domain::{EventType, ItemId, Sequence, Timestamp};
+use domain::{EventType, ItemId, Sequence, Timestamp, UserId};
 use ranking::features::FeatureSet;
 use ranking::{HeadWeight, Impression, RankRows, RankerConfig, by_expectation, by_interventions};
 use serde::Serialize;
@@ -58,6 +58,7 @@ impl Joined {
 
 struct Waiting {
     now: i64,
+    user: Option<UserId>,
     shown: Vec<ItemId>,
     /// Place of each shown item in the order of the scores, from 1.
     ranks: Vec<u32>,
@@ -113,6 +114,7 @@ impl Service {
                 .collect();
             let one = Waiting {
                 now: decision.now.0,
+                user: decision.user_id.clone(),
                 ranks: shown.iter().map(rank).collect(),
                 shown,
                 names: features.names.clone(),
@@ -191,6 +193,8 @@ fn together(
     };
     rows.outcomes = weights.keys().map(|name| (name.clone(), Vec::new())).collect();
     let (mut impressions, mut is_random) = (Vec::new(), false);
+    // By person and item, how often in a row it has been shown and nothing came of it.
+    let mut in_a_row: HashMap<(UserId, ItemId), u32> = HashMap::new();
     let mut places: Option<(Vec<String>, Vec<Option<usize>>)> = None;
     for (at, (_, one)) in waiting.into_iter().enumerate() {
         if places.as_ref().is_none_or(|(names, _)| *names != one.names) {
@@ -217,7 +221,15 @@ fn together(
                 });
             }
             rows.positions.push(position);
+            rows.repeats.push(match &one.user {
+                Some(user) => *in_a_row.entry((user.clone(), item.clone())).or_default(),
+                None => 0,
+            });
             let types = joined.get(&(at, place)).map(Vec::as_slice).unwrap_or_default();
+            if let Some(user) = &one.user {
+                let times = in_a_row.entry((user.clone(), item.clone())).or_default();
+                *times = if types.is_empty() { *times + 1 } else { 0 };
+            }
             for (name, outcomes) in &mut rows.outcomes {
                 outcomes.push(f32::from(
                     types.iter().any(|event_type| event_type.as_str() == name),

@@ -7,7 +7,7 @@ use crate::service::{lock, models_dir};
 use crate::snapshot::Snapshot;
 use crate::{Service, ServiceError};
 use ranking::{
-    HeadWeight, LearnReport, OutcomeModel, PositionMode, RankRows, RankerConfig, RankerKind, learn,
+    HeadWeight, LearnReport, OutcomeModel, RankRows, RankerConfig, RankerKind, learn,
 };
 use serde::Serialize;
 use signals::Role;
@@ -117,7 +117,7 @@ impl Service {
         let joined_at = self.stores.log.head();
         let enough = joined.report.is_enough(&config);
         let examination = match config.position {
-            PositionMode::Ips if enough => joined.examination(),
+            mode if enough && mode.needs_examination() => joined.examination(),
             _ => Vec::new(),
         };
         let (rows, from) = if enough {

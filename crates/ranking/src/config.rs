@@ -35,6 +35,9 @@ pub enum PositionMode {
     None,
     /// An outcome counts for as many as would have come if everybody had looked: one over the examination of its place.
     Ips,
+    /// As `ips`, and what clipping the weights leaves out comes from an imputation: the probability that a model of its own, learnt from the other half of the decisions, gives to the
+    /// outcome of an item that is looked at (Dudík, Langford and Li 2011; for places Oosterhuis 2022).
+    DoublyRobust,
     /// The place is a feature in training; in serving everything stands in the first.
     #[default]
     Feature,
@@ -64,8 +67,13 @@ pub struct RankerConfig {
     pub weights: BTreeMap<String, HeadWeight>,
     /// Number of this set of weights, recorded with every model; raise it when you change them.
     pub weights_version: u32,
-    /// What is done about places: `none`, `ips` or `feature`.
+    /// What is done about places: `none`, `ips`, `doubly_robust` or `feature`.
     pub position: PositionMode,
+    /// With `ips` and `doubly_robust`, the most that one over an examination may be, 1 to 1,000.
+    pub clip: f64,
+    /// Negatives of rising strength: something that a person was shown again, nothing having come of it the last k times, counts as 1 + k times this where nothing comes of it again (k at most 5),
+    /// and for an order its worth is that much lower. 0 to 10; 0 for all alike.
+    pub unclicked: f64,
     /// Hours after a decision in which events count, above 0 to 8,784.
     pub window_hours: f64,
     /// Joined decisions below which a ranker is learnt from the event log instead, at least 10.
@@ -96,6 +104,8 @@ impl Default for RankerConfig {
             weights: BTreeMap::new(),
             weights_version: 1,
             position: PositionMode::Feature,
+            clip: 20.0,
+            unclicked: 0.0,
             window_hours: 24.0,
             decisions_min: 500,
             outcomes_min: 50,
@@ -107,6 +117,13 @@ impl Default for RankerConfig {
             learning_rate: 0.05,
             leaf_rows_min: 20,
         }
+    }
+}
+
+impl PositionMode {
+    /// True if it goes by how probable it is that a place is looked at.
+    pub fn needs_examination(self) -> bool {
+        matches!(self, PositionMode::Ips | PositionMode::DoublyRobust)
     }
 }
 
@@ -141,6 +158,12 @@ impl RankerConfig {
                 "holdout_share: got {}, expected 0.05 to 0.5",
                 self.holdout_share
             ));
+        }
+        if !(1.0..=1000.0).contains(&self.clip) {
+            return Err(format!("clip: got {}, expected 1 to 1000", self.clip));
+        }
+        if !(0.0..=10.0).contains(&self.unclicked) {
+            return Err(format!("unclicked: got {}, expected 0 to 10", self.unclicked));
         }
         for (key, value, least) in [
             ("decisions_min", self.decisions_min, 10),

@@ -18,6 +18,8 @@ pub struct RankRows {
     pub positions: Vec<u32>,
     /// What each row stands for; empty for 1 each.
     pub weights: Vec<f32>,
+    /// How often in a row the person of each row had been shown its item before and nothing had come of it; empty for never.
+    pub repeats: Vec<u32>,
     /// By type of event, per row, 1 if it came of it.
     pub outcomes: BTreeMap<String, Vec<f32>>,
 }
@@ -69,15 +71,29 @@ pub struct LearnReport {
 
 /// Share of the latest decisions that decide when to stop and how to calibrate.
 const VALIDATION_SHARE: f64 = 0.15;
-/// An outcome stands for at most this many.
-const INVERSE_MAX: f64 = 20.0;
+/// Showings without an outcome beyond which one more makes nothing worse.
+const REPEATS_MAX: u32 = 5;
 
-/// How much an outcome at a place stands for.
-pub(crate) fn inverse(examination: &[f64], place: u32) -> f64 {
-    let at = (place.max(1) as usize - 1).min(examination.len().saturating_sub(1));
-    examination
-        .get(at)
-        .map_or(1.0, |theta| (1.0 / theta).clamp(1.0 / INVERSE_MAX, INVERSE_MAX))
+/// The probability that a place is looked at, and how much an outcome there stands for.
+#[derive(Clone, Copy)]
+pub(crate) struct Looks<'a> {
+    examination: &'a [f64],
+    clip: f64,
+}
+
+impl<'a> Looks<'a> {
+    pub(crate) fn new(examination: &'a [f64], clip: f64) -> Looks<'a> {
+        Looks { examination, clip }
+    }
+
+    fn at(&self, place: u32) -> f64 {
+        let at = (place.max(1) as usize - 1).min(self.examination.len().saturating_sub(1));
+        self.examination.get(at).map_or(1.0, |theta| theta.max(1e-9))
+    }
+
+    fn inverse(&self, place: u32) -> f64 {
+        (1.0 / self.at(place)).clamp(1.0 / self.clip, self.clip)
+    }
 }
 
 impl RankRows {
@@ -101,6 +117,7 @@ impl RankRows {
             (values[..at].to_vec(), values[at..].to_vec())
         };
         let at = rows.min(self.positions.len());
+        let repeats_at = rows.min(self.repeats.len());
         let (weights, weights_after) = cut(&self.weights);
         let (mut first, mut second) = (BTreeMap::new(), BTreeMap::new());
         for (name, outcome) in &self.outcomes {
@@ -114,6 +131,7 @@ impl RankRows {
                 values: self.values[..rows * width].to_vec(),
                 groups: self.groups[..groups].to_vec(),
                 positions: self.positions[..at].to_vec(),
+                repeats: self.repeats[..repeats_at].to_vec(),
                 weights,
                 outcomes: first,
             },
@@ -122,6 +140,7 @@ impl RankRows {
                 values: self.values[rows * width..].to_vec(),
                 groups: self.groups[groups..].to_vec(),
                 positions: self.positions[at..].to_vec(),
+                repeats: self.repeats[repeats_at..].to_vec(),
                 weights: weights_after,
                 outcomes: second,
             },
@@ -159,8 +178,8 @@ impl RankRows {
         self.select(&[Feature::number(name)])
     }
 
-    /// Worth of what came of each row, at least 0.
-    fn worth(&self, weights: &BTreeMap<String, HeadWeight>, examination: &[f64]) -> Vec<f64> {
+    /// Worth of what came of each row, below 0 where what came of it is unwanted; what is wanted counts for as many as would have come if everybody had looked.
+    fn worth(&self, weights: &BTreeMap<String, HeadWeight>, looks: Looks<'_>) -> Vec<f64> {
         let mut worth = vec![0.0; self.len()];
         for (name, outcome) in &self.outcomes {
             let weight = weights.get(name).map_or(0.0, |head| f64::from(head.weight));
@@ -169,18 +188,23 @@ impl RankRows {
                 .zip(outcome)
                 .for_each(|(sum, y)| *sum += weight * f64::from(*y));
         }
-        for (at, worth) in worth.iter_mut().enumerate() {
-            *worth = worth.max(0.0)
-                * self
-                    .positions
-                    .get(at)
-                    .map_or(1.0, |place| inverse(examination, *place));
+        for (worth, place) in worth.iter_mut().zip(&self.positions).filter(|(w, _)| **w > 0.0) {
+            *worth *= looks.inverse(*place);
         }
         worth
     }
 
+    /// Showings in a row that count against each row of which nothing came; none where something did.
+    fn ignored(&self) -> impl Iterator<Item = f64> + '_ {
+        let came = |at: usize| self.outcomes.values().any(|outcome| outcome[at] > 0.0);
+        self.repeats.iter().enumerate().map(move |(at, repeats)| match came(at) {
+            true => 0.0,
+            false => f64::from(*repeats.min(&REPEATS_MAX)),
+        })
+    }
+
     /// NDCG of a model's order within each decision that has both something worth anything and something worth less; in the order of
-    /// the decisions. Gains are what came of an item, divided by the examination of its place if that is given.
+    /// the decisions. Gains are what came of an item, divided by the examination of its place if that is given; where something unwanted came of one, those of which nothing came gain.
     pub fn ndcgs(
         &self,
         model: &OutcomeModel,
@@ -198,14 +222,15 @@ impl RankRows {
         weights: &BTreeMap<String, HeadWeight>,
         examination: &[f64],
     ) -> Vec<f64> {
-        let worth = self.worth(weights, examination);
+        let worth = self.worth(weights, Looks::new(examination, RankerConfig::default().clip));
         let mut start = 0;
         let mut found = Vec::new();
         for size in &self.groups {
             let end = start + *size as usize;
-            let gains = &worth[start..end];
+            let least = worth[start..end].iter().copied().fold(0.0, f64::min);
             // NDCG takes grades, whose gains are 2^grade − 1.
-            let grades: Vec<f32> = gains.iter().map(|gain| (1.0 + gain).log2() as f32).collect();
+            let grade = |worth: &f64| (1.0 + worth - least).log2() as f32;
+            let grades: Vec<f32> = worth[start..end].iter().map(grade).collect();
             let of: Vec<f64> = scores[start..end].iter().map(|s| f64::from(*s)).collect();
             let differ = grades.iter().any(|grade| *grade != grades[0]);
             if differ && let Some(value) = ndcg(&of, &grades, &[*size], 10, false) {
@@ -214,6 +239,16 @@ impl RankRows {
             start = end;
         }
         found
+    }
+
+    /// What each row stands for where ignored showings count more.
+    fn weighed(&self, unclicked: f64) -> Vec<f32> {
+        if unclicked == 0.0 || self.repeats.is_empty() {
+            return self.weights.clone();
+        }
+        let rows = self.ignored().enumerate();
+        rows.map(|(at, times)| (weight_at(&self.weights, at) * (1.0 + unclicked * times)) as f32)
+            .collect()
     }
 
     /// Columns as in serving: everything in the first place.
@@ -231,7 +266,7 @@ impl RankRows {
 }
 
 /// Learns a ranker: the latest decisions of `rows` decide when to stop and calibrate. `examination` by place is used where the configuration
-/// says `ips`. In parallel on the current pool; the same rows, configuration and seed give the same bytes.
+/// says `ips` or `doubly_robust`. In parallel on the current pool; the same rows, configuration and seed give the same bytes.
 ///
 /// # Errors
 /// Too little to learn from, by name.
@@ -249,11 +284,11 @@ pub fn learn(
         .filter(|f| uses_position || f.name != "position")
         .cloned()
         .collect();
-    let examination = if config.position == PositionMode::Ips && !rows.positions.is_empty() {
-        examination
-    } else {
-        &[]
+    let examination = match config.position.needs_examination() && !rows.positions.is_empty() {
+        true => examination,
+        false => &[],
     };
+    let looks = Looks::new(examination, config.clip);
     let n_learn = ((rows.groups.len() as f64) * (1.0 - VALIDATION_SHARE)).round() as usize;
     let (learnt, held) = rows.split(n_learn);
     if learnt.is_empty() || held.is_empty() {
@@ -271,11 +306,19 @@ pub fn learn(
     let parts = [&learnt, &held].map(|part| Part {
         values: part.select(&features),
         rows: part,
+        weights: part.weighed(config.unclicked),
     });
+    let task = Task {
+        parts: &parts,
+        features: &features,
+        config,
+        looks,
+        seed,
+    };
     let mut heads = Vec::new();
     match config.objective {
         RankObjective::Order => {
-            let positives = rows.worth(weights, &[]).iter().filter(|w| **w > 0.0).count();
+            let positives = rows.worth(weights, looks).iter().filter(|w| **w > 0.0).count();
             if positives < config.outcomes_min {
                 let words = format!(
                     "{positives} rows with an outcome of worth, expected at least {}",
@@ -283,15 +326,7 @@ pub fn learn(
                 );
                 return Err(LearnError::TooLittle(words));
             }
-            heads.push(order(
-                &parts,
-                &features,
-                weights,
-                config,
-                examination,
-                seed,
-                &mut report,
-            )?);
+            heads.push(task.order(weights, &mut report)?);
         }
         RankObjective::Outcomes => {
             for (name, weight) in weights {
@@ -310,15 +345,7 @@ pub fn learn(
                     report.left_out.push((name.clone(), why));
                     continue;
                 }
-                heads.push(outcome(
-                    &parts,
-                    &features,
-                    (name, *weight),
-                    config,
-                    examination,
-                    seed,
-                    &mut report,
-                )?);
+                heads.push(task.outcome(name, *weight, &mut report)?);
             }
         }
     }
@@ -346,6 +373,17 @@ pub fn learn(
 struct Part<'a> {
     values: Vec<f32>,
     rows: &'a RankRows,
+    /// What each row stands for, ignored showings included; empty for 1 each.
+    weights: Vec<f32>,
+}
+
+/// What is learnt from: rows to learn and rows to stop and calibrate by.
+struct Task<'a> {
+    parts: &'a [Part<'a>; 2],
+    features: &'a [Feature],
+    config: &'a RankerConfig,
+    looks: Looks<'a>,
+    seed: u64,
 }
 
 impl Part<'_> {
@@ -374,118 +412,190 @@ fn top(scorer: &Scorer) -> Vec<(String, u32)> {
     top
 }
 
-#[allow(clippy::too_many_arguments)]
-fn order(
-    parts: &[Part<'_>; 2],
-    features: &[Feature],
-    weights: &BTreeMap<String, HeadWeight>,
-    config: &RankerConfig,
-    examination: &[f64],
-    seed: u64,
-    report: &mut LearnReport,
-) -> Result<Head, LearnError> {
-    let worth = parts.each_ref().map(|part| part.rows.worth(weights, &[]));
-    let most = worth.iter().flatten().copied().fold(0.0, f64::max).max(1e-9);
-    // The best gets a gain of 3, others in proportion.
-    let grades = worth.each_ref().map(|worth| {
-        worth
-            .iter()
-            .map(|worth| (1.0 + 3.0 * worth / most).log2() as f32)
-            .collect::<Vec<f32>>()
-    });
-    // A pair counts what its better row stands for.
-    let weights = parts.each_ref().map(|part| {
-        let one = |at: usize| {
-            part.rows
-                .positions
-                .get(at)
-                .map_or(1.0, |place| inverse(examination, *place)) as f32
+impl Task<'_> {
+    fn order(
+        &self,
+        weights: &BTreeMap<String, HeadWeight>,
+        report: &mut LearnReport,
+    ) -> Result<Head, LearnError> {
+        let is_robust = self.config.position == PositionMode::DoublyRobust;
+        let plain = Looks::new(&[], 1.0);
+        let mut worth = self.parts.each_ref().map(|part| part.rows.worth(weights, plain));
+        let positives = worth.iter().flatten().filter(|w| **w > 0.0).count() as u64;
+        if is_robust {
+            worth = self.parts.each_ref().map(|part| vec![0.0; part.rows.len()]);
+            let came = |name: &&String| {
+                let of = |part: &Part<'_>| part.rows.outcomes.get(*name).is_some_and(|y| y.iter().any(|y| *y > 0.0));
+                self.parts.iter().all(of)
+            };
+            for (name, head) in weights.iter().filter(|(name, _)| came(name)) {
+                let labels = self.labels(name)?;
+                for (worth, labels) in worth.iter_mut().zip(&labels) {
+                    let both = worth.iter_mut().zip(labels);
+                    both.for_each(|(sum, y)| *sum += f64::from(head.weight) * f64::from(*y));
+                }
+            }
+        }
+        for (worth, part) in worth.iter_mut().zip(self.parts) {
+            let both = worth.iter_mut().zip(part.rows.ignored());
+            both.for_each(|(worth, times)| *worth -= self.config.unclicked * times);
+        }
+        let least = worth.iter().flatten().copied().fold(0.0, f64::min);
+        let most = worth.iter().flatten().copied().fold(0.0, f64::max);
+        let span = (most - least).max(1e-9);
+        // The best gets a gain of 3, the worst none, others in proportion.
+        let grade = |worth: &f64| (1.0 + 3.0 * (worth - least) / span).log2() as f32;
+        let grades = worth.each_ref().map(|worth| worth.iter().map(grade).collect::<Vec<f32>>());
+        // A pair counts what its better row stands for; doubly robust labels have that in them.
+        let weights = self.parts.each_ref().map(|part| {
+            let one = |at: usize| match part.rows.positions.get(at) {
+                Some(place) if !is_robust => self.looks.inverse(*place) as f32,
+                _ => 1.0,
+            };
+            (0..part.rows.len()).map(one).collect::<Vec<f32>>()
+        });
+        let rows = |at: usize| self.parts[at].as_rows(self.features, &grades[at], &weights[at]);
+        let tree_config = self.config.trees_config(Objective::Lambdamart, self.seed);
+        let trained = train(&rows(0), Some(&rows(1)), &tree_config)?;
+        let scorer = Scorer::from(trained.forest);
+        report.heads.push(HeadReport {
+            outcome: "order".to_owned(),
+            positives,
+            trees: scorer.forest().trees().len(),
+            loss: None,
+            loss_of_constant: None,
+            calibration_error: None,
+            top_features: top(&scorer),
+        });
+        let weight = HeadWeight {
+            weight: 1.0,
+            min: 1.0,
+            max: 1.0,
         };
-        (0..part.rows.len()).map(one).collect::<Vec<f32>>()
-    });
-    let tree_config = config.trees_config(Objective::Lambdamart, seed);
-    let trained = train(
-        &parts[0].as_rows(features, &grades[0], &weights[0]),
-        Some(&parts[1].as_rows(features, &grades[1], &weights[1])),
-        &tree_config,
-    )?;
-    let scorer = Scorer::from(trained.forest);
-    report.heads.push(HeadReport {
-        outcome: "order".to_owned(),
-        positives: worth.iter().flatten().filter(|w| **w > 0.0).count() as u64,
-        trees: scorer.forest().trees().len(),
-        loss: None,
-        loss_of_constant: None,
-        calibration_error: None,
-        top_features: top(&scorer),
-    });
-    let weight = HeadWeight {
-        weight: 1.0,
-        min: 1.0,
-        max: 1.0,
-    };
-    Ok(Head {
-        outcome: "order".to_owned(),
-        weight,
-        form: Form::Order,
-        scorer,
-    })
-}
+        Ok(Head {
+            outcome: "order".to_owned(),
+            weight,
+            form: Form::Order,
+            scorer,
+        })
+    }
 
-#[allow(clippy::too_many_arguments)]
-fn outcome(
-    parts: &[Part<'_>; 2],
-    features: &[Feature],
-    (name, weight): (&str, HeadWeight),
-    config: &RankerConfig,
-    examination: &[f64],
-    seed: u64,
-    report: &mut LearnReport,
-) -> Result<Head, LearnError> {
-    let labels = parts.each_ref().map(|part| {
-        let raw = &part.rows.outcomes[name];
-        let one = |(at, y): (usize, &f32)| {
-            y * part
-                .rows
-                .positions
-                .get(at)
-                .map_or(1.0, |place| inverse(examination, *place)) as f32
-        };
-        raw.iter().enumerate().map(one).collect::<Vec<f32>>()
-    });
-    let rows = |at: usize| parts[at].as_rows(features, &labels[at], &parts[at].rows.weights);
-    let tree_config = config.trees_config(
-        Objective::LogLoss,
-        numeric::mix(seed ^ numeric::hash_bytes(name.as_bytes())),
-    );
-    let trained = train(&rows(0), Some(&rows(1)), &tree_config)?;
-    let scorer = Scorer::from(trained.forest);
-    let mut raw = vec![0.0f32; labels[1].len()];
-    scorer.score(&parts[1].values, &mut raw);
-    let raw: Vec<f64> = raw.into_iter().map(f64::from).collect();
-    let sample = &parts[1].rows.weights;
-    let (slope, intercept) = calibrated(&raw, &labels[1], sample);
-    let log_odds: Vec<f64> = raw.iter().map(|raw| slope * raw + intercept).collect();
-    let mean = weighted_mean(&labels[1], sample).clamp(1e-6, 1.0 - 1e-6);
-    let constant = vec![(mean / (1.0 - mean)).ln(); raw.len()];
-    report.heads.push(HeadReport {
-        outcome: name.to_owned(),
-        positives: parts
-            .iter()
-            .map(|p| p.rows.outcomes[name].iter().filter(|y| **y > 0.0).count() as u64)
-            .sum(),
-        trees: scorer.forest().trees().len(),
-        loss: Some(log_loss(&log_odds, &labels[1], sample)),
-        loss_of_constant: Some(log_loss(&constant, &labels[1], sample)),
-        calibration_error: Some(calibration_error(&log_odds, &labels[1], sample)),
-        top_features: top(&scorer),
-    });
-    Ok(Head {
-        outcome: name.to_owned(),
-        weight,
-        form: Form::Probability { slope, intercept },
-        scorer,
-    })
+    fn seed_of(&self, name: &str) -> u64 {
+        numeric::mix(self.seed ^ numeric::hash_bytes(name.as_bytes()))
+    }
+
+    /// What is learnt of an outcome, by part and row: whether it came, weighed by the place if places are to be weighed.
+    fn labels(&self, name: &str) -> Result<[Vec<f32>; 2], LearnError> {
+        let weighed = self.parts.each_ref().map(|part| {
+            let raw = &part.rows.outcomes[name];
+            let one = |(at, y): (usize, &f32)| match part.rows.positions.get(at) {
+                Some(place) => y * self.looks.inverse(*place) as f32,
+                None => *y,
+            };
+            raw.iter().enumerate().map(one).collect::<Vec<f32>>()
+        });
+        match self.config.position {
+            PositionMode::DoublyRobust => self.doubly_robust(name, &weighed),
+            _ => Ok(weighed),
+        }
+    }
+
+    /// r + w (y − θ r): the probability r that an imputation gives, and what is missing to the outcome y, at a place that is looked at with probability θ, weighed by w = 1/θ, clipped. Without
+    /// clipping this is y/θ; with it, what is cut off the weight is made up by r instead of being lost. The imputation of a row comes from decisions that it is not among: rows that are learnt from have
+    /// that of the other half, the rest that of all of them.
+    fn doubly_robust(&self, name: &str, weighed: &[Vec<f32>; 2]) -> Result<[Vec<f32>; 2], LearnError> {
+        let [learnt, held] = self.parts;
+        let config = self.config.trees_config(Objective::LogLoss, self.seed_of(name) ^ 1);
+        // Every second decision, so that both halves are of all times.
+        let mut half = Vec::with_capacity(learnt.rows.len());
+        for (at, size) in learnt.rows.groups.iter().enumerate() {
+            half.extend(std::iter::repeat_n(at % 2, *size as usize));
+        }
+        let width = self.features.len();
+        let mut imputed = [vec![0.0f32; learnt.rows.len()], vec![0.0f32; held.rows.len()]];
+        for own in 0..2 {
+            let rows: Vec<usize> = (0..half.len()).filter(|row| half[*row] != own).collect();
+            let pick = |values: &[f32]| -> Vec<f32> {
+                rows.iter().filter_map(|row| values.get(*row).copied()).collect()
+            };
+            let values: Vec<f32> = (rows.iter())
+                .flat_map(|row| learnt.values[row * width..(row + 1) * width].iter().copied())
+                .collect();
+            let groups = learnt.rows.groups.iter().enumerate();
+            let groups: Vec<u32> = groups.filter(|(at, _)| at % 2 != own).map(|(_, size)| *size).collect();
+            let (labels, weights) = (pick(&weighed[0]), pick(&learnt.weights));
+            let rows = Rows {
+                features: self.features,
+                values: &values,
+                labels: &labels,
+                weights: &weights,
+                groups: &groups,
+            };
+            let trained = train(&rows, Some(&held.as_rows(self.features, &weighed[1], &held.weights)), &config)?;
+            let scorer = Scorer::from(trained.forest);
+            let chance = |raw: f32| (1.0 / (1.0 + (-f64::from(raw)).exp())) as f32;
+            let mut raw = vec![0.0f32; learnt.rows.len()];
+            scorer.score(&learnt.values, &mut raw);
+            for ((imputed, raw), half) in imputed[0].iter_mut().zip(raw).zip(&half) {
+                if *half == own {
+                    *imputed = chance(raw);
+                }
+            }
+            let mut raw = vec![0.0f32; held.rows.len()];
+            scorer.score(&held.values, &mut raw);
+            let both = imputed[1].iter_mut().zip(raw);
+            both.for_each(|(imputed, raw)| *imputed += chance(raw) / 2.0);
+        }
+        let mut labels = imputed;
+        for (labels, part) in labels.iter_mut().zip(self.parts) {
+            let rows = part.rows.positions.iter().zip(&part.rows.outcomes[name]);
+            for (label, (place, y)) in labels.iter_mut().zip(rows) {
+                let (theta, weight) = (self.looks.at(*place), self.looks.inverse(*place));
+                let r = f64::from(*label);
+                *label = (r + weight * (f64::from(*y) - theta * r)) as f32;
+            }
+        }
+        Ok(labels)
+    }
+
+    fn outcome(
+        &self,
+        name: &str,
+        weight: HeadWeight,
+        report: &mut LearnReport,
+    ) -> Result<Head, LearnError> {
+        let (parts, labels) = (self.parts, self.labels(name)?);
+        let rows = |at: usize| parts[at].as_rows(self.features, &labels[at], &parts[at].weights);
+        let tree_config = self.config.trees_config(Objective::LogLoss, self.seed_of(name));
+        let trained = train(&rows(0), Some(&rows(1)), &tree_config)?;
+        let scorer = Scorer::from(trained.forest);
+        let mut raw = vec![0.0f32; labels[1].len()];
+        scorer.score(&parts[1].values, &mut raw);
+        let raw: Vec<f64> = raw.into_iter().map(f64::from).collect();
+        let sample = &parts[1].weights;
+        let (slope, intercept) = calibrated(&raw, &labels[1], sample);
+        let log_odds: Vec<f64> = raw.iter().map(|raw| slope * raw + intercept).collect();
+        let mean = weighted_mean(&labels[1], sample).clamp(1e-6, 1.0 - 1e-6);
+        let constant = vec![(mean / (1.0 - mean)).ln(); raw.len()];
+        report.heads.push(HeadReport {
+            outcome: name.to_owned(),
+            positives: parts
+                .iter()
+                .map(|p| p.rows.outcomes[name].iter().filter(|y| **y > 0.0).count() as u64)
+                .sum(),
+            trees: scorer.forest().trees().len(),
+            loss: Some(log_loss(&log_odds, &labels[1], sample)),
+            loss_of_constant: Some(log_loss(&constant, &labels[1], sample)),
+            calibration_error: Some(calibration_error(&log_odds, &labels[1], sample)),
+            top_features: top(&scorer),
+        });
+        Ok(Head {
+            outcome: name.to_owned(),
+            weight,
+            form: Form::Probability { slope, intercept },
+            scorer,
+        })
+    }
 }
 
 fn weight_at(weights: &[f32], at: usize) -> f64 {

@@ -370,6 +370,7 @@ impl Run<'_> {
                 return Ok(Err(format!("placements.{placement}.ranker.position is none")));
             }
             PositionMode::Ips => "ips",
+            PositionMode::DoublyRobust => "doubly_robust",
             PositionMode::Feature => "feature",
         };
         self.tell("position correction", "joining decisions");
@@ -384,9 +385,9 @@ impl Run<'_> {
                 report.decisions, report.events, config.decisions_min, config.outcomes_min
             )));
         }
-        let examination = match config.position {
-            PositionMode::Ips => joined.examination(),
-            _ => Vec::new(),
+        let examination = match config.position.needs_examination() {
+            true => joined.examination(),
+            false => Vec::new(),
         };
         let plain = RankerConfig {
             position: PositionMode::None,

@@ -103,11 +103,12 @@ fn examination_is_recovered_with_and_without_swaps() {
 }
 
 /// NDCG@8 of a model's order of random items by how well they suit.
-fn truth_found(position: PositionMode, objective: RankObjective) -> f64 {
+fn truth_found(position: PositionMode, objective: RankObjective, clip: f64) -> f64 {
     let (rows, impressions) = log(5000, false, 3);
     let config = RankerConfig {
         position,
         objective,
+        clip,
         trees: 80,
         leaves: 8,
         ..RankerConfig::default()
@@ -133,11 +134,23 @@ fn truth_found(position: PositionMode, objective: RankObjective) -> f64 {
 #[test]
 fn what_is_learnt_with_care_for_places_is_nearer_to_the_truth() {
     for objective in [RankObjective::Outcomes, RankObjective::Order] {
-        let naive = truth_found(PositionMode::None, objective);
-        let ips = truth_found(PositionMode::Ips, objective);
-        let feature = truth_found(PositionMode::Feature, objective);
-        println!("{objective:?}: naive {naive:.4}, ips {ips:.4}, feature {feature:.4}");
+        let naive = truth_found(PositionMode::None, objective, 20.0);
+        let ips = truth_found(PositionMode::Ips, objective, 20.0);
+        let robust = truth_found(PositionMode::DoublyRobust, objective, 20.0);
+        let feature = truth_found(PositionMode::Feature, objective, 20.0);
+        println!("{objective:?}: naive {naive:.4}, ips {ips:.4}, doubly robust {robust:.4}, feature {feature:.4}");
         assert!(ips > naive + 0.01, "{objective:?}: {naive} {ips}");
+        assert!(robust > naive + 0.01, "{objective:?}: {naive} {robust}");
         assert!(feature > naive + 0.01, "{objective:?}: {naive} {feature}");
     }
+}
+
+/// Clipped at 1.5, weights leave most of the bias of places in; the imputation takes it out.
+#[test]
+fn an_imputation_makes_up_for_what_clipping_cuts_off() {
+    let naive = truth_found(PositionMode::None, RankObjective::Outcomes, 1.5);
+    let ips = truth_found(PositionMode::Ips, RankObjective::Outcomes, 1.5);
+    let robust = truth_found(PositionMode::DoublyRobust, RankObjective::Outcomes, 1.5);
+    println!("naive {naive:.4}, ips {ips:.4}, doubly robust {robust:.4}");
+    assert!(robust > ips, "{naive} {ips} {robust}");
 }

@@ -10,6 +10,7 @@ use ranking::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use trees::Feature;
 
 pub(crate) fn weights(all: &[(&str, f32)]) -> BTreeMap<String, HeadWeight> {
     let head = |(name, weight): &(&str, f32)| {
@@ -221,4 +222,80 @@ fn too_little_is_said_so() {
         learn(&RankRows::default(), &weights, &config, &[], 1),
         Err(LearnError::TooLittle(_))
     ));
+}
+
+/// One feature says what comes of an item: 0 it is dismissed, 1 nothing, 2 nothing again and again, 3 it is clicked, each half of the time.
+fn graded(seed: u64) -> RankRows {
+    let mut stream = SeededStream::new(seed, 0);
+    let mut rows = RankRows {
+        features: vec![Feature::number("kind")],
+        groups: vec![8; 300],
+        ..RankRows::default()
+    };
+    let (mut clicks, mut dismissals) = (Vec::new(), Vec::new());
+    for at in 0..2400 {
+        let kind = stream.below(4);
+        let comes = stream.uniform() < 0.5;
+        rows.values.push(kind as f32);
+        rows.positions.push(at % 8 + 1);
+        rows.repeats.push(if kind == 2 { 4 } else { 0 });
+        clicks.push(f32::from(u8::from(comes && kind == 3)));
+        dismissals.push(f32::from(u8::from(comes && kind == 0)));
+    }
+    rows.outcomes.insert("click".to_owned(), clicks);
+    rows.outcomes.insert("dismiss".to_owned(), dismissals);
+    rows
+}
+
+#[test]
+fn negatives_have_grades() {
+    let weights = weights(&[("click", 1.0), ("dismiss", -0.5)]);
+    let scores = |unclicked: f64, dismiss: bool| {
+        let config = RankerConfig {
+            objective: RankObjective::Order,
+            position: PositionMode::None,
+            unclicked,
+            trees: 40,
+            ..RankerConfig::default()
+        };
+        let mut weights = weights.clone();
+        if !dismiss {
+            weights.remove("dismiss");
+        }
+        let (model, _) = learn(&graded(3), &weights, &config, &[], 7).expect("there is enough");
+        model.scores(&[0.0, 1.0, 2.0, 3.0])
+    };
+    // What is only not clicked is nowhere worse than the rest of that; a dismissal is, and so is what was ignored for long, if that is to count.
+    let plain = scores(0.0, false);
+    assert!(plain[3] > plain[0].max(plain[1]).max(plain[2]) + 0.1, "{plain:?}");
+    let spread = |scores: &[f32]| (scores[1] - scores[0], scores[1] - scores[2]);
+    let (dismissed, ignored) = spread(&plain);
+    assert!(dismissed.abs() < 0.3 && ignored.abs() < 0.3, "{plain:?}");
+    let with = scores(0.0, true);
+    assert!(with[1] > with[0] + 0.3 && (with[1] - with[2]).abs() < 0.3, "{with:?}");
+    let both = scores(0.1, true);
+    assert!(both[1] > both[2] + 0.3 && both[1] > both[0] + 0.3, "{both:?}");
+}
+
+#[test]
+fn heads_believe_less_in_what_was_ignored_again_and_again() {
+    let head = |unclicked: f64| {
+        let mut rows = graded(4);
+        // Clicked or not by chance, whatever it is, so that repeats alone make a difference.
+        let mut stream = SeededStream::new(8, 0);
+        let clicks: Vec<f32> = (0..rows.len()).map(|_| f32::from(u8::from(stream.uniform() < 0.3))).collect();
+        rows.outcomes = [("click".to_owned(), clicks)].into();
+        let config = RankerConfig {
+            position: PositionMode::None,
+            unclicked,
+            trees: 40,
+            ..RankerConfig::default()
+        };
+        let (model, _) = learn(&rows, &weights(&[("click", 1.0)]), &config, &[], 7).expect("there is enough");
+        model.scores(&[1.0, 2.0])
+    };
+    let (all_alike, graded) = (head(0.0), head(0.5));
+    assert!((all_alike[0] - all_alike[1]).abs() < 0.05, "{all_alike:?}");
+    // 0.3 of 0.3 + 0.7 x 3 is 0.125.
+    assert!((graded[1] - 0.125).abs() < 0.04 && (graded[0] - 0.3).abs() < 0.05, "{graded:?}");
 }
