@@ -6,9 +6,7 @@ use crate::rankers::{About, Comparison, RankerFolder, RankerInfo};
 use crate::service::{lock, models_dir};
 use crate::snapshot::Snapshot;
 use crate::{Service, ServiceError};
-use ranking::{
-    HeadWeight, LearnReport, OutcomeModel, RankRows, RankerConfig, RankerKind, learn,
-};
+use ranking::{HeadWeight, LearnReport, OutcomeModel, RankRows, RankerConfig, RankerKind, learn};
 use serde::Serialize;
 use signals::Role;
 use std::collections::BTreeMap;

@@ -197,10 +197,13 @@ impl RankRows {
     /// Showings in a row that count against each row of which nothing came; none where something did.
     fn ignored(&self) -> impl Iterator<Item = f64> + '_ {
         let came = |at: usize| self.outcomes.values().any(|outcome| outcome[at] > 0.0);
-        self.repeats.iter().enumerate().map(move |(at, repeats)| match came(at) {
-            true => 0.0,
-            false => f64::from(*repeats.min(&REPEATS_MAX)),
-        })
+        self.repeats
+            .iter()
+            .enumerate()
+            .map(move |(at, repeats)| match came(at) {
+                true => 0.0,
+                false => f64::from(*repeats.min(&REPEATS_MAX)),
+            })
     }
 
     /// NDCG of a model's order within each decision that has both something worth anything and something worth less; in the order of
@@ -425,7 +428,12 @@ impl Task<'_> {
         if is_robust {
             worth = self.parts.each_ref().map(|part| vec![0.0; part.rows.len()]);
             let came = |name: &&String| {
-                let of = |part: &Part<'_>| part.rows.outcomes.get(*name).is_some_and(|y| y.iter().any(|y| *y > 0.0));
+                let of = |part: &Part<'_>| {
+                    part.rows
+                        .outcomes
+                        .get(*name)
+                        .is_some_and(|y| y.iter().any(|y| *y > 0.0))
+                };
                 self.parts.iter().all(of)
             };
             for (name, head) in weights.iter().filter(|(name, _)| came(name)) {
@@ -445,7 +453,9 @@ impl Task<'_> {
         let span = (most - least).max(1e-9);
         // The best gets a gain of 3, the worst none, others in proportion.
         let grade = |worth: &f64| (1.0 + 3.0 * (worth - least) / span).log2() as f32;
-        let grades = worth.each_ref().map(|worth| worth.iter().map(grade).collect::<Vec<f32>>());
+        let grades = worth
+            .each_ref()
+            .map(|worth| worth.iter().map(grade).collect::<Vec<f32>>());
         // A pair counts what its better row stands for; doubly robust labels have that in them.
         let weights = self.parts.each_ref().map(|part| {
             let one = |at: usize| match part.rows.positions.get(at) {
@@ -505,7 +515,9 @@ impl Task<'_> {
     /// that of the other half, the rest that of all of them.
     fn doubly_robust(&self, name: &str, weighed: &[Vec<f32>; 2]) -> Result<[Vec<f32>; 2], LearnError> {
         let [learnt, held] = self.parts;
-        let config = self.config.trees_config(Objective::LogLoss, self.seed_of(name) ^ 1);
+        let config = self
+            .config
+            .trees_config(Objective::LogLoss, self.seed_of(name) ^ 1);
         // Every second decision, so that both halves are of all times.
         let mut half = Vec::with_capacity(learnt.rows.len());
         for (at, size) in learnt.rows.groups.iter().enumerate() {
@@ -522,7 +534,10 @@ impl Task<'_> {
                 .flat_map(|row| learnt.values[row * width..(row + 1) * width].iter().copied())
                 .collect();
             let groups = learnt.rows.groups.iter().enumerate();
-            let groups: Vec<u32> = groups.filter(|(at, _)| at % 2 != own).map(|(_, size)| *size).collect();
+            let groups: Vec<u32> = groups
+                .filter(|(at, _)| at % 2 != own)
+                .map(|(_, size)| *size)
+                .collect();
             let (labels, weights) = (pick(&weighed[0]), pick(&learnt.weights));
             let rows = Rows {
                 features: self.features,
@@ -531,7 +546,11 @@ impl Task<'_> {
                 weights: &weights,
                 groups: &groups,
             };
-            let trained = train(&rows, Some(&held.as_rows(self.features, &weighed[1], &held.weights)), &config)?;
+            let trained = train(
+                &rows,
+                Some(&held.as_rows(self.features, &weighed[1], &held.weights)),
+                &config,
+            )?;
             let scorer = Scorer::from(trained.forest);
             let chance = |raw: f32| (1.0 / (1.0 + (-f64::from(raw)).exp())) as f32;
             let mut raw = vec![0.0f32; learnt.rows.len()];
@@ -552,18 +571,14 @@ impl Task<'_> {
             for (label, (place, y)) in labels.iter_mut().zip(rows) {
                 let (theta, weight) = (self.looks.at(*place), self.looks.inverse(*place));
                 let r = f64::from(*label);
-                *label = (r + weight * (f64::from(*y) - theta * r)) as f32;
+                // Not below 0, since w is at most 1/θ, but for rounding.
+                *label = (r + weight * (f64::from(*y) - theta * r)).max(0.0) as f32;
             }
         }
         Ok(labels)
     }
 
-    fn outcome(
-        &self,
-        name: &str,
-        weight: HeadWeight,
-        report: &mut LearnReport,
-    ) -> Result<Head, LearnError> {
+    fn outcome(&self, name: &str, weight: HeadWeight, report: &mut LearnReport) -> Result<Head, LearnError> {
         let (parts, labels) = (self.parts, self.labels(name)?);
         let rows = |at: usize| parts[at].as_rows(self.features, &labels[at], &parts[at].weights);
         let tree_config = self.config.trees_config(Objective::LogLoss, self.seed_of(name));

@@ -138,7 +138,9 @@ fn what_is_learnt_with_care_for_places_is_nearer_to_the_truth() {
         let ips = truth_found(PositionMode::Ips, objective, 20.0);
         let robust = truth_found(PositionMode::DoublyRobust, objective, 20.0);
         let feature = truth_found(PositionMode::Feature, objective, 20.0);
-        println!("{objective:?}: naive {naive:.4}, ips {ips:.4}, doubly robust {robust:.4}, feature {feature:.4}");
+        println!(
+            "{objective:?}: naive {naive:.4}, ips {ips:.4}, doubly robust {robust:.4}, feature {feature:.4}"
+        );
         assert!(ips > naive + 0.01, "{objective:?}: {naive} {ips}");
         assert!(robust > naive + 0.01, "{objective:?}: {naive} {robust}");
         assert!(feature > naive + 0.01, "{objective:?}: {naive} {feature}");
