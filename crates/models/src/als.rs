@@ -23,6 +23,7 @@
 
 use crate::als_config::AlsConfig;
 use crate::als_fresh::{Fresh, Sums};
+use crate::als_gradients;
 use crate::als_prior::{FeatureMap, Fitting};
 use crate::als_step::{Entries, Prior, Side, State, step};
 use crate::als_variance::noise;
@@ -90,6 +91,13 @@ impl AlsTrainer {
         let mut user_map = map(&data.user_features, &by_user, &user_side, config.user_attributes);
         // Factors must have taken shape before a map of them says anything.
         let settled = (config.epochs / 3).max(1);
+        let improve =
+            |of: &Csr, other: &[f32], out: &mut [f32], side: &Side, prior: Option<Prior<'_>>| match config
+                .gradients()
+            {
+                0 => step(of, other, out, side, prior),
+                steps => als_gradients::step(of, other, out, side, prior, steps),
+            };
         for epoch in 0..config.epochs {
             let drawn = |map: &Option<Fitting>, of: &Csr| {
                 let map = map.as_ref().filter(|_| epoch >= settled)?;
@@ -97,11 +105,11 @@ impl AlsTrainer {
             };
             let means = drawn(&user_map, &by_user);
             let prior = means.as_deref().map(|means| Prior { means });
-            step(&by_user, &items, &mut users, &user_side, prior);
+            improve(&by_user, &items, &mut users, &user_side, prior);
             run.check()?;
             let means = drawn(&item_map, &by_item);
             let prior = means.as_deref().map(|means| Prior { means });
-            step(&by_item, &users, &mut items, &item_side, prior);
+            improve(&by_item, &users, &mut items, &item_side, prior);
             run.check()?;
             if epoch + 1 >= settled {
                 item_map.iter_mut().for_each(|map| map.refit(&items, &users));

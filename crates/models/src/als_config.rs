@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Factors up to which training solves for all of them at once.
 pub(crate) const EXACT_MAX: usize = 64;
 
-/// Coordinates solved for at a time with more factors than that.
-pub(crate) const BLOCK: usize = 32;
+/// Steps of conjugate gradients with more factors than that.
+pub(crate) const GRADIENTS: usize = 3;
 
 /// What follows from data as dense as they come.
 const REG_MAX: f32 = 0.01;
@@ -31,9 +31,10 @@ pub struct AlsConfig {
     /// Weight of a pair without interaction against one of mean strength (α₀). Default: the root of the density, that is of the
     /// share of pairs with an interaction, 0.005 to 0.2.
     pub unobserved_weight: Option<f32>,
-    /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default: 32
-    /// above 64 factors, else all.
+    /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default: all, unless `gradients` says otherwise.
     pub block: Option<usize>,
+    /// Steps of conjugate gradients in each pass of training, from the factor of the pass before, instead of solving; 0 for none. Default: 3 above 64 factors unless `block` is given, else 0.
+    pub gradients: Option<usize>,
     /// Latest events of a history that are folded in. Default 1000.
     pub history_max: usize,
     /// Draws factors of items towards a map of their attributes, so that a new one has a place at once. Default true.
@@ -54,6 +55,7 @@ impl Default for AlsConfig {
             reg_exponent: 1.0,
             unobserved_weight: None,
             block: None,
+            gradients: None,
             history_max: 1000,
             item_attributes: true,
             user_attributes: true,
@@ -76,6 +78,15 @@ impl AlsConfig {
             1e3,
         )?;
         within(NAME, "block", self.block.unwrap_or(1) as f64, 1.0, 1024.0)?;
+        within(NAME, "gradients", self.gradients.unwrap_or(1) as f64, 0.0, 1000.0)?;
+        if let (Some(block), Some(steps @ 1..)) = (self.block, self.gradients) {
+            return Err(ModelError::Config {
+                model: NAME.to_owned(),
+                field: "gradients".to_owned(),
+                got: format!("{steps} beside block {block}"),
+                expected: "one of the two".to_owned(),
+            });
+        }
         within(NAME, "history_max", self.history_max as f64, 1.0, 1e6)?;
         within(NAME, "handover", f64::from(self.handover), 1e-3, 1e6)
     }
@@ -98,15 +109,21 @@ impl AlsConfig {
         self.unobserved_weight.unwrap_or(UNOBSERVED_MAX)
     }
 
+    /// Steps of conjugate gradients in training; 0 for none.
+    pub(crate) fn gradients(&self) -> usize {
+        let usual = if self.factors > EXACT_MAX && self.block.is_none() {
+            GRADIENTS
+        } else {
+            0
+        };
+        self.gradients.unwrap_or(usual)
+    }
+
     /// The constants of a step whose other side has `n_other` rows.
     pub(crate) fn side(&self, n_other: usize) -> Side {
         Side {
             d: self.factors,
-            block: self.block.unwrap_or(if self.factors > EXACT_MAX {
-                BLOCK
-            } else {
-                self.factors
-            }),
+            block: self.block.unwrap_or(self.factors),
             handover: self.handover,
             unobserved: self.unobserved_weight(),
             reg: self.reg(),

@@ -9,6 +9,8 @@
 //!   factorization with subspace optimization", arXiv:2110.14044): block after block is solved exactly with the rest
 //!   held, from the row as it was. entries·d·(b/2 + 3) + d² + d·b²/6 multiplications, and close to the minimum, since
 //!   the next sweep goes on from there.
+//!
+//! A third, by conjugate gradients, is in `als_gradients.rs`.
 
 use numeric::{Cholesky, Csr, add_rows, axpy, dot, dot_rows, dots_at, gram, parallel_rows_with, syrk_add_at};
 
@@ -61,7 +63,7 @@ pub(crate) struct Prior<'a> {
 
 impl<'a> Prior<'a> {
     /// The mean of a row, if it is other than zero.
-    fn of(self, row: usize, d: usize) -> Option<&'a [f32]> {
+    pub(crate) fn of(self, row: usize, d: usize) -> Option<&'a [f32]> {
         let mean = self.means.get(row * d..(row + 1) * d)?;
         mean.iter().any(|m| *m != 0.0).then_some(mean)
     }

@@ -9,6 +9,7 @@
 mod als;
 mod als_config;
 mod als_fresh;
+mod als_gradients;
 mod als_prior;
 mod als_step;
 #[cfg(test)]
