@@ -28,7 +28,7 @@ use crate::als_prior::{FeatureMap, Fitting};
 use crate::als_step::{Entries, Prior, Side, State, step};
 use crate::als_variance::noise;
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, best_allowed, parse, require_rows, shown, usable};
+use crate::common::{append, best, best_of_all, parse, require_rows, shown, usable};
 use crate::memo::{Kept, Memo};
 use crate::staleness::{kept, moved};
 use crate::{
@@ -45,8 +45,8 @@ pub(crate) const NAME: &str = "als";
 
 const WEIGHT_MAX: f32 = 10.0;
 
-/// Numbers of item factors gone through at a time for several people: a quarter of a megabyte.
-const TILE: usize = 1 << 16;
+/// Numbers of item factors gone through at a time for several people: they fit the first-level cache.
+const TILE: usize = 1 << 13;
 
 /// Learns implicit ALS.
 #[derive(Debug, Clone)]
@@ -372,7 +372,7 @@ impl Als {
             scores[*item as usize] = dot(user, &fresh.factor);
         }
         // An item without a factor scores zero, and zeros are left out.
-        best_allowed(&self.vocabulary, n, allowed, (0u32..).zip(scores))
+        best_of_all(&self.vocabulary, n, allowed, &scores)
     }
 
     fn scored(&self, user: &[f32], item: u32) -> f32 {

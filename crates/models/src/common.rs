@@ -73,6 +73,18 @@ pub(crate) fn best_allowed(
     top.finish()
 }
 
+/// The same of all items from the first on, given by their scores.
+pub(crate) fn best_of_all(
+    vocabulary: &Vocabulary,
+    n: usize,
+    allowed: &dyn Fn(u32) -> bool,
+    scores: &[f32],
+) -> TopItems {
+    let mut top = TopK::new(n, |a, b| vocabulary.id(a).cmp(vocabulary.id(b)));
+    top.push_run(0, scores, |item, score| score != 0.0 && allowed(item));
+    top.finish()
+}
+
 /// The first `n` that `allowed` admits of items in order.
 pub(crate) fn first_allowed(order: &[(u32, f32)], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
     order

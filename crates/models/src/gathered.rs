@@ -1,7 +1,7 @@
 //! Scores added up item by item.
 
 use crate::TopItems;
-use crate::common::best_allowed;
+use crate::common::{best_allowed, best_of_all};
 use crate::memo::Kept;
 use dataset::Vocabulary;
 
@@ -89,10 +89,7 @@ impl Gathered {
     /// The best `n` that `allowed` admits, without zeros.
     pub(crate) fn best(&self, vocabulary: &Vocabulary, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
         match self {
-            Gathered::Dense(table) => {
-                let entries = (0u32..).zip(table.iter().copied());
-                best_allowed(vocabulary, n, allowed, entries)
-            }
+            Gathered::Dense(table) => best_of_all(vocabulary, n, allowed, table),
             Gathered::Sparse { entries, .. } => best_allowed(vocabulary, n, allowed, entries.iter().copied()),
         }
     }

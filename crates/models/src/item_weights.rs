@@ -7,7 +7,7 @@
 //! per entry, and 8 bytes per item and place of a vector.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, ascending, best, best_allowed, of_history, usable};
+use crate::common::{append, ascending, best, best_of_all, of_history, usable};
 use crate::gathered::Gathered;
 use crate::memo::{Kept, Memo};
 use crate::staleness::{kept, passed_over};
@@ -230,7 +230,7 @@ impl Model for ItemWeights {
             None => answer.gathered.best(&self.vocabulary, n, allowed),
             Some(dense) => {
                 let scores = self.all(&answer, dense);
-                best_allowed(&self.vocabulary, n, allowed, (0u32..).zip(scores))
+                best_of_all(&self.vocabulary, n, allowed, &scores)
             }
         }
     }
@@ -250,7 +250,7 @@ impl Model for ItemWeights {
             scores[*column as usize] += value;
         }
         scores[item as usize] = 0.0;
-        best_allowed(&self.vocabulary, n, allowed, (0u32..).zip(scores))
+        best_of_all(&self.vocabulary, n, allowed, &scores)
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {

@@ -46,6 +46,24 @@ impl<F: Fn(u32, u32) -> Ordering> TopK<F> {
         }
     }
 
+    /// Offers the keys from `first` on with their scores, but for those that `wanted` refuses; it is asked only about what would enter. As a run of [`push`](TopK::push), but whole
+    /// runs of scores that are too low are passed over with a few instructions.
+    pub fn push_run(&mut self, first: u32, scores: &[f32], wanted: impl Fn(u32, f32) -> bool) {
+        const RUN: usize = 64;
+        for (start, run) in (first..).step_by(RUN).zip(scores.chunks(RUN)) {
+            if let (Some(floor), Ok(run)) = (self.floor, <&[f32; RUN]>::try_from(run))
+                && !run.iter().fold(false, |any, score| any | (*score >= floor))
+            {
+                continue;
+            }
+            for (key, score) in (start..).zip(run) {
+                if self.admits(*score) && wanted(key, *score) {
+                    self.push(key, *score);
+                }
+            }
+        }
+    }
+
     fn halve(&mut self) {
         if self.kept.len() <= self.n {
             return;
@@ -96,6 +114,20 @@ mod tests {
             sorted.truncate(n);
             prop_assert_eq!(top_k(n, all.iter().copied()), sorted.clone());
             prop_assert_eq!(top_k(n, all.into_iter().rev()), sorted);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_is_as_one_after_the_other(scores in prop::collection::vec(-50i8..50, 0..400), n in 0usize..9, first in 0u32..5) {
+            let scores: Vec<f32> = scores.iter().map(|s| if *s == 7 { f32::NAN } else { f32::from(*s) }).collect();
+            let wanted = |key: u32, score: f32| key % 3 != 1 && score != 0.0;
+            let (mut run, mut single) = (TopK::new(n, |a, b| a.cmp(&b)), TopK::new(n, |a, b| a.cmp(&b)));
+            run.push_run(first, &scores, wanted);
+            for (key, score) in (first..).zip(&scores).filter(|(key, score)| wanted(*key, **score)) {
+                single.push(key, *score);
+            }
+            prop_assert_eq!(run.finish(), single.finish());
         }
     }
 
