@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Rows put into a store at a time.
 const ROWS: usize = 20_000;
 /// Connections that more than can be done is sent over.
-const CROWD: u64 = 96;
+const CROWD: u64 = 512;
 
 /// Slates per second over loopback HTTP, with users drawn evenly from all: as fast as they go, then at a steady rate, then at several times
 /// of what was reached, the ranker failing for the middle third of that.
