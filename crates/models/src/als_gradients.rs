@@ -225,7 +225,7 @@ mod tests {
         let other = (0..90 * d).map(|_| stream.normal() as f32 * 0.3).collect();
         let means = (0..200 * d)
             .map(|at| {
-                if at / d % 2 == 0 {
+                if (at / d).is_multiple_of(2) {
                     stream.normal() as f32 * 0.3
                 } else {
                     0.0

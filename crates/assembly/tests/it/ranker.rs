@@ -1,12 +1,17 @@
 //! A placement that ranks by trees: what is noted, what is learnt from it, and which version serves.
 
 use crate::world::{World, ask, event};
-use assembly::{Config, EventInput, Service, ServiceError};
+use assembly::{Config, EventInput, ReplayRequest, Service, ServiceError};
 use domain::Sequence;
-use ranking::RankerKind;
+use ranking::{PositionMode, RankerConfig, RankerKind};
 
 /// The small shop with a learnt ranker at `home`.
 pub(crate) fn world() -> World {
+    world_with(|_| {})
+}
+
+/// The same, its ranker configured further.
+fn world_with(further: impl Fn(&mut RankerConfig)) -> World {
     let mut config = Config::default();
     if let Some(home) = config.placements.get_mut("home") {
         home.ranker.kind = RankerKind::Trees;
@@ -14,6 +19,7 @@ pub(crate) fn world() -> World {
         home.ranker.outcomes_min = 10;
         home.ranker.window_hours = 1.0;
         home.ranker.trees = 30;
+        further(&mut home.ranker);
     }
     let world = World::empty();
     world.service.close().unwrap();
@@ -189,4 +195,48 @@ fn without_decisions_it_is_learnt_from_the_log() {
         Err(ServiceError::Input(problem)) => assert_eq!(problem.field, "placements.home.ranker.kind"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn decisions_by_trees_are_made_again_whichever_ranker_serves_now() {
+    let world = world();
+    live(&world, 6);
+    world.service.train_ranker("home", &|_| {}).unwrap();
+    world.service.promote_ranker("home", 1).unwrap();
+    let (stage, by_trees) = ranked_by(&world);
+    assert_eq!(stage, "rank/trees@1");
+    live(&world, 1);
+    world.service.roll_back_ranker("home").unwrap();
+    assert_eq!(ranked_by(&world).0, "rank/blend");
+    world.service.train(&|_| {}).unwrap();
+    let again = world
+        .service
+        .replay(&by_trees.decision_id, &ReplayRequest::default());
+    let again = again.unwrap();
+    assert!(again.identical, "{:?}", again.differences);
+    let sample = world.service.replay_sample(1000, 1, &|_| {}).unwrap();
+    assert!(sample.kept > 400, "{sample:?}");
+    assert_eq!(
+        (sample.identical, sample.replayed),
+        (sample.kept, sample.kept),
+        "{sample:?}"
+    );
+}
+
+#[test]
+fn a_ranker_learns_with_doubly_robust_labels_and_graded_negatives() {
+    let world = world_with(|ranker| {
+        ranker.position = PositionMode::DoublyRobust;
+        ranker.clip = 4.0;
+        ranker.unclicked = 0.2;
+    });
+    live(&world, 6);
+    let report = world.service.train_ranker("home", &|_| {}).unwrap();
+    assert_eq!(report.from, "decisions");
+    assert!(
+        !report.learning.examination.is_empty(),
+        "places are weighed: {report:?}"
+    );
+    let comparison = report.comparison.as_ref().unwrap();
+    assert!(comparison.difference > 0.0, "{comparison:?}");
 }
