@@ -164,7 +164,15 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "placements.ranker.position",
-        "What is done about places when learning: none, ips or feature.",
+        "What is done about places when learning: none, ips, doubly_robust or feature.",
+    ),
+    (
+        "placements.ranker.clip",
+        "The most that one over the examination of a place may be, with ips and doubly_robust, 1 to 1,000.",
+    ),
+    (
+        "placements.ranker.unclicked",
+        "Strength of showings in a row that nothing came of, as negatives, 0 to 10.",
     ),
     (
         "placements.ranker.window_hours",
