@@ -741,12 +741,6 @@ impl Service {
     /// A decision in the caller's words.
     fn response(&self, snapshot: &Snapshot, decided: &Decided) -> RecommendResponse {
         let decision = &decided.decision;
-        self.bandits.made(decision, &mut |item| {
-            let entry = self
-                .known(snapshot, item.as_str())
-                .and_then(|at| snapshot.catalogue.get(at));
-            entry.and_then(|entry| entry.attributes.clone()).map(Arc::new)
-        });
         let items = decision.shown.iter().map(|shown| self.shown(snapshot, shown));
         RecommendResponse {
             decision_id: decision.decision_id.as_str().to_owned(),
@@ -764,6 +758,12 @@ impl Service {
     /// Records a decision and says it in the caller's words.
     pub(crate) fn answer(&self, snapshot: &Snapshot, decided: Decided, asked: AskedFor) -> RecommendResponse {
         let response = self.response(snapshot, &decided);
+        self.bandits.made(&decided.decision, &mut |item| {
+            let entry = self
+                .known(snapshot, item.as_str())
+                .and_then(|at| snapshot.catalogue.get(at));
+            entry.and_then(|entry| entry.attributes.clone()).map(Arc::new)
+        });
         if let AskedFor::Recommend(_) = &asked {
             self.exposures.made(&decided.decision, &self.live.positions);
         }

@@ -384,3 +384,21 @@ fn a_placement_starts_from_what_models_say_and_rewards_overrule_it() {
     }
     assert_eq!(last[70..], vec!["cap".to_owned(); 9][..]);
 }
+
+#[test]
+fn a_look_at_what_would_be_shown_is_no_trial() {
+    let world = shop();
+    let trials = |world: &World| -> Vec<u64> {
+        world.service.absorb().unwrap();
+        standing(&world.service)
+            .iter()
+            .map(|status| status.trials)
+            .collect()
+    };
+    for seed in 0..5 {
+        world.service.preview(&on("offer", "phone", seed)).unwrap();
+    }
+    assert_eq!(trials(&world), [0, 0]);
+    world.service.recommend(&on("offer", "phone", 9)).unwrap();
+    assert_eq!(trials(&world), [0, 1]);
+}
