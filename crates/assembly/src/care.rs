@@ -274,7 +274,7 @@ impl Service {
         // No bundle comes or goes meanwhile. Models first: the log then reaches at least as far as they do.
         let swap = lock(&self.swap);
         self.flush_decisions()?;
-        self.bandits.write()?;
+        self.bandits.sync()?;
         self.live.positions.save(true);
         self.lineage.sync();
         for part in [

@@ -242,9 +242,16 @@ impl Service {
         let days = i64::from(self.config().decisions_retention_days);
         let now = self.now();
         let mut joining = lock(&self.joining);
-        if days > 0 && now.0 >= joining.retired_at.0 + HOUR_MS as i64 {
-            joining.retired_at = now;
+        if now.0 < joining.retired_at.0 + HOUR_MS as i64 {
+            return;
+        }
+        joining.retired_at = now;
+        if days > 0 {
             self.decisions.retire_before(Timestamp(now.0 - days * DAY_MS));
+        }
+        // Room may have been made by the bound on bytes, too.
+        if let Some(Err(error)) = self.decisions.oldest().map(|oldest| self.bandits.prune(oldest)) {
+            tracing::warn!("what placements had learnt long ago is still kept: {error}");
         }
     }
 

@@ -52,8 +52,9 @@ impl Service {
         };
         self.live.forget(&user);
         self.live.states.erase(&user);
-        self.bandits.erase(&user)?;
+        let renamed = self.bandits.erase(&user, self.clock.now())?;
         self.take_out(&gone)?;
+        self.see_new_items(renamed);
         let attributes = self.stores.catalogue.erase_user(&user)?;
         self.people.changed(&user);
         self.slates.forget(&user);

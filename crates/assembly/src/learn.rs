@@ -166,6 +166,9 @@ impl Service {
         self.see_new_items(learnt);
         self.live.positions.save(true);
         self.lineage.sync();
+        if let Err(error) = self.bandits.sync() {
+            tracing::warn!("what placements learnt is not on the disk yet: {error}");
+        }
         self.retire_decisions();
         Ok(total)
     }
@@ -199,7 +202,7 @@ impl Service {
 
     /// Items known from events alone enter the catalogue of the next snapshot, what placements have learnt is believed by it, and it goes by the prices of what
     /// was shown. Call with `swap` held.
-    fn see_new_items(&self, learnt: bool) {
+    pub(crate) fn see_new_items(&self, learnt: bool) {
         let before = self.snapshot.load_full();
         self.exposures.settle(self.clock.now(), &before.catalogue);
         let mut learned = before.learned.clone();

@@ -237,7 +237,7 @@ impl Service {
         }
         let catalogue = whole_catalogue(&stores, &live, &config)?;
         let absorbed = absorbed.unwrap_or(Sequence::ZERO);
-        let bandits = Bandits::open(dir, &config, &stores, &decisions, &mut warnings)?;
+        let bandits = Bandits::open(dir, &config, &stores, &decisions, clock.now(), &mut warnings)?;
         let beliefs = bandits.beliefs();
         live.positions.save(false);
         let lineage = Lineage::open(&dir.join(LINEAGE_DIR))?;
@@ -372,7 +372,7 @@ impl Service {
     pub fn close(&self) -> Result<(), ServiceError> {
         lock(&self.training).cancel.store(true, Ordering::SeqCst);
         self.learn();
-        self.bandits.write()?;
+        self.bandits.sync()?;
         self.live.positions.save(true);
         self.lineage.sync();
         self.flush_decisions()
@@ -388,7 +388,7 @@ impl Service {
 
     /// Takes decisions and events that are waiting into the placements that learn; true if there were any.
     pub(crate) fn learn(&self) -> bool {
-        self.bandits.learn(self.live.applied(), self.clock.micros())
+        self.bandits.learn(self.live.applied(), self.clock.now())
     }
 
     pub(crate) fn flush_decisions(&self) -> Result<(), ServiceError> {

@@ -504,6 +504,12 @@ impl DecisionLog {
         }
     }
 
+    /// A moment that no decision kept in the files is before; `None` while there are none.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let state = self.shared.lock();
+        state.moments.values().map(|(earliest, _)| *earliest).min()
+    }
+
     /// Where the log stands.
     pub fn stats(&self) -> DecisionLogStats {
         let state = self.shared.lock();

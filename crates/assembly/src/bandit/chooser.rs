@@ -1,7 +1,7 @@
 //! The choice of a placement that learns: arms from what is believed, and a policy in front of them.
 //!
 //! `lin-ucb` shows what has the highest upper bound, `lin-ts` what is highest in a draw from the posterior, and every policy of the table chooses by the means (`epsilon-greedy`, say, or
-//! `beta-thompson` by counts). The version of the policy in the record names the state that was used: `…-s<sequence>-t<trials>`.
+//! `beta-thompson` by counts). The version of the policy in the record names the state that was used: `…-s<sequence>-t<trials>-n<number in the journal>`.
 
 use super::config::{BanditConfig, LearnerKind, wrong};
 use super::features::Sight;
@@ -138,15 +138,21 @@ pub(crate) fn chooser(
         other => other,
     };
     let text = serde_json::to_vec(&(policy, bandit)).unwrap_or_default();
-    let (sequence, trials) = (belief.sequence, belief.trials);
+    let (sequence, trials, number) = (belief.sequence, belief.trials, belief.number);
     Some(Arc::new(BanditChooser {
-        version: format!("1-{:08x}-s{sequence}-t{trials}", crc32fast::hash(&text)),
+        version: format!("1-{:08x}-s{sequence}-t{trials}-n{number}", crc32fast::hash(&text)),
         plan,
         pool: policy.pool,
         new_items: policy.new_items,
         catalogue: catalogue.clone(),
         belief: belief.clone(),
     }))
+}
+
+/// The number of the belief that a version names, if it can be made again.
+pub(crate) fn belief_of(version: &str) -> Option<u64> {
+    let number = version.rsplit_once("-n")?.1.parse().ok()?;
+    (number > 0).then_some(number)
 }
 
 struct BanditChooser {
@@ -321,7 +327,7 @@ mod tests {
             };
             learner.observe(Made::of(&decision, bandit, &mut |_| None));
         }
-        Arc::new(learner.belief())
+        Arc::new(learner.belief(0))
     }
 
     #[test]

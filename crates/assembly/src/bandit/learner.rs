@@ -3,12 +3,13 @@
 //! Each decision is a trial of everything that it showed, and each event that carries its id, is about something that it showed, is of a type that is worth something and happened within the window
 //! adds that worth, once per type. A trial counts as nothing come of it until something has: rewards may come late, and then count as if they had been there at once.
 //!
-//! The state is derived: from the decision log (trials) and the event log (rewards) up to a sequence number. A file keeps it, so that opening reads only what came after, and so that it outlives
-//! the retention of the decision log. What is in the file was made under one configuration; under another it is learnt anew from what the logs still have.
+//! The state is derived: from the decision log (trials) and the event log (rewards) up to a sequence number. The journal keeps it, so that opening reads only what came after, and so that it
+//! outlives the retention of the decision log. What is in it was learnt under one configuration; under another it is learnt anew from what the logs still have.
 
 use super::config::{BanditConfig, LearnerKind};
 use super::features::{Sight, own, shared};
-use domain::{Attributes, Decision, DecisionId, Event, ItemId, Sequence, UserId};
+use super::journal::Batch;
+use domain::{Attributes, Decision, DecisionId, Event, EventType, ItemId, Sequence, Timestamp, UserId};
 use policies::learners::{
     Context, CountBandit, Counted, DiversityOptions, LinearBandit, Posterior, diversity,
 };
@@ -26,7 +27,7 @@ const HOUR_MS: f64 = 3_600_000.0;
 const UNKNOWN: usize = usize::MAX;
 
 /// A decision as a trial.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Made {
     pub(crate) id: DecisionId,
     pub(crate) now: i64,
@@ -69,6 +70,27 @@ impl Made {
     /// Order in which decisions are taken in: the same whichever thread made them.
     pub(crate) fn order(&self) -> (i64, u64, &DecisionId) {
         (self.now, self.seed, &self.id)
+    }
+}
+
+/// What an event says came of something shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reward {
+    decision: DecisionId,
+    item: ItemId,
+    event_type: EventType,
+    at: Timestamp,
+}
+
+impl Reward {
+    /// Of an event, if it is about a decision.
+    pub(crate) fn of(event: &Event) -> Option<Reward> {
+        Some(Reward {
+            decision: event.decision_id.clone()?,
+            item: event.item_id.clone(),
+            event_type: event.event_type.clone(),
+            at: event.timestamp,
+        })
     }
 }
 
@@ -173,18 +195,36 @@ impl Learner {
         })
     }
 
-    /// Reads what [`write`](Self::write) wrote, if it was learnt under this configuration.
-    pub(crate) fn read(bytes: &[u8], config: &BanditConfig) -> Result<Option<Learner>, String> {
-        let mut learner: Learner = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        if learner.config != *config {
-            return Ok(None);
-        }
-        learner.places = Arc::new(learner.items.iter().cloned().zip(0..).collect());
-        Ok(Some(learner))
+    /// One that was read, made ready.
+    pub(crate) fn indexed(mut self) -> Learner {
+        self.places = Arc::new(self.items.iter().cloned().zip(0..).collect());
+        self
     }
 
-    pub(crate) fn write(&self) -> Result<Vec<u8>, String> {
-        serde_json::to_vec(self).map_err(|e| e.to_string())
+    /// Whether it was learnt under this configuration.
+    pub(crate) fn is_under(&self, config: &BanditConfig) -> bool {
+        self.config == *config
+    }
+
+    /// Takes in a batch as it was taken in before.
+    pub(crate) fn take_in(&mut self, batch: &Batch) {
+        batch.made.iter().for_each(|made| self.observe(made.clone()));
+        for reward in &batch.rewards {
+            self.reward(reward);
+        }
+        self.closing(batch.sequence);
+    }
+
+    /// Ends a batch.
+    pub(crate) fn closing(&mut self, sequence: Sequence) {
+        self.expire();
+        self.sequence = self.sequence.max(sequence);
+    }
+
+    /// Whether it holds anything of someone's.
+    pub(crate) fn knows_user(&self, user: &UserId) -> bool {
+        let of = |known: &Option<UserId>| known.as_ref() == Some(user);
+        self.open.values().any(|open| of(&open.user)) || self.contexts.iter().any(|(known, _)| of(known))
     }
 
     fn window_ms(&self) -> i64 {
@@ -266,29 +306,24 @@ impl Learner {
         self.open.retain(|_, open| open.now >= before);
     }
 
-    /// Takes in an event of the log, if it is worth something here.
-    pub(crate) fn reward(&mut self, event: &Event) {
+    /// Takes in what came of something shown; true if it is worth something here.
+    pub(crate) fn reward(&mut self, reward: &Reward) -> bool {
         let window = self.window_ms();
-        let Some((worth, id)) = self
-            .config
-            .rewards
-            .get(event.event_type.as_str())
-            .zip(event.decision_id.as_ref())
-        else {
-            return;
+        let name = reward.event_type.as_str();
+        let Some(worth) = self.config.rewards.get(name) else {
+            return false;
         };
-        let Some(open) = self.open.get_mut(id) else {
-            return;
+        let Some(open) = self.open.get_mut(&reward.decision) else {
+            return false;
         };
-        let action = self.places.get(&event.item_id).copied();
-        let within = (open.now..=open.now.saturating_add(window)).contains(&event.timestamp.0);
+        let action = self.places.get(&reward.item).copied();
+        let within = (open.now..=open.now.saturating_add(window)).contains(&reward.at.0);
         let trial = open.trials.iter_mut().find(|trial| Some(trial.action) == action);
         let Some(trial) = trial.filter(|_| within) else {
-            return;
+            return false;
         };
-        let name = event.event_type.as_str();
         if trial.counted.iter().any(|counted| counted == name) {
-            return;
+            return false;
         }
         trial.counted.push(name.to_owned());
         self.rewards += 1;
@@ -304,6 +339,7 @@ impl Learner {
                 linear.credit(&context, trial.number, *worth);
             }
         }
+        true
     }
 
     /// Forgets whose decisions these were. What was learnt of everyone together stays.
@@ -320,9 +356,10 @@ impl Learner {
         }
     }
 
-    /// What is believed now.
-    pub(crate) fn belief(&self) -> Belief {
+    /// What is believed now, under a number of the journal.
+    pub(crate) fn belief(&self, number: u64) -> Belief {
         Belief {
+            number,
             sequence: self.sequence,
             trials: self.trials(),
             config: self.config.clone(),
@@ -393,6 +430,8 @@ enum Knowledge {
 
 /// What is believed of the actions, as a snapshot holds it.
 pub(crate) struct Belief {
+    /// By which it can be made again; 0 if it cannot.
+    pub(crate) number: u64,
     pub(crate) sequence: Sequence,
     pub(crate) trials: u64,
     pub(crate) config: BanditConfig,

@@ -2,10 +2,11 @@
 
 use super::actions::ActionCache;
 use super::config::BanditConfig;
-use super::learner::{BanditStatus, Belief, Learner, Made};
+use super::journal::{self, Batch, Journal, PastLearners, read};
+use super::learner::{BanditStatus, Belief, Learner, Made, Reward};
 use crate::service::lock;
 use crate::{Config, ServiceError, Stores};
-use domain::{Attributes, Decision, Event, ItemId, Sequence, UserId};
+use domain::{Attributes, Decision, Event, ItemId, Sequence, Timestamp, UserId};
 use feedback::DecisionLog;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,9 +16,8 @@ use std::sync::{Arc, Mutex};
 pub(crate) const BANDITS_DIR: &str = "bandits";
 /// Decisions that may wait; beyond, some are passed over.
 const WAITING_MAX: usize = 200_000;
-/// Trials after which a learner's file is written anew, and the time after which it is, if there were any.
-const WRITE_TRIALS: u64 = 50_000;
-const WRITE_US: u64 = 60_000_000;
+/// How long nothing is tried after a journal could not be written.
+const RETRY_MS: i64 = 60_000;
 
 /// What snapshots are made from.
 #[derive(Default)]
@@ -36,8 +36,41 @@ struct Waiting {
 
 struct Slot {
     learner: Learner,
-    written_trials: u64,
-    written_us: u64,
+    journal: Journal,
+    /// When a new generation was last begun or tried.
+    tried: Timestamp,
+    belief: Arc<Belief>,
+}
+
+impl Slot {
+    /// Takes in a batch and writes down what it was; what is believed then.
+    fn take_in(&mut self, placement: &str, mut batch: Batch, dir: &Path, now: Timestamp) {
+        for made in &batch.made {
+            self.learner.observe(made.clone());
+        }
+        // Written down is what counts: others' events are many.
+        let learner = &mut self.learner;
+        batch.rewards.retain(|reward| learner.reward(reward));
+        learner.closing(batch.sequence);
+        if batch.made.is_empty() && batch.rewards.is_empty() {
+            return;
+        }
+        if let Err(error) = self.journal.append(&batch) {
+            tracing::warn!(
+                placement,
+                "what was learnt cannot be written, decisions cannot be made again: {error}"
+            );
+        }
+        let is_due = self.journal.number() > 0 || now.0 >= self.tried.0.saturating_add(RETRY_MS);
+        if is_due && self.journal.is_full(now) {
+            self.tried = now;
+            match Journal::begin(dir, placement, &self.learner, now) {
+                Ok(journal) => self.journal = journal,
+                Err(error) => tracing::warn!(placement, "what was learnt cannot be written: {error}"),
+            }
+        }
+        self.belief = Arc::new(self.learner.belief(self.journal.number()));
+    }
 }
 
 /// All placements that learn.
@@ -50,53 +83,6 @@ pub(crate) struct Bandits {
     beliefs: Mutex<Arc<Beliefs>>,
 }
 
-/// The file of a placement: its name may have letters that a file's may not.
-fn file_of(dir: &Path, placement: &str) -> PathBuf {
-    let plain: String = placement
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .take(64)
-        .collect();
-    let hash = crc32fast::hash(placement.as_bytes());
-    dir.join(format!("{plain}-{hash:08x}.json"))
-}
-
-/// What a file of a learner says; `None` if there is none, or it was learnt under another configuration.
-pub(crate) fn read(dir: &Path, placement: &str, config: &BanditConfig) -> Result<Option<Learner>, String> {
-    let path = file_of(dir, placement);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(format!("{}: {e}", path.display())),
-    };
-    let (sum, body) = bytes.split_at_checked(9).unwrap_or((&[], &[]));
-    if sum != format!("{:08x}\n", crc32fast::hash(body)).as_bytes() {
-        return Err(format!("{}: damaged", path.display()));
-    }
-    Learner::read(body, config).map_err(|e| format!("{}: {e}", path.display()))
-}
-
-fn write(dir: &Path, placement: &str, learner: &Learner) -> Result<(), ServiceError> {
-    let path = file_of(dir, placement);
-    let fail = |e: std::io::Error| ServiceError::io("writing", &path, e);
-    let body = learner.write().map_err(|e| fail(std::io::Error::other(e)))?;
-    let mut bytes = format!("{:08x}\n", crc32fast::hash(&body)).into_bytes();
-    bytes.extend_from_slice(&body);
-    std::fs::create_dir_all(dir).map_err(fail)?;
-    let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, bytes).map_err(fail)?;
-    std::fs::File::open(&temporary)
-        .and_then(|file| file.sync_all())
-        .map_err(fail)?;
-    std::fs::rename(&temporary, &path).map_err(fail)
-}
-
 impl Bandits {
     /// Brings every placement that learns up to the end of the logs: from its file if there is one, else from their start. What is amiss with a file is a warning: the logs tell what it told, as far as
     /// they are kept.
@@ -105,6 +91,7 @@ impl Bandits {
         config: &Config,
         stores: &Stores,
         decisions: &DecisionLog,
+        now: Timestamp,
         warnings: &mut Vec<String>,
     ) -> Result<Bandits, ServiceError> {
         let dir = dir.join(BANDITS_DIR);
@@ -113,7 +100,7 @@ impl Bandits {
             .iter()
             .filter_map(|(name, placement)| Some((name.clone(), placement.bandit.clone()?)))
             .collect();
-        let mut slots = BTreeMap::new();
+        let mut learners = BTreeMap::new();
         for (name, config) in &configs {
             let kept = read(&dir, name, config).unwrap_or_else(|reason| {
                 warnings.push(format!(
@@ -127,15 +114,21 @@ impl Bandits {
                     ServiceError::input(format!("placements.{name}.bandit.{}", e.field), e.got, e.expected)
                 })?,
             };
-            let slot = Slot {
-                written_trials: learner.trials(),
-                written_us: 0,
-                learner,
-            };
-            slots.insert(name.clone(), slot);
+            learners.insert(name.clone(), learner);
         }
-        if !slots.is_empty() {
-            catch_up(&mut slots, &configs, stores, decisions, &dir)?;
+        if !learners.is_empty() {
+            catch_up(&mut learners, &configs, stores, decisions, &dir)?;
+        }
+        let mut slots = BTreeMap::new();
+        for (name, learner) in learners {
+            let journal = Journal::begin(&dir, &name, &learner, now)?;
+            let slot = Slot {
+                belief: Arc::new(learner.belief(journal.number())),
+                learner,
+                journal,
+                tried: now,
+            };
+            slots.insert(name, slot);
         }
         let bandits = Bandits {
             dir,
@@ -161,7 +154,7 @@ impl Bandits {
         let slots = lock(&self.slots);
         let of = slots
             .iter()
-            .map(|(name, slot)| (name.clone(), Arc::new(slot.learner.belief())));
+            .map(|(name, slot)| (name.clone(), slot.belief.clone()));
         let of = of.collect();
         let mut beliefs = lock(&self.beliefs);
         let actions = beliefs.actions.clone();
@@ -199,41 +192,38 @@ impl Bandits {
     }
 
     /// Takes in what is waiting; `applied` is the last number that was applied before. True if there was anything.
-    pub(crate) fn learn(&self, applied: Sequence, now_us: u64) -> bool {
+    pub(crate) fn learn(&self, applied: Sequence, now: Timestamp) -> bool {
         if self.is_empty() {
             return false;
         }
-        let (mut made, mut events) = {
+        let Waiting {
+            mut made, mut events, ..
+        } = {
             let mut waiting = lock(&self.waiting);
-            (
-                std::mem::take(&mut waiting.made),
-                std::mem::take(&mut waiting.events),
-            )
+            let passed_over = waiting.passed_over;
+            let next = Waiting {
+                passed_over,
+                ..Waiting::default()
+            };
+            std::mem::replace(&mut *waiting, next)
         };
         let nothing = made.is_empty() && events.is_empty();
         {
             let mut slots = lock(&self.slots);
             made.sort_by(|a, b| a.1.order().cmp(&b.1.order()));
             events.sort_by_key(|(sequence, _)| *sequence);
+            let mut of: BTreeMap<String, Vec<Made>> = BTreeMap::new();
             for (placement, made) in made {
-                if let Some(slot) = slots.get_mut(&placement) {
-                    slot.learner.observe(made);
-                }
+                of.entry(placement).or_default().push(made);
             }
-            for (_, event) in &events {
-                slots.values_mut().for_each(|slot| slot.learner.reward(event));
-            }
+            let rewards: Vec<Reward> = events.iter().filter_map(|(_, event)| Reward::of(event)).collect();
             for (name, slot) in slots.iter_mut() {
-                slot.learner.expire();
-                slot.learner.sequence = slot.learner.sequence.max(applied);
-                let more = slot.learner.trials() - slot.written_trials;
-                let old = now_us.saturating_sub(slot.written_us) >= WRITE_US;
-                if more >= WRITE_TRIALS || (more > 0 && old) {
-                    (slot.written_trials, slot.written_us) = (slot.learner.trials(), now_us);
-                    if let Err(error) = write(&self.dir, name, &slot.learner) {
-                        tracing::warn!(placement = name, "what was learnt could not be written: {error}");
-                    }
-                }
+                let batch = Batch {
+                    sequence: applied,
+                    made: of.remove(name).unwrap_or_default(),
+                    rewards: rewards.clone(),
+                };
+                slot.take_in(name, batch, &self.dir, now);
             }
         }
         if !nothing {
@@ -242,29 +232,48 @@ impl Bandits {
         !nothing
     }
 
-    /// Writes down what was learnt.
-    pub(crate) fn write(&self) -> Result<(), ServiceError> {
+    /// Brings what was learnt to the disk.
+    pub(crate) fn sync(&self) -> Result<(), ServiceError> {
         let mut slots = lock(&self.slots);
-        for (name, slot) in slots.iter_mut() {
-            write(&self.dir, name, &slot.learner)?;
-            slot.written_trials = slot.learner.trials();
-        }
-        Ok(())
+        slots.values_mut().try_for_each(|slot| slot.journal.sync())
     }
 
-    /// Forgets a user.
-    pub(crate) fn erase(&self, user: &UserId) -> Result<(), ServiceError> {
-        if self.is_empty() {
-            return Ok(());
-        }
+    /// Lets go of what was learnt before the oldest decision that is kept.
+    pub(crate) fn prune(&self, oldest: Timestamp) -> Result<(), ServiceError> {
+        let _slots = lock(&self.slots);
+        journal::prune(&self.dir, oldest)
+    }
+
+    /// A past belief, by its number, for decisions made again.
+    pub(crate) fn past(&self) -> PastLearners<'_> {
+        PastLearners::new(&self.dir)
+    }
+
+    /// Forgets a user, and what was learnt in which order where the user had a part in it.
+    /// True if beliefs have other names now.
+    pub(crate) fn erase(&self, user: &UserId, now: Timestamp) -> Result<bool, ServiceError> {
         {
             let mut waiting = lock(&self.waiting);
             waiting.events.retain(|(_, event)| event.user_id != *user);
             waiting.made.retain(|(_, made)| !made.is_of(user));
-            let mut slots = lock(&self.slots);
-            slots.values_mut().for_each(|slot| slot.learner.erase(user));
         }
-        self.write()
+        let mut renamed = false;
+        {
+            let mut slots = lock(&self.slots);
+            let gone = journal::knowing(&self.dir, user)?;
+            for (name, slot) in slots.iter_mut() {
+                slot.learner.erase(user);
+                if slot.journal.is_among(&gone) {
+                    slot.journal = Journal::begin(&self.dir, name, &slot.learner, now)?;
+                    slot.belief = Arc::new(slot.learner.belief(slot.journal.number()));
+                    renamed = true;
+                }
+            }
+            let written: Vec<&Journal> = slots.values().map(|slot| &slot.journal).collect();
+            journal::remove_all(&self.dir, &gone, &written)?;
+        }
+        self.believe();
+        Ok(renamed)
     }
 
     /// How each stands.
@@ -287,7 +296,7 @@ impl Bandits {
 
 /// Takes in what the logs have beyond the files: one pass over each, merged by time.
 fn catch_up(
-    slots: &mut BTreeMap<String, Slot>,
+    learners: &mut BTreeMap<String, Learner>,
     configs: &BTreeMap<String, BanditConfig>,
     stores: &Stores,
     decisions: &DecisionLog,
@@ -306,10 +315,12 @@ fn catch_up(
     let mut made: Vec<(String, Made)> = Vec::new();
     let read = decisions.each(|stored| {
         let decision = stored.decision;
-        if let (Some(config), Some(slot)) = (configs.get(&decision.placement), slots.get(&decision.placement))
-        {
+        if let (Some(config), Some(learner)) = (
+            configs.get(&decision.placement),
+            learners.get(&decision.placement),
+        ) {
             let one = Made::of(&decision, config, &mut attributes);
-            if !slot.learner.knows(&one) {
+            if !learner.knows(&one) {
                 made.push((decision.placement, one));
             }
         }
@@ -318,42 +329,41 @@ fn catch_up(
     made.sort_by(|a, b| a.1.order().cmp(&b.1.order()));
     let mut made = made.into_iter().peekable();
     let head = stores.log.head();
-    let from = slots
+    let from = learners
         .values()
-        .map(|slot| slot.learner.sequence)
+        .map(|learner| learner.sequence)
         .min()
         .unwrap_or_default();
     let mut n = 0u32;
     for batch in stores.log.scan(from.next(), head)? {
         for stored in batch? {
-            if stored.event.decision_id.is_none() {
+            let Some(reward) = Reward::of(&stored.event) else {
                 continue;
-            }
+            };
             while let Some((placement, one)) = made.next_if(|(_, one)| one.now <= stored.event.timestamp.0) {
-                if let Some(slot) = slots.get_mut(&placement) {
-                    slot.learner.observe(one);
+                if let Some(learner) = learners.get_mut(&placement) {
+                    learner.observe(one);
                 }
             }
-            for slot in slots
+            for learner in learners
                 .values_mut()
-                .filter(|slot| stored.sequence > slot.learner.sequence)
+                .filter(|learner| stored.sequence > learner.sequence)
             {
-                slot.learner.reward(&stored.event);
+                learner.reward(&reward);
             }
             n += 1;
             if n.is_multiple_of(10_000) {
-                slots.values_mut().for_each(|slot| slot.learner.expire());
+                learners.values_mut().for_each(Learner::expire);
             }
         }
     }
     for (placement, one) in made {
-        if let Some(slot) = slots.get_mut(&placement) {
-            slot.learner.observe(one);
+        if let Some(learner) = learners.get_mut(&placement) {
+            learner.observe(one);
         }
     }
-    for slot in slots.values_mut() {
-        slot.learner.expire();
-        slot.learner.sequence = slot.learner.sequence.max(head);
+    for learner in learners.values_mut() {
+        learner.closing(head);
     }
     Ok(())
 }

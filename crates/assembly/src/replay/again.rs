@@ -1,7 +1,7 @@
 //! One decision made again, on its snapshot.
 
-use super::{Again, Make, ReplayRequest, Task};
-use crate::bandit::Beliefs;
+use super::{Again, ReplayRequest, Task, Wanted};
+use crate::bandit::{ActionCache, Beliefs, PastLearners, belief_of};
 use crate::catalogue::LiveCatalogue;
 use crate::learned::InService;
 use crate::rules::{exposures_of, stored_rules};
@@ -9,7 +9,14 @@ use crate::serve::{AskedFor, Person, Setting, as_recommend};
 use crate::snapshot::Snapshot;
 use crate::{Config, Service, ServiceError};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What placements that learn had learnt, and their actions under one configuration.
+pub(super) struct Past<'a> {
+    pub(super) learners: PastLearners<'a>,
+    pub(super) actions: Arc<ActionCache>,
+}
 
 /// Puts a merge patch over a value (RFC 7396).
 fn patch(value: &mut Value, with: &Value) {
@@ -59,48 +66,75 @@ pub(crate) fn patched(config: &Config, placement: &str, with: &Value) -> Result<
 }
 
 impl Service {
-    /// A snapshot with the ranker that the decision's record names, or none if the model ranked.
-    fn with_ranker_of(
-        &self,
-        recorded: &domain::Decision,
-        snapshot: &Snapshot,
-        config: &Config,
-    ) -> Result<Snapshot, ServiceError> {
+    /// The ranker by trees that the decision's record names, or none if the model ranked. The lineage says which models served; which ranker did, the decision says.
+    fn ranker_then(&self, recorded: &domain::Decision) -> Result<BTreeMap<String, InService>, ServiceError> {
         let mut stages = recorded.stages.iter();
         let version = stages.find_map(|stage| stage.stage.strip_prefix("rank/trees@")?.parse().ok());
-        let mut learned = snapshot.learned.clone();
-        learned.rankers = Arc::default();
-        if let Some(version) = version {
-            let model = self.ranker_of(&recorded.placement, version);
-            let model = model.map_err(|e| ServiceError::gone("ranker", e.to_string()))?;
-            let one = InService {
-                version,
-                model: Arc::new(model),
-            };
-            learned.rankers = Arc::new([(recorded.placement.clone(), one)].into());
+        let Some(version) = version else {
+            return Ok(BTreeMap::new());
+        };
+        let model = self.ranker_of(&recorded.placement, version);
+        let model = Arc::new(model.map_err(|e| ServiceError::gone("ranker", e.to_string()))?);
+        Ok([(recorded.placement.clone(), InService { version, model })].into())
+    }
+
+    /// What the decision's placement had learnt by then, if it is one that learns.
+    fn beliefs_then(
+        &self,
+        (recorded, asked): (&domain::Decision, &AskedFor),
+        (then, now): (&Config, &Config),
+        request: &ReplayRequest,
+        past: &mut Past<'_>,
+    ) -> Result<Option<Arc<Beliefs>>, ServiceError> {
+        let name = &recorded.placement;
+        let of = |config: &Config| config.placements.get(name).and_then(|known| known.bandit.clone());
+        let Some(bandit) = of(now) else {
+            return Ok(None);
+        };
+        if of(then).is_none_or(|then| then != bandit) {
+            let got = serde_json::to_string(&bandit).unwrap_or_default();
+            let expected = "what is learnt, and how, as it was then: what would have been learnt otherwise is not known; policy and actions can be others";
+            return Err(ServiceError::input("placement.bandit", got, expected));
         }
-        let of = snapshot.version;
-        Ok(Snapshot::new(
-            config,
-            snapshot.catalogue.clone(),
-            snapshot.models.clone(),
-            of.models,
-            of.absorbed,
-            of.step,
-            &Beliefs::default(),
-            learned,
-        ))
+        if request.today {
+            return Ok(Some(self.bandits.beliefs()));
+        }
+        // Who asks for the order of given items gets it by their scores, whatever was learnt.
+        if let AskedFor::Rank(_) = asked {
+            return Ok(None);
+        }
+        let gone = |detail: String| ServiceError::gone("learner", detail);
+        let number = recorded
+            .policy
+            .as_ref()
+            .and_then(|policy| belief_of(&policy.version));
+        let number = number.ok_or_else(|| {
+            gone("its record does not name what the placement had learnt, which could not be written then, or not by that version".to_owned())
+        })?;
+        let belief = past.learners.belief(name, number).map_err(gone)?;
+        Ok(Some(Arc::new(Beliefs {
+            of: [(name.clone(), belief)].into(),
+            // Other actions may be asked for now.
+            actions: match request.placement {
+                Some(_) => Arc::default(),
+                None => past.actions.clone(),
+            },
+        })))
     }
 
     pub(super) fn make_again<T>(
         &self,
         task: Task,
         snapshot: &Snapshot,
-        config: &Config,
-        request: &ReplayRequest,
-        code: &str,
-        make: Make<'_, T>,
+        wanted: &Wanted<'_, T>,
+        past: &mut Past<'_>,
     ) -> Result<Again<T>, ServiceError> {
+        let Wanted {
+            config,
+            request,
+            code,
+            make,
+        } = *wanted;
         let Task {
             stored,
             asked,
@@ -110,34 +144,16 @@ impl Service {
         let recorded = &stored.decision;
         let ranks = |placement: &crate::PlacementConfig| placement.ranker.kind == ranking::RankerKind::Trees;
         let is_ranked = config.placements.get(&recorded.placement).is_some_and(ranks);
-        // The lineage says which models served; which ranker did, the decision says.
-        let then = match is_ranked && !request.today {
-            true => Some(self.with_ranker_of(recorded, snapshot, config)?),
+        let rankers = match is_ranked && !request.today {
+            true => Some(self.ranker_then(recorded)?),
             false => None,
         };
-        let snapshot = then.as_ref().unwrap_or(snapshot);
-        let other = match &request.placement {
-            None => None,
-            Some(with) => {
-                let config = patched(config, &recorded.placement, with)?;
-                let (catalogue, models) = (snapshot.catalogue.clone(), snapshot.models.clone());
-                let version = snapshot.version;
-                let made = Snapshot::new(
-                    &config,
-                    catalogue,
-                    models,
-                    version.models,
-                    version.absorbed,
-                    version.step,
-                    &Beliefs::default(),
-                    snapshot.learned.clone(),
-                );
-                Some((made, config))
-            }
-        };
-        let (snapshot, config) = other
-            .as_ref()
-            .map_or((snapshot, config), |(made, config)| (made, config));
+        let then = config;
+        let other = request.placement.as_ref();
+        let other = other
+            .map(|with| patched(config, &recorded.placement, with))
+            .transpose()?;
+        let config = other.as_ref().unwrap_or(config);
         // Those asked for, those of today, or those of then, by the version that the decision names.
         let version = match (request.rules, request.today) {
             (Some(version), _) => version,
@@ -148,27 +164,35 @@ impl Service {
             true => None,
             false => {
                 let mut catalogue = LiveCatalogue::clone(&snapshot.catalogue);
-                let rules = stored_rules(&self.stores, config, &catalogue.schema, Some(version))?;
-                catalogue.set_rules(rules);
-                let known = snapshot.version;
-                Some(Snapshot::new(
+                catalogue.set_rules(stored_rules(
+                    &self.stores,
                     config,
-                    Arc::new(catalogue),
-                    snapshot.models.clone(),
-                    known.models,
-                    known.absorbed,
-                    known.step,
-                    &Beliefs::default(),
-                    snapshot.learned.clone(),
-                ))
+                    &catalogue.schema,
+                    Some(version),
+                )?);
+                Some(Arc::new(catalogue))
             }
         };
-        let snapshot = ruled.as_ref().unwrap_or(snapshot);
-        let learns = |placement: &crate::PlacementConfig| placement.bandit.is_some();
-        if config.placements.get(&recorded.placement).is_some_and(learns) {
-            let detail = "what a placement had learnt from rewards by then is not kept";
-            return Err(ServiceError::gone("learner", detail));
-        }
+        let beliefs = self.beliefs_then((recorded, &asked), (then, config), request, past)?;
+        let is_as_it_stands = rankers.is_none() && other.is_none() && ruled.is_none() && beliefs.is_none();
+        let made = (!is_as_it_stands).then(|| {
+            let mut learned = snapshot.learned.clone();
+            if let Some(rankers) = rankers {
+                learned.rankers = Arc::new(rankers);
+            }
+            let of = snapshot.version;
+            Snapshot::new(
+                config,
+                ruled.unwrap_or_else(|| snapshot.catalogue.clone()),
+                snapshot.models.clone(),
+                of.models,
+                of.absorbed,
+                of.step,
+                &beliefs.unwrap_or_default(),
+                learned,
+            )
+        });
+        let snapshot = made.as_ref().unwrap_or(snapshot);
         if self.stores.log.head() < recorded.sequence {
             let detail = format!(
                 "the log ends at {}, the decision knew {}",

@@ -21,11 +21,13 @@ use crate::serve::{AskedFor, Plan};
 use crate::service::{CONFIGURATIONS_DIR, models_dir};
 use crate::snapshot::Snapshot;
 use crate::{Config, Service, ServiceError, bundle};
+use again::Past;
 use domain::{Decision, DecisionId, Sequence, UserId};
 use feedback::StoredDecision;
 use report::{differences, is_same, report};
 use signals::UserStates;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use walk::Walk;
 
@@ -101,6 +103,15 @@ pub(crate) struct Again<T> {
 
 /// What is made of a decision, once everything that it rests on is there.
 type Make<'a, T> = &'a dyn Fn(&StoredDecision, &Snapshot, &Plan<'_>) -> T;
+
+/// What is wanted of decisions made under one configuration.
+struct Wanted<'a, T> {
+    config: &'a Config,
+    request: &'a ReplayRequest,
+    /// Version of the program that decided.
+    code: &'a str,
+    make: Make<'a, T>,
+}
 
 /// Takes what was made of each decision, with its place.
 type Visit<'a, T> = &'a mut dyn FnMut(usize, Result<Again<T>, ServiceError>);
@@ -257,8 +268,14 @@ impl Service {
         }
         let mut segments: Vec<Segment> = segments.into_values().filter_map(Result::ok).collect();
         self.find_persons(&mut segments)?;
+        let mut past = Past {
+            learners: self.bandits.past(),
+            actions: Arc::default(),
+        };
         for segment in segments {
-            self.replay_segment(segment, request, make, visit)?;
+            // Each has a configuration of its own.
+            past.actions = Arc::default();
+            self.replay_segment(segment, request, &mut past, make, visit)?;
         }
         Ok(())
     }
@@ -356,6 +373,7 @@ impl Service {
         &self,
         segment: Segment,
         request: &ReplayRequest,
+        past: &mut Past<'_>,
         make: Make<'_, T>,
         visit: Visit<'_, T>,
     ) -> Result<(), ServiceError> {
@@ -366,6 +384,12 @@ impl Service {
             code,
             tasks,
         } = segment;
+        let wanted = Wanted {
+            config: &config,
+            request,
+            code: &code,
+            make,
+        };
         let mut by_step: BTreeMap<u64, Vec<Task>> = BTreeMap::new();
         for task in tasks {
             by_step
@@ -375,12 +399,13 @@ impl Service {
         }
         if request.today {
             let today = self.snapshot.load_full();
+            let wanted = Wanted {
+                config: &self.config,
+                ..wanted
+            };
             for task in by_step.into_values().flatten() {
                 let at = task.at;
-                visit(
-                    at,
-                    self.make_again(task, &today, &self.config, request, &code, make),
-                );
+                visit(at, self.make_again(task, &today, &wanted, past));
             }
             return Ok(());
         }
@@ -413,8 +438,7 @@ impl Service {
                 let decided = snapshot.as_ref().map_err(Clone::clone);
                 visit(
                     at,
-                    decided
-                        .and_then(|snapshot| self.make_again(task, snapshot, &config, request, &code, make)),
+                    decided.and_then(|snapshot| self.make_again(task, snapshot, &wanted, past)),
                 );
             }
         }

@@ -1,7 +1,10 @@
 //! Placements that learn from rewards: what they learn, that it lasts, and that it can be learnt again from the logs.
 
 use crate::world::{START, World, ask, event, ids, item};
-use assembly::{BanditStatus, EventInput, FixedClock, RecommendRequest, RecommendResponse, Service, doctor};
+use assembly::{
+    BanditStatus, EventInput, FixedClock, RecommendRequest, RecommendResponse, ReplayRequest, SampleReport,
+    Service, doctor,
+};
 use domain::{RawAttribute, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
@@ -401,4 +404,152 @@ fn a_look_at_what_would_be_shown_is_no_trial() {
     assert_eq!(trials(&world), [0, 0]);
     world.service.recommend(&on("offer", "phone", 9)).unwrap();
     assert_eq!(trials(&world), [0, 1]);
+}
+
+/// Every decision kept, made again.
+fn all_again(service: &Service) -> SampleReport {
+    let report = service.replay_sample(usize::MAX, 1, &|_| {}).unwrap();
+    assert_eq!(
+        report.replayed + report.gone.values().sum::<u64>(),
+        report.kept,
+        "{report:?}"
+    );
+    report
+}
+
+#[test]
+fn decisions_that_learnt_state_chose_come_out_the_same() {
+    let world = shop();
+    live(&world, 40);
+    // The folder as a kill would leave it: nothing was closed.
+    let killed = copied(world.dir.path());
+    let again = all_again(&open(&killed, &world.clock));
+    assert_eq!(
+        (again.identical, again.kept, again.gone.len()),
+        (80, 80, 0),
+        "{again:?}"
+    );
+    // After a restart, a model, a generation that ends for its age, and more events.
+    let World { dir, clock, service } = world;
+    service.close().unwrap();
+    drop(service);
+    let world = World {
+        service: open(&dir, &clock),
+        dir,
+        clock,
+    };
+    let files = || {
+        std::fs::read_dir(world.dir.path().join("bandits"))
+            .unwrap()
+            .count()
+    };
+    let before = files();
+    world.later(25 * 3_600_000);
+    live(&world, 40);
+    assert!(files() > before);
+    world.service.train(&|_| {}).unwrap();
+    live(&world, 10);
+    let again = all_again(&world.service);
+    assert_eq!(
+        (again.identical, again.kept, again.gone.len()),
+        (180, 180, 0),
+        "{again:?}"
+    );
+    // What was learnt is what chose: without the journal nothing can be said, and it is.
+    let bare = copied(world.dir.path());
+    std::fs::remove_dir_all(bare.path().join("bandits")).unwrap();
+    let again = all_again(&open(&bare, &world.clock));
+    assert_eq!(again.gone, [("learner".to_owned(), 180)].into());
+    // A journal that is cut short tells the beginning.
+    let cut = copied(world.dir.path());
+    for file in std::fs::read_dir(cut.path().join("bandits")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "journal") {
+            let bytes = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        }
+    }
+    let service = open(&cut, &world.clock);
+    live(
+        &World {
+            service: service.clone(),
+            dir: copied(cut.path()),
+            clock: world.clock.clone(),
+        },
+        5,
+    );
+    let again = all_again(&service);
+    assert_eq!(again.identical, again.replayed);
+    assert!(again.replayed > 60 && again.gone["learner"] > 60, "{again:?}");
+}
+
+#[test]
+fn what_a_placement_had_learnt_answers_what_if() {
+    let world = shop();
+    live(&world, 4);
+    let asked = on("offer", "phone", 7);
+    let answer = world.service.recommend(&asked).unwrap();
+    live(&world, 60);
+    let again = |placement: serde_json::Value, today: bool| {
+        let request = ReplayRequest {
+            placement: Some(placement),
+            today,
+            ..ReplayRequest::default()
+        };
+        world.service.replay(&answer.decision_id, &request)
+    };
+    // The same policy by another way: the belief is that of then.
+    let same = again(serde_json::json!({ "policy": { "alpha": 0.5 } }), false).unwrap();
+    assert_eq!(same.what_if.unwrap().moved, 0);
+    assert_eq!(same.decision.shown[0].propensity, 1.0);
+    // Draws from the same belief, and from that of today, which is surer.
+    let draws = serde_json::json!({ "policy": { "name": "lin-ts", "deviation": 0.5 } });
+    let chance = |today: bool| {
+        let report = again(draws.clone(), today).unwrap();
+        let mug = report
+            .decision
+            .shown
+            .iter()
+            .find(|shown| shown.item_id.as_str() == "mug");
+        mug.map_or(0.0, |shown| shown.propensity)
+    };
+    assert!(chance(true) > chance(false), "{} {}", chance(true), chance(false));
+    let other = serde_json::json!({ "bandit": { "rewards": { "cart": 1.0 } } });
+    let error = again(other, false).unwrap_err().to_string();
+    assert!(error.contains("placement.bandit"), "{error}");
+}
+
+#[test]
+fn someone_erased_takes_along_what_was_learnt_from_them() {
+    let world = shop();
+    live(&world, 20);
+    let other = RecommendRequest {
+        user_id: Some("other".to_owned()),
+        ..on("offer", "desk", 3)
+    };
+    world.service.recommend(&other).unwrap();
+    world.service.absorb().unwrap();
+    world.service.erase_user("other").unwrap();
+    let holds = |name: &str| {
+        let files = std::fs::read_dir(world.dir.path().join("bandits")).unwrap();
+        let mut all = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        all.any(|bytes| {
+            let frames = bytes.windows(4).enumerate();
+            let mut starts = frames.filter(|(_, window)| *window == [0x28, 0xb5, 0x2f, 0xfd]);
+            starts.any(|(at, _)| {
+                let mut text = Vec::new();
+                let _ = std::io::Read::read_to_end(
+                    &mut zstd::Decoder::new(&bytes[at..]).unwrap().single_frame(),
+                    &mut text,
+                );
+                String::from_utf8_lossy(&text).contains(name)
+            })
+        })
+    };
+    assert!(!holds("\"other\"") && holds("someone"));
+    let again = all_again(&world.service);
+    // The offers go with the person, the banners, which were never shown to them, stay.
+    assert_eq!((again.identical, again.gone["learner"]), (20, 20), "{again:?}");
+    live(&world, 5);
+    assert_eq!(all_again(&world.service).identical, 30);
 }

@@ -35,6 +35,18 @@ pool = 15
 [placements.soft.policy.new_items]
 share = 0.3
 days = 400.0
+[placements.learns]
+n = 3
+exclude_seen = false
+actions = {{ filter = {{ attribute = "kind", any = ["odd"] }} }}
+policy = {{ name = "lin-ts", deviation = 0.3, draws = 64 }}
+[placements.learns.bandit]
+learner = "linear"
+rewards = {{ click = 1.0, purchase = 3.0 }}
+discount = 0.98
+window_hours = 200.0
+own = [{{ of = "context", name = "hour", scale = 24.0 }}]
+shared = [{{ of = "score", prior = 0.1 }}, {{ of = "item", name = "price", scale = 9.0 }}, {{ of = "person", name = "age", scale = 90.0 }}]
 "#
     )
 }
@@ -73,7 +85,7 @@ fn some_request(stream: &mut SeededStream, service: &Service) -> RecommendReques
     let pick = |stream: &mut SeededStream, n: u64| stream.below(n) as usize;
     let an_item = |stream: &mut SeededStream| format!("item-{:04}", pick(stream, 60));
     let mut request = ask(&format!("user-{:04}", pick(stream, 45)));
-    request.placement = ["home", "open", "soft"][pick(stream, 3)].into();
+    request.placement = ["home", "open", "soft", "learns", "learns"][pick(stream, 5)].into();
     request.explain = pick(stream, 4) == 0;
     match pick(stream, 6) {
         0 => {
@@ -119,6 +131,8 @@ fn history(seed: u64) -> (World, u64) {
         world.fill();
     }
     let mut decided = 0;
+    // What somebody may answer to.
+    let mut shown: Vec<(String, String, String)> = Vec::new();
     for _ in 0..60 {
         world.later(1 + stream.below(3_600_000) as i64);
         let now = world.clock.now();
@@ -126,7 +140,14 @@ fn history(seed: u64) -> (World, u64) {
         match stream.below(16) {
             0..=3 => {
                 let batch = (0..1 + stream.below(30)).map(|_| Ok(some_event(&mut stream, now)));
-                let batch: Vec<_> = batch.collect();
+                let mut batch: Vec<_> = batch.collect();
+                for (user, item, decision) in std::mem::take(&mut shown) {
+                    let name = TYPES[stream.below(3) as usize];
+                    batch.push(Ok(EventInput {
+                        decision_id: Some(decision),
+                        ..event(&user, &item, name)
+                    }));
+                }
                 service.ingest(batch).unwrap();
             }
             4 | 5 => {
@@ -182,7 +203,14 @@ fn history(seed: u64) -> (World, u64) {
                 for _ in 0..3 {
                     let request = some_request(&mut stream, service);
                     match service.recommend(&request) {
-                        Ok(_) => decided += 1,
+                        Ok(answer) => {
+                            decided += 1;
+                            let user = request.user_id.clone().unwrap_or_else(|| "user-0001".into());
+                            let told = answer.items.iter().filter(|_| stream.below(2) == 0);
+                            shown.extend(told.map(|item| {
+                                (user.clone(), item.item_id.clone(), answer.decision_id.clone())
+                            }));
+                        }
                         Err(error) => assert!(
                             matches!(&error, ServiceError::Input(_) | ServiceError::NotFound { .. }),
                             "{error}"
@@ -218,9 +246,11 @@ fn models_has(name: &str) -> bool {
 
 #[test]
 fn every_decision_of_any_history_comes_out_the_same() {
-    let mut all = 0;
+    let (mut all, mut learnt) = (0, 0);
     for seed in 0..6 {
         let (world, decided) = history(seed);
+        let bandits = world.service.status().bandits;
+        learnt += bandits.iter().map(|bandit| bandit.rewards).sum::<u64>();
         let check = |world: &World, when: &str| {
             let report = world.service.replay_sample(usize::MAX, 1, &|_| {}).unwrap();
             assert_eq!(report.kept, decided, "seed {seed} {when}");
@@ -240,7 +270,7 @@ fn every_decision_of_any_history_comes_out_the_same() {
         check(&world, "after one more training and a restart");
         all += decided;
     }
-    assert!(all > 200, "{all} decisions");
+    assert!(all > 200 && learnt > 50, "{all} decisions, {learnt} rewards");
 }
 
 #[test]
