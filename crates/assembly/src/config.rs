@@ -5,6 +5,7 @@ use crate::bandit::{ActionsConfig, BanditConfig};
 use crate::chaos::ChaosConfig;
 use crate::choice::PolicyConfig;
 use crate::debias::InversePropensityConfig;
+use crate::doubly_robust::DoublyRobustConfig;
 use crate::order::RerankConfig;
 use crate::pages::PageConfig;
 use crate::reasons::ReasonsConfig;
@@ -139,6 +140,9 @@ pub struct TrainingConfig {
     /// If given, outcomes that carry a decision are weighed by how improbable it was that they could happen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inverse_propensity: Option<InversePropensityConfig>,
+    /// If given, what could have been shown and was not counts too, by what would have come of it; not together with `inverse_propensity`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubly_robust: Option<DoublyRobustConfig>,
     /// Space for all published bundles, MiB: as long as there is room, older ones than `keep` stay, so that decisions that were made with
     /// them can be replayed.
     pub keep_mb: u64,
@@ -158,6 +162,7 @@ impl Default for TrainingConfig {
             staleness_max: 0.05,
             keep: 3,
             inverse_propensity: None,
+            doubly_robust: None,
             keep_mb: 1024,
             seed: 1,
             threads: 0,
@@ -334,6 +339,17 @@ impl Config {
         if let Some(weighed) = &self.training.inverse_propensity {
             let weighed = weighed.check();
             weighed.map_err(|e| format!("training.inverse_propensity.{e}"))?;
+        }
+        if let Some(robust) = &self.training.doubly_robust {
+            robust
+                .check()
+                .map_err(|e| format!("training.doubly_robust.{e}"))?;
+            if self.training.inverse_propensity.is_some() {
+                return Err(
+                    "training.doubly_robust: got it beside training.inverse_propensity, expected one of both"
+                        .to_owned(),
+                );
+            }
         }
         within("training.keep_mb", self.training.keep_mb, 0, 1 << 20)?;
         let bound = self.training.staleness_max;

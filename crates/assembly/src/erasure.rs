@@ -168,7 +168,8 @@ impl Service {
             events.retain(|event| event.item != NOWHERE);
             events.sort_by_key(|event| event.timestamp);
             let mut report = model.erase(&events);
-            if self.config.training.inverse_propensity.is_some() {
+            let training = &self.config.training;
+            if training.inverse_propensity.is_some() || training.doubly_robust.is_some() {
                 let entries = entries(gone);
                 report.moved += entries;
                 report.parts.iter_mut().for_each(|moved| *moved += entries);

@@ -392,13 +392,13 @@ impl Service {
                 );
             }
         })?;
-        let weights = self.outcome_weights(head)?;
         // Whoever is erased from here on is in what is read.
         let batches = {
             let mut training = lock(&self.training);
             training.has_read = true;
             self.stores.log.scan(Sequence(1), head)?
         };
+        let labels = self.outcome_labels(extract)?;
         for batch in batches {
             for stored in batch? {
                 let event = stored.event;
@@ -406,11 +406,18 @@ impl Service {
                     .strength(&event)
                     .filter(|weight| *weight != 0.0)
                     .filter(|_| before.is_none_or(|before| event.timestamp < before));
-                if let Some(strength) = strength {
-                    let weight = strength * weights.of(&event);
-                    builder.push(&event.user_id, &event.item_id, weight, event.timestamp.min(now));
+                if let Some((strength, weight)) = strength.zip(labels.of(&event)) {
+                    builder.push(
+                        &event.user_id,
+                        &event.item_id,
+                        strength * weight,
+                        event.timestamp.min(now),
+                    );
                 }
             }
+        }
+        for (user, item, strength, at) in &labels.rows {
+            builder.push(user, item, *strength, (*at).min(now));
         }
         let interactions = builder.build();
         let user_features = self.user_features(&interactions.users)?;

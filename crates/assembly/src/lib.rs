@@ -19,6 +19,7 @@ mod clock;
 mod config;
 mod debias;
 mod decisions;
+mod doubly_robust;
 mod erasure;
 mod error;
 mod exposures;
@@ -64,6 +65,7 @@ pub use config::{
 };
 pub use debias::InversePropensityConfig;
 pub use decisions::{DecisionPage, DecisionQuery, DecisionSummary, JoinRate, WithOutcomes};
+pub use doubly_robust::DoublyRobustConfig;
 pub use error::{Actor, Problem, ServiceError};
 pub use exposures::{ExposureStatus, ShareStatus};
 pub use inspect::learners;

@@ -24,7 +24,7 @@ fn popularity(weighed: &str) -> f64 {
         let request = RecommendRequest {
             placement: "drawn".into(),
             seed: Some(seed),
-            ..ask("someone")
+            ..ask(&format!("u{seed}"))
         };
         let answer = world.service.recommend(&request).unwrap();
         // Every second showing is clicked, of either.
@@ -53,4 +53,31 @@ fn clicks_are_weighed_by_how_improbable_they_were() {
     // A clip below 1/0.1 leaves some of the bias.
     let clipped = popularity("inverse_propensity = { clip = 3.0 }");
     assert!(clipped > 1.5 && clipped < naive - 2.0, "{clipped}");
+    // Doubly robust, it leaves little: what is cut off is made up by what an item is clicked per look.
+    let robust = |clip: f64| popularity(&format!("doubly_robust = {{ clip = {clip:.1} }}"));
+    for clip in [100.0, 3.0] {
+        let robust = robust(clip);
+        assert!((0.65..1.5).contains(&robust), "clip {clip}: {robust}");
+    }
+}
+
+#[test]
+fn one_way_to_weigh_is_taken_at_a_time() {
+    let refused = |text: &str| {
+        let text = format!("[training]\n{text}\n[placements.home]\n");
+        let read = assembly::Config::parse(&text, std::path::Path::new("c.toml"));
+        read.unwrap_err().to_string()
+    };
+    let both = refused("inverse_propensity = {}\ndoubly_robust = {}");
+    assert!(both.contains("training.doubly_robust: got it beside"), "{both}");
+    let drawn = refused("doubly_robust = { imputed = 2000 }");
+    assert!(
+        drawn.contains("training.doubly_robust.imputed: got 2000"),
+        "{drawn}"
+    );
+    let look = refused("doubly_robust = { examination = [1.0, 0.0] }");
+    assert!(
+        look.contains("training.doubly_robust.examination: got 0"),
+        "{look}"
+    );
 }
