@@ -302,15 +302,23 @@ impl Encoder {
             put(&mut self.streams[HISTORY], number);
             self.streams[HISTORY].extend_from_slice(&strength.to_bits().to_le_bytes());
         }
+        // One rule mostly takes out many for one reason.
+        let mut last: [Option<(&str, u64)>; 2] = [None; 2];
         for Removal {
             item_id,
             rule,
             reason,
         } in &decision.removals
         {
-            for name in [item_id.as_str(), rule, reason] {
-                let number = self.number(name);
+            let number = self.number(item_id.as_str());
+            put(&mut self.streams[REMOVALS], number);
+            for (last, name) in last.iter_mut().zip([&**rule, &**reason]) {
+                let number = match last {
+                    Some((known, number)) if *known == name => *number,
+                    _ => self.number(name),
+                };
                 put(&mut self.streams[REMOVALS], number);
+                *last = Some((name, number));
             }
         }
     }

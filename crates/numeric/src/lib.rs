@@ -29,7 +29,7 @@ mod wide;
 
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use chunked::Chunked;
-pub use counted::{COUNTED_LANES, CountedLanes, count_events};
+pub use counted::{COUNTED_LANES, CountedLanes, count_events, double_times};
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};

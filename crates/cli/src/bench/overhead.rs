@@ -3,7 +3,7 @@
 use super::scratch::Scratch;
 use super::tell;
 use crate::failure::bad_input;
-use crate::{demo, folder};
+use crate::{demo, folder, memory};
 use assembly::{CONFIG_FILE, Config, PolicyConfig, RecommendRequest, Service};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,8 @@ const EXPLORING: &str = "bench-exploring";
 /// What recording decisions and exploring cost: slates per second in one process on all cores, without and with them, in turns.
 ///
 /// Each turn makes slates for the same people on one thread per core: greedily and without a record, greedily with a record, and by the policy with a record. A turn ends when every record is on
-/// the disk, so that the log's own thread counts. Turns follow each other at once, and each is compared with its neighbours, so that whatever else the machine does falls on all alike.
+/// the disk, so that the log's own thread counts. Turns follow each other at once, and each is compared with its neighbours, so that whatever else the machine does falls on all alike. Processor time is told beside
+/// the throughput: where all cores are busy it is what throughput comes from, and others on the machine take less part in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  concierge bench overhead --policy softmax --seconds 60 --json")]
 pub(crate) struct Args {
@@ -74,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     service.warm();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut turns = Vec::new();
+    let (mut turns, mut cpu) = (Vec::new(), Vec::new());
     turn(&service, Arm::Explored, &users, args.slates, threads)?;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(args.seconds) {
@@ -82,9 +83,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         // There and back, so that a drift of the machine cancels.
         let there = [one(Arm::Bare)?, one(Arm::Recorded)?, one(Arm::Explored)?];
         let back = [one(Arm::Explored)?, one(Arm::Recorded)?, one(Arm::Bare)?];
-        turns.push([there[0] + back[2], there[1] + back[1], there[2] + back[0]]);
+        let both = |of: &dyn Fn(&Took) -> f64| [0, 1, 2].map(|arm| of(&there[arm]) + of(&back[2 - arm]));
+        turns.push(both(&|took| took.seconds));
+        cpu.push(both(&|took| took.cpu_seconds));
     }
-    let report = report(&turns, args, threads, &service);
+    let report = report(&turns, &cpu, args, threads, &service);
     service.close()?;
     tell(&report, args.json)
 }
@@ -104,13 +107,23 @@ fn configure(data: &Path, policy: &str) -> anyhow::Result<()> {
     Ok(std::fs::write(&path, text)?)
 }
 
-/// Seconds that it takes to make so many slates and to bring what is recorded to the disk.
-fn turn(service: &Service, arm: Arm, users: &[String], slates: u64, threads: usize) -> anyhow::Result<f64> {
+struct Took {
+    seconds: f64,
+    /// Of all threads, in steps of a hundredth; 0 where the system does not tell.
+    cpu_seconds: f64,
+}
+
+fn cpu_seconds() -> f64 {
+    memory::cpu_seconds_of("self").unwrap_or(0.0)
+}
+
+/// What it takes to make so many slates and to bring what is recorded to the disk.
+fn turn(service: &Service, arm: Arm, users: &[String], slates: u64, threads: usize) -> anyhow::Result<Took> {
     let placement = match arm {
         Arm::Explored => EXPLORING,
         Arm::Bare | Arm::Recorded => PLAIN,
     };
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), cpu_seconds());
     let made = std::thread::scope(|scope| {
         let makers: Vec<_> = (0..threads)
             .map(|thread| {
@@ -137,16 +150,25 @@ fn turn(service: &Service, arm: Arm, users: &[String], slates: u64, threads: usi
     });
     made?;
     service.flush()?;
-    Ok(start.elapsed().as_secs_f64())
+    Ok(Took {
+        seconds: start.elapsed().as_secs_f64(),
+        cpu_seconds: cpu_seconds() - cpu,
+    })
 }
 
-fn report(turns: &[[f64; 3]], args: &Args, threads: usize, service: &Service) -> Value {
+fn report(
+    turns: &[[f64; 3]],
+    cpu: &[[f64; 3]],
+    args: &Args,
+    threads: usize,
+    service: &Service,
+) -> Value {
     let rate = |arm: usize| {
         let seconds: f64 = turns.iter().map(|turn| turn[arm]).sum();
         (2.0 * args.slates as f64 * turns.len() as f64 / seconds).round()
     };
     // Share of the throughput that is lost, turn by turn.
-    let lost = |arm: usize| {
+    let lost = |turns: &[[f64; 3]], arm: usize| {
         let shares: Vec<f64> = turns.iter().map(|turn| 1.0 - turn[0] / turn[arm]).collect();
         let n = shares.len() as f64;
         let mean = shares.iter().sum::<f64>() / n;
@@ -156,6 +178,16 @@ fn report(turns: &[[f64; 3]], args: &Args, threads: usize, service: &Service) ->
         json!({"percent": percent(mean), "low": percent(mean - half), "high": percent(mean + half)})
     };
     let status = service.status();
+    let cpu_ms = |arm: usize| {
+        let seconds: f64 = cpu.iter().map(|turn| turn[arm]).sum();
+        let slates = 2.0 * args.slates as f64 * cpu.len() as f64;
+        (seconds / slates * 1e6).round() / 1e3
+    };
+    // Nothing is told of processor time where the system does not.
+    let lost_cpu = |arm: usize| {
+        let known = cpu.iter().flatten().all(|seconds| *seconds > 0.0);
+        if known { lost(cpu, arm) } else { Value::Null }
+    };
     json!({
         "turns": turns.len(),
         "slates_per_turn": 2 * args.slates,
@@ -164,8 +196,11 @@ fn report(turns: &[[f64; 3]], args: &Args, threads: usize, service: &Service) ->
         "recorded_per_second": rate(1),
         "explored_per_second": rate(2),
         "policy": args.policy,
-        "lost_by_recording": lost(1),
-        "lost_by_recording_and_exploring": lost(2),
+        "lost_by_recording": lost(turns, 1),
+        "lost_by_recording_and_exploring": lost(turns, 2),
+        "cpu_ms_per_slate": { "bare": cpu_ms(0), "recorded": cpu_ms(1), "explored": cpu_ms(2) },
+        "lost_by_recording_cpu": lost_cpu(1),
+        "lost_by_recording_and_exploring_cpu": lost_cpu(2),
         "bytes_per_decision": status.decision_bytes / status.decisions.max(1),
     })
 }
