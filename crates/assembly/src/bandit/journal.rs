@@ -332,6 +332,15 @@ impl Journal {
             || is_old
     }
 
+    /// Takes the generation away if nothing was appended to it.
+    pub(crate) fn remove_if_empty(&self) {
+        if self.places == 0
+            && let Err(error) = remove(&self.dir, &self.stem, self.generation)
+        {
+            tracing::warn!("a journal that nothing is in stays: {error}");
+        }
+    }
+
     /// Brings what is written to the disk.
     pub(crate) fn sync(&mut self) -> Result<(), ServiceError> {
         if std::mem::take(&mut self.unsynced)

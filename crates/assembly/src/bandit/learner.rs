@@ -201,6 +201,11 @@ impl Learner {
         self
     }
 
+    /// How much it has taken in: decisions and rewards.
+    pub(crate) fn taken_in(&self) -> (u64, u64) {
+        (self.decisions, self.rewards)
+    }
+
     /// Whether it was learnt under this configuration.
     pub(crate) fn is_under(&self, config: &BanditConfig) -> bool {
         self.config == *config

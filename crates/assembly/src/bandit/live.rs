@@ -40,6 +40,8 @@ struct Slot {
     /// When a new generation was last begun or tried.
     tried: Timestamp,
     belief: Arc<Belief>,
+    /// Whether the generation says no more than the one before it, as long as nothing is appended.
+    is_spare: bool,
 }
 
 impl Slot {
@@ -65,7 +67,7 @@ impl Slot {
         if is_due && self.journal.is_full(now) {
             self.tried = now;
             match Journal::begin(dir, placement, &self.learner, now) {
-                Ok(journal) => self.journal = journal,
+                Ok(journal) => (self.journal, self.is_spare) = (journal, false),
                 Err(error) => tracing::warn!(placement, "what was learnt cannot be written: {error}"),
             }
         }
@@ -100,7 +102,7 @@ impl Bandits {
             .iter()
             .filter_map(|(name, placement)| Some((name.clone(), placement.bandit.clone()?)))
             .collect();
-        let mut learners = BTreeMap::new();
+        let (mut learners, mut known) = (BTreeMap::new(), BTreeMap::new());
         for (name, config) in &configs {
             let kept = read(&dir, name, config).unwrap_or_else(|reason| {
                 warnings.push(format!(
@@ -114,6 +116,7 @@ impl Bandits {
                     ServiceError::input(format!("placements.{name}.bandit.{}", e.field), e.got, e.expected)
                 })?,
             };
+            known.insert(name.clone(), learner.taken_in());
             learners.insert(name.clone(), learner);
         }
         if !learners.is_empty() {
@@ -124,6 +127,7 @@ impl Bandits {
             let journal = Journal::begin(&dir, &name, &learner, now)?;
             let slot = Slot {
                 belief: Arc::new(learner.belief(journal.number())),
+                is_spare: known.get(&name) == Some(&learner.taken_in()),
                 learner,
                 journal,
                 tried: now,
@@ -134,7 +138,8 @@ impl Bandits {
             dir,
             configs,
             slots: Mutex::new(slots),
-            ..Bandits::default()
+            waiting: Mutex::default(),
+            beliefs: Mutex::default(),
         };
         bandits.believe();
         Ok(bandits)
@@ -266,6 +271,7 @@ impl Bandits {
                 if slot.journal.is_among(&gone) {
                     slot.journal = Journal::begin(&self.dir, name, &slot.learner, now)?;
                     slot.belief = Arc::new(slot.learner.belief(slot.journal.number()));
+                    slot.is_spare = false;
                     renamed = true;
                 }
             }
@@ -291,6 +297,19 @@ impl Bandits {
         (passed_over > 0).then(|| {
             format!("{passed_over} decisions came faster than placements could learn from them, and were passed over")
         })
+    }
+}
+
+impl Drop for Bandits {
+    /// Whoever only looked leaves nothing behind.
+    fn drop(&mut self) {
+        let waits = |name: &str| lock(&self.waiting).made.iter().any(|(of, _)| of == name);
+        let slots = lock(&self.slots);
+        for (name, slot) in slots.iter() {
+            if slot.is_spare && !waits(name) {
+                slot.journal.remove_if_empty();
+            }
+        }
     }
 }
 

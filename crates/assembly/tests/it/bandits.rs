@@ -455,6 +455,17 @@ fn decisions_that_learnt_state_chose_come_out_the_same() {
         (180, 180, 0),
         "{again:?}"
     );
+    // Whoever only looks leaves nothing behind.
+    let looked = copied(world.dir.path());
+    let count = || std::fs::read_dir(looked.path().join("bandits")).unwrap().count();
+    drop(open(&looked, &world.clock));
+    let before = count();
+    for _ in 0..3 {
+        let service = open(&looked, &world.clock);
+        service.preview(&on("offer", "desk", 1)).unwrap();
+        service.close().unwrap();
+    }
+    assert_eq!(count(), before);
     // What was learnt is what chose: without the journal nothing can be said, and it is.
     let bare = copied(world.dir.path());
     std::fs::remove_dir_all(bare.path().join("bandits")).unwrap();

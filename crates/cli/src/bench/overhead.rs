@@ -156,13 +156,7 @@ fn turn(service: &Service, arm: Arm, users: &[String], slates: u64, threads: usi
     })
 }
 
-fn report(
-    turns: &[[f64; 3]],
-    cpu: &[[f64; 3]],
-    args: &Args,
-    threads: usize,
-    service: &Service,
-) -> Value {
+fn report(turns: &[[f64; 3]], cpu: &[[f64; 3]], args: &Args, threads: usize, service: &Service) -> Value {
     let rate = |arm: usize| {
         let seconds: f64 = turns.iter().map(|turn| turn[arm]).sum();
         (2.0 * args.slates as f64 * turns.len() as f64 / seconds).round()
