@@ -21,6 +21,7 @@ const CARRIED: &[(&str, &str)] = &[
     ("narrowing", include_str!("../../../scenarios/narrowing.toml")),
     ("news", include_str!("../../../scenarios/news.toml")),
     ("newcomers", include_str!("../../../scenarios/newcomers.toml")),
+    ("popularity", include_str!("../../../scenarios/popularity.toml")),
     (
         "position-bias",
         include_str!("../../../scenarios/position-bias.toml"),

@@ -56,6 +56,11 @@ fn training_with_inverse_propensities_finds_what_is_liked() {
     short("debiasing");
 }
 
+#[test]
+fn holding_popular_items_back_keeps_the_catalogue_open() {
+    short("popularity");
+}
+
 const SMALL: &str = r#"
 name = "small"
 summary = "Everything at once, in little."
