@@ -425,13 +425,25 @@ fn row_request(
     }
 }
 
-/// What a row is about: nothing in particular, or each of the items that the person took to last. Hidden ones are left out.
+/// What a row is about: nothing in particular, or each of the items that the person took to last, no less than they take to things on average. Hidden ones are left out.
 fn anchors(snapshot: &Snapshot, config: &RowConfig, base: &Query) -> Vec<Option<u32>> {
     if config.anchors == 0 {
         return vec![None];
     }
     let hidden = &snapshot.catalogue.hidden;
-    let liked = base.history.iter().rev().filter(|event| event.weight > 0.0);
+    let all: Vec<f64> = base
+        .history
+        .iter()
+        .map(|event| f64::from(event.weight))
+        .filter(|weight| *weight > 0.0)
+        .collect();
+    // Of equal ones none is below.
+    let mean = numeric::mean(&all) * (1.0 - 1e-6);
+    let liked = base
+        .history
+        .iter()
+        .rev()
+        .filter(|event| event.weight > 0.0 && f64::from(event.weight) >= mean);
     let seen = liked.filter(|event| !hidden.get(event.item as usize).copied().unwrap_or(true));
     seen.take(config.anchors).map(|event| Some(event.item)).collect()
 }

@@ -234,3 +234,26 @@ fn configurations_of_the_guide_are_read() {
         Config::parse(&text, Path::new("guide")).unwrap_or_else(|e| panic!("{text}\n{e}"));
     }
 }
+
+#[test]
+fn nothing_is_recommended_because_of_what_was_hardly_taken_to() {
+    let world = world();
+    let told = |item: &str, name: &str| {
+        world.later(1000);
+        world
+            .service
+            .ingest(vec![Ok(event("somebody", item, name))])
+            .unwrap();
+    };
+    told("item-0003", "purchase");
+    told("item-0004", "purchase");
+    told("item-0005", "view");
+    let because = page(&world, "somebody", 5);
+    let about = because
+        .rows
+        .iter()
+        .filter(|row| row.title.starts_with("Because you took"));
+    let titles: Vec<&str> = about.map(|row| row.title.as_str()).collect();
+    assert_eq!(titles.len(), 2, "{titles:?}");
+    assert!(titles.iter().all(|title| !title.contains("0005")), "{titles:?}");
+}
