@@ -457,7 +457,11 @@ impl Outcome {
             self.metric, self.seconds
         );
         for found in &self.found {
-            let config = self.config_of(&found.name).map(without_nulls).unwrap_or_default();
+            let config = self
+                .config_of(&found.name)
+                .map(without_nulls)
+                .map(short)
+                .unwrap_or_default();
             let table: Map<String, Value> = [(found.name.clone(), config)].into_iter().collect();
             let given = found
                 .given
@@ -481,6 +485,24 @@ pub(crate) fn without_nulls(value: Value) -> Value {
             Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
         }
         Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
+        value => value,
+    }
+}
+
+/// Numbers of single precision with as many digits as they have.
+fn short(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            Value::Object(map.into_iter().map(|(key, value)| (key, short(value))).collect())
+        }
+        Value::Number(number) if number.is_f64() => {
+            let wide = number.as_f64().unwrap_or_default();
+            let single = wide as f32;
+            // The digits that tell it from its neighbours of single precision.
+            let text = (f64::from(single) == wide).then(|| single.to_string());
+            text.and_then(|text| text.parse::<f64>().ok())
+                .map_or(Value::Number(number), Value::from)
+        }
         value => value,
     }
 }
@@ -525,7 +547,7 @@ mod tests {
         let outcome = Outcome {
             metric: "ndcg@20".to_owned(),
             found: vec![
-                found("als", json!({"factors": 33})),
+                found("als", json!({"factors": 33, "reg_exponent": f64::from(0.74f32)})),
                 found("popular", json!({})),
                 found("blend", Value::Null),
             ],
@@ -538,6 +560,7 @@ mod tests {
             assert!(Chosen::build(name, config.clone()).is_ok(), "{text}");
         }
         assert_eq!(read["als"]["factors"], 33);
+        assert!(text.contains("reg_exponent = 0.74\n"), "{text}");
         let parts = read["blend"]["parts"].as_array().expect("parts");
         let als = parts.iter().find(|part| part["model"] == "als").expect("a part");
         assert_eq!(als["config"]["factors"], 33);

@@ -54,6 +54,8 @@ pub struct TestUser {
     pub relevant: Vec<u32>,
     /// Number of relevant items, those counted that no list can hold.
     pub n_relevant: usize,
+    /// How many of `relevant`, and of those that no list can hold, happened before the last row learnt from.
+    pub early: [usize; 2],
 }
 
 impl TestUser {
@@ -129,6 +131,10 @@ impl Prepared {
         let users = &self.users;
         self.summary.test_users = users.len();
         self.summary.test_rows = users.iter().map(|user| user.n_relevant).sum();
+        let of_unseen = |user: &TestUser| user.n_relevant - user.relevant.len();
+        self.summary.test_rows_of_unseen_items = users.iter().map(of_unseen).sum();
+        let early = |user: &TestUser| user.early[0] + user.early[1].min(of_unseen(user));
+        self.summary.test_rows_before_train_end = users.iter().map(early).sum();
         self.summary.unseen_users = users.iter().filter(|user| user.history.is_empty()).count();
     }
 }
@@ -169,9 +175,11 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
     let mut users = Vec::with_capacity(tests.len());
     for (user, rows) in &tests {
         let mut relevant: Vec<u32> = Vec::with_capacity(rows.len());
+        let mut early = [0; 2];
         for (item, moment) in rows {
-            summary.test_rows_before_train_end += usize::from(*moment < train_end);
-            match items.position(item.as_str()) {
+            let position = items.position(item.as_str());
+            early[usize::from(position.is_none())] += usize::from(*moment < train_end);
+            match position {
                 Some(position) => relevant.push(position),
                 None => {
                     summary.test_rows_of_unseen_items += 1;
@@ -179,6 +187,7 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
                 }
             }
         }
+        summary.test_rows_before_train_end += early[0] + early[1];
         relevant.sort_unstable();
         let own = past.get(user);
         let history = own.map_or_else(Vec::new, |own| own.history(now));
@@ -191,6 +200,7 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
             seen: own.map_or_else(Vec::new, |own| own.seen.iter().copied().collect()),
             relevant,
             n_relevant: rows.len(),
+            early,
         });
     }
     summary.test_users = users.len();

@@ -198,7 +198,42 @@ fn warm_leaves_out_whoever_and_whatever_is_new() {
         ),
         (2, 2)
     );
-    assert_eq!(case.prepared.summary.unseen_users, 0);
+    let summary = &case.prepared.summary;
+    assert_eq!(summary.unseen_users, 0);
+    // What is told of the rows is told of those that are left.
+    let early: usize = case.prepared.users.iter().map(|user| user.early[0]).sum();
+    assert_eq!(summary.test_rows_before_train_end, early);
+    assert!(summary.test_rows_before_train_end <= summary.test_rows);
+    assert_eq!(summary.test_rows_of_unseen_items, 0);
+}
+
+#[test]
+fn no_scheme_tells_of_more_rows_than_it_judges_by() {
+    let (share, shots, among) = (0.3, vec![1, 2], Among::All);
+    for scheme in [
+        Scheme::Everyone,
+        Scheme::Warm,
+        Scheme::UnseenUser {
+            share,
+            history: 0.5,
+            beside: false,
+        },
+        Scheme::FewShotUser {
+            share,
+            shots: shots.clone(),
+        },
+        Scheme::UnseenItem { share, among },
+        Scheme::FewShotItem { share, shots, among },
+    ] {
+        for case in scheme.cases(inputs(), 1).expect("sound") {
+            let summary = &case.prepared.summary;
+            assert!(
+                summary.test_rows_before_train_end <= summary.test_rows
+                    && summary.test_rows_of_unseen_items <= summary.test_rows,
+                "{scheme:?}: {summary:?}"
+            );
+        }
+    }
 }
 
 #[test]
