@@ -383,12 +383,10 @@ pub(crate) fn draw(
         let pairs: Vec<(usize, usize)> = drawn.slate.iter().enumerate().map(|(t, arm)| (*arm, t)).collect();
         marginals = policy.chances(arms).marginals(n, &pairs).unwrap_or_default();
     }
-    let mut left: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
-    let shown = drawn.slate.iter().zip(&drawn.conditionals);
-    let slate = shown.filter_map(|(at, chance)| Some((left[*at].take()?, chance.min(1.0))));
+    let (slate, held_back) = parted(candidates, &drawn.slate, &drawn.conditionals);
     Choice {
-        slate: slate.collect(),
-        held_back: left.into_iter().flatten().collect(),
+        slate,
+        held_back,
         // What the integral gives for something all but certain may lie a rounding above 1.
         marginals: marginals.into_iter().map(|chance| chance.min(1.0)).collect(),
         relaxed: Vec::new(),
@@ -439,15 +437,34 @@ pub(crate) fn draw_within(
         prefix.push(next);
         chances.push(chance);
     }
-    let mut left: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
-    let shown = prefix.iter().zip(&chances);
-    let slate = shown.filter_map(|(at, chance)| Some((left[*at].take()?, chance.min(1.0))));
+    let (slate, held_back) = parted(candidates, &prefix, &chances);
     Choice {
-        slate: slate.collect(),
-        held_back: left.into_iter().flatten().collect(),
+        slate,
+        held_back,
         marginals: Vec::new(),
         relaxed: keeping.relaxed(),
     }
+}
+
+/// The candidates that were drawn, in that order and with their chances, and the others as they came.
+fn parted(
+    candidates: Vec<Candidate>,
+    drawn: &[usize],
+    chances: &[f64],
+) -> (Vec<(Candidate, f64)>, Vec<Candidate>) {
+    let mut place = vec![usize::MAX; candidates.len()];
+    for (to, at) in drawn.iter().enumerate() {
+        place[*at] = to;
+    }
+    let mut slate: Vec<Option<(Candidate, f64)>> = drawn.iter().map(|_| None).collect();
+    let mut rest = Vec::with_capacity(candidates.len().saturating_sub(drawn.len()));
+    for (candidate, place) in candidates.into_iter().zip(place) {
+        match slate.get_mut(place) {
+            Some(slot) => *slot = Some((candidate, chances[place].min(1.0))),
+            None => rest.push(candidate),
+        }
+    }
+    (slate.into_iter().flatten().collect(), rest)
 }
 
 /// What stands at a quantile of a distribution that sums to `total`, and its probability.
