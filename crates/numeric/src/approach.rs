@@ -138,8 +138,7 @@ fn approach_body(
     }
     let mut left = dot(residual, direction);
     for step in 0..steps {
-        // Also false of what is no number.
-        if !(left > 1e-20) {
+        if left.is_nan() || left <= 1e-20 {
             break;
         }
         for ((q, g), p) in image.iter_mut().zip(diagonal).zip(direction.iter()) {

@@ -3,8 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
 
-/// Keys of a block: what is marked when one of them is added to.
-pub(crate) const BLOCK: usize = 64;
+/// Keys of a block, what is marked when one of them is added to: a line of the cache, so that little else is gone through.
+pub(crate) const BLOCK: usize = 16;
 
 /// Sums of the keys below a number. Adding takes no branch and no sorting; reading off goes through the blocks that were added to.
 #[derive(Debug, Clone)]
@@ -36,38 +36,41 @@ impl Sums {
     /// Appends keys, ascending, and sums of those that did not come to zero, and leaves all zero.
     pub fn drain(&mut self, keys: &mut Vec<u32>, sums: &mut Vec<f32>) {
         let (blocks, _) = self.sums.as_chunks_mut::<BLOCK>();
-        // Eight marks at a time.
-        for (eight, marks) in self.marks.chunks_mut(8).enumerate() {
-            if marks.iter().all(|mark| *mark == 0) {
-                continue;
-            }
-            for (at, mark) in (eight * 8..).zip(marks) {
-                if std::mem::take(mark) != 0 {
-                    let first = (at * BLOCK) as u32;
-                    drain_block(&mut blocks[at], first, keys, sums);
-                }
-            }
+        #[cfg(target_arch = "x86_64")]
+        if simd::available() {
+            // SAFETY: the machine has the features, which is all that the call asks for.
+            return unsafe { simd::drain(blocks, &mut self.marks, keys, sums) };
+        }
+        drain_plain(blocks, &mut self.marks, keys, sums);
+    }
+}
+
+/// Calls `work` with the place of each mark, ascending, and takes the marks away.
+#[inline(always)]
+pub(crate) fn each_marked(marks: &mut [u8], mut work: impl FnMut(usize)) {
+    // Eight marks at a time.
+    for (eight, marks) in marks.chunks_mut(8).enumerate() {
+        let mut word = 0u64;
+        for (at, mark) in marks.iter_mut().enumerate() {
+            word |= u64::from(std::mem::take(mark)) << (8 * at);
+        }
+        while word != 0 {
+            work(eight * 8 + word.trailing_zeros() as usize / 8);
+            word &= word - 1;
         }
     }
 }
 
-fn drain_block(block: &mut [f32; BLOCK], first: u32, keys: &mut Vec<u32>, sums: &mut Vec<f32>) {
-    #[cfg(target_arch = "x86_64")]
-    if simd::available() {
-        // SAFETY: the machine has the features, which is all that the call asks for.
-        return unsafe { simd::drain_block(block, first, keys, sums) };
-    }
-    drain_plain(block, first, keys, sums);
-}
-
-fn drain_plain(block: &mut [f32; BLOCK], first: u32, keys: &mut Vec<u32>, sums: &mut Vec<f32>) {
-    for (key, sum) in (first..).zip(block) {
-        let sum = std::mem::take(sum);
-        if sum != 0.0 {
-            keys.push(key);
-            sums.push(sum);
+fn drain_plain(blocks: &mut [[f32; BLOCK]], marks: &mut [u8], keys: &mut Vec<u32>, sums: &mut Vec<f32>) {
+    each_marked(marks, |at| {
+        for (key, sum) in ((at * BLOCK) as u32..).zip(&mut blocks[at]) {
+            let sum = std::mem::take(sum);
+            if sum != 0.0 {
+                keys.push(key);
+                sums.push(sum);
+            }
         }
-    }
+    });
 }
 
 #[cfg(test)]
@@ -111,14 +114,26 @@ mod tests {
     #[test]
     fn wide_and_plain_agree() {
         let mut stream = SeededStream::new(6, 0);
-        for _ in 0..200 {
+        for round in 0..200usize {
+            let n = 1 + round % 21;
             let some = stream.below(3) as f32;
-            let block: [f32; BLOCK] = std::array::from_fn(|_| (stream.below(3) as f32 - 1.0) * some);
-            let (mut a, mut b) = (block, block);
-            let (mut wide, mut plain) = ((vec![1], vec![0.5]), (vec![1], vec![0.5]));
-            drain_block(&mut a, 640, &mut wide.0, &mut wide.1);
-            drain_plain(&mut b, 640, &mut plain.0, &mut plain.1);
-            assert_eq!((wide, a), (plain, b));
+            let blocks: Vec<[f32; BLOCK]> = (0..n)
+                .map(|_| std::array::from_fn(|_| (stream.below(3) as f32 - 1.0) * some))
+                .collect();
+            let marks: Vec<u8> = (0..n).map(|_| stream.below(2) as u8).collect();
+            let whole = Sums {
+                sums: blocks.as_flattened().to_vec(),
+                marks,
+            };
+            let (mut wide, mut plain) = (whole.clone(), whole);
+            let (mut by_wide, mut by_plain) = ((vec![1], vec![0.5]), (vec![1], vec![0.5]));
+            wide.drain(&mut by_wide.0, &mut by_wide.1);
+            let (blocks, _) = plain.sums.as_chunks_mut::<BLOCK>();
+            drain_plain(blocks, &mut plain.marks, &mut by_plain.0, &mut by_plain.1);
+            assert_eq!(
+                (by_wide, wide.sums, wide.marks),
+                (by_plain, plain.sums, plain.marks)
+            );
         }
     }
 }

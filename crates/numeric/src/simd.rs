@@ -7,7 +7,7 @@
 use crate::Csr;
 use crate::approach::WeightedRows;
 use crate::blocked::{TALL as TALL_OF_C, WIDE as WIDE_OF_C};
-use crate::gather::BLOCK;
+use crate::gather::{BLOCK, each_marked};
 use crate::panel::{PANEL, PanelTerms, add_up};
 use std::arch::x86_64::{
     __m512, __mmask16, _CMP_NEQ_UQ, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
@@ -256,9 +256,9 @@ pub(crate) fn add_tile(a: &[f32], b: &[f32], alpha: f32, columns: [&mut [f32]; W
     let mut sums = [[_mm512_setzero_ps(); V]; WIDE_OF_C];
     for (a, b) in a.iter().zip(b) {
         let mut own = [_mm512_setzero_ps(); V];
-        for v in 0..V {
+        for (v, own) in own.iter_mut().enumerate() {
             // SAFETY: three times sixteen numbers are there.
-            own[v] = unsafe { _mm512_loadu_ps(a.as_ptr().add(v * LANES)) };
+            *own = unsafe { _mm512_loadu_ps(a.as_ptr().add(v * LANES)) };
         }
         for j in 0..WIDE_OF_C {
             let factor = _mm512_set1_ps(b[j]);
@@ -284,40 +284,28 @@ pub(crate) fn add_tile(a: &[f32], b: &[f32], alpha: f32, columns: [&mut [f32]; W
 
 /// See `gather::drain_plain`.
 #[target_feature(enable = "avx512f,avx512dq")]
-pub(crate) fn drain_block(block: &mut [f32; BLOCK], first: u32, keys: &mut Vec<u32>, sums: &mut Vec<f32>) {
-    keys.reserve(BLOCK);
-    sums.reserve(BLOCK);
-    let (mut own, mut n_keys, mut n_sums) = (block.as_mut_ptr(), keys.len(), sums.len());
-    let mut names = _mm512_add_epi32(
-        _mm512_set1_epi32(first as i32),
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-    );
-    for _ in 0..BLOCK / LANES {
-        // SAFETY: `own` goes through the block. Both lists have room for a whole block beyond what they held, and each turn writes sixteen
-        // numbers at most that far after what the turns before left, which is at most sixteen a turn.
+pub(crate) fn drain(blocks: &mut [[f32; BLOCK]], marks: &mut [u8], keys: &mut Vec<u32>, sums: &mut Vec<f32>) {
+    let places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    each_marked(marks, |at| {
+        let block = &mut blocks[at];
+        let names = _mm512_add_epi32(_mm512_set1_epi32((at * BLOCK) as i32), places);
+        keys.reserve(BLOCK);
+        sums.reserve(BLOCK);
+        let (n_keys, n_sums) = (keys.len(), sums.len());
+        // SAFETY: a block has sixteen numbers, and both lists have room for sixteen more, of which the first so many are kept.
         unsafe {
-            let sixteen = _mm512_loadu_ps(own);
-            _mm512_storeu_ps(own, _mm512_setzero_ps());
-            let mask = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(sixteen, _mm512_setzero_ps());
-            _mm512_storeu_ps(
-                sums.as_mut_ptr().add(n_sums),
-                _mm512_maskz_compress_ps(mask, sixteen),
-            );
+            let own = _mm512_loadu_ps(block.as_ptr());
+            _mm512_storeu_ps(block.as_mut_ptr(), _mm512_setzero_ps());
+            let mask = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(own, _mm512_setzero_ps());
+            _mm512_storeu_ps(sums.as_mut_ptr().add(n_sums), _mm512_maskz_compress_ps(mask, own));
             _mm512_storeu_epi32(
                 keys.as_mut_ptr().add(n_keys).cast(),
                 _mm512_maskz_compress_epi32(mask, names),
             );
-            n_sums += mask.count_ones() as usize;
-            n_keys += mask.count_ones() as usize;
-            own = own.add(LANES);
+            keys.set_len(n_keys + mask.count_ones() as usize);
+            sums.set_len(n_sums + mask.count_ones() as usize);
         }
-        names = _mm512_add_epi32(names, _mm512_set1_epi32(LANES as i32));
-    }
-    // SAFETY: so many were written.
-    unsafe {
-        keys.set_len(n_keys);
-        sums.set_len(n_sums);
-    }
+    });
 }
 
 /// See `kernels::dot_body`; both are as long.
