@@ -3,7 +3,7 @@
 use crate::evaluate_models::{named, pieces};
 use crate::failure::InputError;
 use crate::tables;
-use ::ratings::{Folds, Measured, Rating, cross_validate, folds};
+use ::ratings::{Folds, Measured, Rating, cross_validate, folds, folds_by_time};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -16,10 +16,12 @@ use std::path::PathBuf;
 /// the others and predicts. Reports the root of the mean squared error (RMSE) and the mean absolute error (MAE), each the
 /// mean over the folds.
 ///
-/// The file is Parquet, CSV, TSV or JSON lines with user_id, item_id and rating (or value).
+/// The file is Parquet, CSV, TSV or JSON lines with user_id, item_id and rating (or value), and timestamp if there is one: models with `time` learn what
+/// the moment of a rating adds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  concierge ratings --data ratings.csv\n  \
-    concierge ratings --data ratings.parquet --models 'baseline,svd:{\"factors\":100}' --json")]
+    concierge ratings --data ratings.parquet --models 'baseline,svd:{\"factors\":100}' --json\n  \
+    concierge ratings --data ratings.parquet --by-time --models 'svd,svd:{\"time\":{}}'")]
 pub(crate) struct Args {
     /// The ratings.
     #[arg(long, value_name = "FILE")]
@@ -27,6 +29,9 @@ pub(crate) struct Args {
     /// Parts, each held out once.
     #[arg(long, value_name = "N", default_value_t = 5)]
     folds: usize,
+    /// Hold out the later half in order of time, each part predicted from all that is earlier, instead of parts at random.
+    #[arg(long)]
+    by_time: bool,
     /// Models, by name, each with a configuration if wanted: svd:{"factors":100},item-knn. All if absent.
     #[arg(long, value_name = "NAMES", default_value = "")]
     models: String,
@@ -45,7 +50,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let chosen = chosen(&args.models)?;
     let (rows, users, items) = rows(&args)?;
-    let folds = folds(rows.len(), args.folds, args.seed).map_err(|e| InputError(format!("--{e}")))?;
+    let folds = match args.by_time {
+        true => folds_by_time(&rows, args.folds),
+        false => folds(rows.len(), args.folds, args.seed),
+    };
+    let folds =
+        folds.map_err(|e| InputError(format!("--{}{e}", if args.by_time { "by-time: " } else { "" })))?;
     let threads = match args.threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -79,9 +89,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     println!(
-        "{} ratings of {users} users and {items} items, {} folds, seed {}",
+        "{} ratings of {users} users and {items} items, {} folds{}, seed {}",
         rows.len(),
         folds.n,
+        if folds.forward { " by time" } else { "" },
         args.seed
     );
     let mut table = Table::new();
@@ -148,6 +159,7 @@ fn rows(args: &Args) -> Result<(Vec<Rating>, usize, usize), InputError> {
             user: *users.entry(&row.user).or_insert(n_users),
             item: *items.entry(&row.item).or_insert(n_items),
             value: value as f32,
+            at_s: (row.timestamp.0 != 0).then(|| row.timestamp.0.div_euclid(1000)),
         });
     }
     Ok((out, users.len(), items.len()))
@@ -168,6 +180,7 @@ fn told(
     Ok(json!({
         "data": {"file": args.data.display().to_string(), "ratings": rows, "users": users, "items": items},
         "folds": folds.n,
+        "by_time": folds.forward,
         "seed": args.seed,
         "threads": threads,
         "models": models.collect::<Result<Vec<Value>, serde_json::Error>>()?,

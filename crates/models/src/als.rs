@@ -17,7 +17,7 @@
 //! Cholesky: the minimum that training's steps go towards. So a score takes itself apart by history item (Hu et al. §5) and attribute.
 //!
 //! Shapes: item factors `n_items × factors`, row per item. Cost per epoch: up to 32 factors entries·d² + (users + items)·d³/6 multiplications,
-//! above that 4·((users + items)·d² + 4·entries·d) (`als_gradients.rs`); serving: history·d² + d³/6 to fold in, d per item to rank. Random: the start of each
+//! above that (users + items)·(3 + ½)·d² + 18·d³ + 12·entries·d (`als_gradients.rs`); serving: history·d² + d³/6 to fold in, d per item to rank. Random: the start of each
 //! item's factor, a stream of the seed and the item's id. Update: see `als_fresh.rs`. How sure a score is: `als_variance.rs`.
 //! Limits: items that take in events between trainings at most [`FRESH_MAX`](crate::FRESH_MAX); of a history the last `history_max` events count.
 

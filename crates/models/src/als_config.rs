@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const EXACT_MAX: usize = 32;
 
 /// Steps of conjugate gradients with more factors than that.
-pub(crate) const GRADIENTS: usize = 3;
+pub(crate) const GRADIENTS: usize = 2;
 
 /// What follows from data as dense as they come.
 const REG_MAX: f32 = 0.01;
@@ -33,7 +33,7 @@ pub struct AlsConfig {
     pub unobserved_weight: Option<f32>,
     /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default: all, unless `gradients` says otherwise.
     pub block: Option<usize>,
-    /// Steps of conjugate gradients in each pass of training, from the factor of the pass before, instead of solving; 0 for none. Default: 3 above 32 factors unless `block` is given, else 0.
+    /// Steps of conjugate gradients in each pass of training, from the factor of the pass before, instead of solving; 0 for none. Default: 2 above 32 factors unless `block` is given, else 0.
     pub gradients: Option<usize>,
     /// Latest events of a history that are folded in. Default 1000.
     pub history_max: usize,

@@ -1,17 +1,20 @@
 //! A half-step of alternating least squares by conjugate gradients: a few steps from each row as it was.
 //!
-//! Takács, Pilászy and Tikk (2011), "Applications of the conjugate gradient method for implicit feedback collaborative filtering", RecSys: with the last factor as the start two or three steps a pass come as far
-//! as solving exactly, since the next pass goes on from there. The matrix of a row is never made: its product with a direction p is α₀Gp + Σ wⱼyⱼ(yⱼ·p) + λp. Rows are taken 64 at a time,
-//! so that their products with G are one product of matrices, and so that the factors of their entries stay in the second-level cache from one step to the next.
+//! Takács, Pilászy and Tikk (2011), "Applications of the conjugate gradient method for implicit feedback collaborative filtering", RecSys: with the last factor as the start few steps a pass come as far
+//! as solving exactly, since the next pass goes on from there. What is own here are the coordinates: G = VΛVᵀ is taken apart once, and both sides are turned by V. There a row's matrix is
+//! the diagonal α₀Λ + λI and its entries, so a product with it costs nothing but the entries, and the diagonal is at hand as a preconditioner
+//! (`numeric::approach`). Two steps then come further than three without.
 //!
-//! Cost per row: (steps + 1)·(d² + 2·entries·d) multiplications. The objective is that of `als_step.rs`, prior means included. Rows are gathered the same way whatever the number of threads, so the result
-//! does not depend on it.
+//! Cost: 9d³ to take G apart; per row of either side d², once more for the rows of this side to turn back; (steps + 1)·2·entries·d. The objective is that of `als_step.rs`, prior means
+//! included. Rows are gathered the same way whatever the number of threads, so the result does not depend on it.
 
 use crate::als_step::{Prior, Side};
-use numeric::{Csr, add_rows, axpy, dot, dots_at, gram, multiply_add, parallel_rows_with};
+use numeric::{
+    ApproachRoom, Csr, WeightedRows, approach, gram, multiply_add, parallel_rows_with, symmetric_eigen,
+};
 
-/// Rows at a time.
-const ROWS: usize = 64;
+/// Numbers in the factors of a batch: they stay in the second-level cache, with their entries.
+const BATCH: usize = 1 << 14;
 
 /// Improves every row of `out` against `other` by so many steps. In parallel.
 pub(crate) fn step(
@@ -22,37 +25,78 @@ pub(crate) fn step(
     prior: Option<Prior<'_>>,
     steps: usize,
 ) {
-    let gram = gram(other, side.d);
-    parallel_rows_with(out, side.d * ROWS, 1, Batch::default, |batch, at, rows| {
-        batch.gather(entries, side, at * ROWS, rows.len() / side.d);
-        batch.improve(other, &gram, side, prior, steps, rows);
+    let d = side.d;
+    let Some(turn) = Turn::of(other, d) else {
+        // Only a damaged or absurdly scaled matrix: nothing is known then.
+        out.fill(0.0);
+        return;
+    };
+    let table = turn.turned(other, d);
+    let n = (BATCH / d).max(8);
+    parallel_rows_with(out, d * n, 1, Batch::default, |batch, at, rows| {
+        batch.gather(entries, side, at * n, rows.len() / d);
+        batch.improve(&table, &turn, side, prior, steps, rows);
     });
 }
 
-/// A row of a batch.
-struct Row {
-    /// Which, in the table.
-    row: usize,
-    /// Its entries, in the lists of the batch.
-    from: usize,
-    to: usize,
-    lambda: f32,
-    /// Squared length of the residual; zero once there is nothing left to do.
-    left: f32,
+/// Coordinates in which G is diagonal.
+struct Turn {
+    /// That diagonal (Λ).
+    values: Vec<f32>,
+    /// V, and Vᵀ.
+    there: Vec<f32>,
+    back: Vec<f32>,
+}
+
+impl Turn {
+    fn of(other: &[f32], d: usize) -> Option<Turn> {
+        let apart = symmetric_eigen(&gram(other, d), d).ok()?;
+        let mut there = vec![0f32; d * d];
+        for (k, vector) in apart.vectors.chunks_exact(d).enumerate() {
+            for (i, x) in vector.iter().enumerate() {
+                there[i * d + k] = *x;
+            }
+        }
+        Some(Turn {
+            values: apart.values.iter().map(|value| value.max(0.0)).collect(),
+            there,
+            back: apart.vectors,
+        })
+    }
+
+    /// The table in these coordinates. In parallel.
+    fn turned(&self, table: &[f32], d: usize) -> Vec<f32> {
+        const ROWS: usize = 512;
+        let mut turned = vec![0f32; table.len()];
+        parallel_rows_with(
+            &mut turned,
+            d * ROWS,
+            1,
+            || (),
+            |(), at, rows| {
+                let from = &table[at * ROWS * d..at * ROWS * d + rows.len()];
+                multiply_add(1.0, from, &self.there, (rows.len() / d, d, d), rows);
+            },
+        );
+        turned
+    }
 }
 
 /// Scratch space.
 #[derive(Default)]
 struct Batch {
-    rows: Vec<Row>,
+    /// Row in the table of the side, and its entries in the lists below.
+    rows: Vec<(usize, usize, usize)>,
     starts: Vec<usize>,
     weights: Vec<f32>,
     /// What each entry adds to the right-hand side per unit: the target of a negative one is zero.
     pulls: Vec<f32>,
-    predicted: Vec<f32>,
-    residual: Vec<f32>,
-    direction: Vec<f32>,
-    image: Vec<f32>,
+    turned: Vec<f32>,
+    means: Vec<f32>,
+    means_turned: Vec<f32>,
+    diagonal: Vec<f32>,
+    constant: Vec<f32>,
+    room: ApproachRoom,
 }
 
 impl Batch {
@@ -68,128 +112,79 @@ impl Batch {
                 .extend(columns.iter().map(|column| *column as usize * side.d));
             self.weights.extend(values.iter().map(|value| value.abs()));
             self.pulls.extend(values.iter().map(|value| value.max(0.0)));
-            self.rows.push(Row {
-                row,
-                from,
-                to: self.starts.len(),
-                lambda: side.lambda(columns.len()),
-                left: 0.0,
-            });
+            self.rows.push((row, from, self.starts.len()));
         }
-        let longest = self.rows.iter().map(|row| row.to - row.from).max().unwrap_or(0);
-        self.predicted.clear();
-        self.predicted.resize(longest, 0.0);
-    }
-
-    /// image ← directions · G.
-    fn multiply(&mut self, gram: &[f32], d: usize) {
-        self.image.clear();
-        self.image.resize(self.direction.len(), 0.0);
-        multiply_add(
-            1.0,
-            &self.direction,
-            gram,
-            (self.rows.len(), d, d),
-            &mut self.image,
-        );
     }
 
     fn improve(
         &mut self,
         table: &[f32],
-        gram: &[f32],
+        turn: &Turn,
         side: &Side,
         prior: Option<Prior<'_>>,
         steps: usize,
         x: &mut [f32],
     ) {
         let d = side.d;
-        self.direction.clear();
-        self.direction.extend_from_slice(x);
-        for (row, moved) in self.rows.iter().zip(self.direction.chunks_exact_mut(d)) {
-            if let Some(mean) = prior.and_then(|prior| prior.of(row.row, d)) {
-                axpy(side.exposure(row.to - row.from) - 1.0, mean, moved);
-            }
+        let shape = (self.rows.len(), d, d);
+        for part in [&mut self.diagonal, &mut self.constant] {
+            part.clear();
+            part.resize(d, 0.0);
         }
-        self.multiply(gram, d);
-        self.residual.clear();
-        self.residual.resize(x.len(), 0.0);
-        let own = self.rows.iter_mut().zip(x.chunks_exact_mut(d));
-        let products = self.residual.chunks_exact_mut(d).zip(self.image.chunks_exact(d));
-        for ((row, x), (residual, image)) in own.zip(products) {
-            let mean = prior.and_then(|prior| prior.of(row.row, d));
-            if row.from == row.to {
-                match mean {
-                    Some(mean) => x.copy_from_slice(mean),
-                    None => x.fill(0.0),
+        self.turned.clear();
+        self.turned.resize(x.len(), 0.0);
+        multiply_add(1.0, x, &turn.there, shape, &mut self.turned);
+        if let Some(prior) = prior {
+            self.means.clear();
+            self.means.resize(x.len(), 0.0);
+            for ((row, _, _), own) in self.rows.iter().zip(self.means.chunks_exact_mut(d)) {
+                if let Some(mean) = prior.of(*row, d) {
+                    own.copy_from_slice(mean);
+                }
+            }
+            self.means_turned.clear();
+            self.means_turned.resize(x.len(), 0.0);
+            multiply_add(1.0, &self.means, &turn.there, shape, &mut self.means_turned);
+        }
+        for (at, (_, from, to)) in self.rows.iter().enumerate() {
+            let n = to - from;
+            let own = at * d..(at + 1) * d;
+            let turned = &mut self.turned[own.clone()];
+            if n == 0 {
+                match prior {
+                    Some(_) => turned.copy_from_slice(&self.means_turned[own]),
+                    None => turned.fill(0.0),
                 }
                 continue;
             }
-            axpy(-side.unobserved, image, residual);
-            axpy(-row.lambda, x, residual);
-            if let Some(mean) = mean {
-                axpy(row.lambda, mean, residual);
+            let lambda = side.lambda(n);
+            for (diagonal, value) in self.diagonal.iter_mut().zip(&turn.values) {
+                *diagonal = side.unobserved * value + lambda;
             }
-            let (starts, predicted) = (
-                &self.starts[row.from..row.to],
-                &mut self.predicted[..row.to - row.from],
+            if prior.is_some() {
+                let absent = (1.0 - side.exposure(n)) * side.unobserved;
+                let means = self.means_turned[own].iter().zip(&turn.values);
+                for (constant, (mean, value)) in self.constant.iter_mut().zip(means) {
+                    *constant = (lambda + absent * value) * mean;
+                }
+            }
+            let rows = WeightedRows {
+                table,
+                starts: &self.starts[*from..],
+                pulls: &self.pulls[*from..*to],
+                weights: &self.weights[*from..*to],
+            };
+            approach(
+                turned,
+                &self.diagonal,
+                &self.constant,
+                rows,
+                steps,
+                &mut self.room,
             );
-            dots_at(table, starts, x, predicted);
-            let terms = self.pulls[row.from..row.to]
-                .iter()
-                .zip(&self.weights[row.from..row.to]);
-            for (predicted, (pull, weight)) in predicted.iter_mut().zip(terms) {
-                *predicted = pull - weight * *predicted;
-            }
-            add_rows(table, starts, predicted, residual);
-            row.left = dot(residual, residual);
         }
-        self.direction.clone_from(&self.residual);
-        for step in 0..steps {
-            self.multiply(gram, d);
-            for (at, row) in self.rows.iter_mut().enumerate().filter(|(_, row)| row.left > 0.0) {
-                let place = at * d..(at + 1) * d;
-                let image = &mut self.image[place.clone()];
-                let (direction, residual) = (
-                    &mut self.direction[place.clone()],
-                    &mut self.residual[place.clone()],
-                );
-                image.iter_mut().for_each(|image| *image *= side.unobserved);
-                axpy(row.lambda, direction, image);
-                let (starts, predicted) = (
-                    &self.starts[row.from..row.to],
-                    &mut self.predicted[..row.to - row.from],
-                );
-                dots_at(table, starts, direction, predicted);
-                let weights = &self.weights[row.from..row.to];
-                predicted
-                    .iter_mut()
-                    .zip(weights)
-                    .for_each(|(p, weight)| *p *= weight);
-                add_rows(table, starts, predicted, image);
-                let length = row.left / dot(direction, image);
-                if !(length.is_finite() && length > 0.0) {
-                    row.left = 0.0;
-                    continue;
-                }
-                axpy(length, direction, &mut x[place]);
-                if step + 1 == steps {
-                    continue;
-                }
-                axpy(-length, image, residual);
-                let left = dot(residual, residual);
-                let share = left / row.left;
-                // Rounding is all that is left.
-                row.left = if share.is_finite() && left > 1e-20 {
-                    left
-                } else {
-                    0.0
-                };
-                for (direction, residual) in direction.iter_mut().zip(residual.iter()) {
-                    *direction = residual + share * *direction;
-                }
-            }
-        }
+        x.fill(0.0);
+        multiply_add(1.0, &self.turned, &turn.back, shape, x);
         for x in x.chunks_exact_mut(d) {
             if x.iter().any(|x| !x.is_finite()) {
                 // Only a damaged or absurdly scaled matrix: nothing is known then.
@@ -277,6 +272,17 @@ mod tests {
                 distance(&start)
             );
             assert_eq!(by_steps(3, 2), few);
+        }
+    }
+
+    #[test]
+    fn a_damaged_table_leaves_nothing_known() {
+        let (entries, mut other, side, means) = case(8);
+        other[5] = f32::NAN;
+        for prior in [None, Some(Prior { means: &means })] {
+            let mut out = vec![0.5f32; 200 * 8];
+            step(&entries, &other, &mut out, &side, prior, 2);
+            assert!(out.iter().all(|x| *x == 0.0));
         }
     }
 }

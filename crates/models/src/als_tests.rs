@@ -412,3 +412,30 @@ fn long_factors_fold_in_exactly_too() {
     model.score(&history(&taken), &[2], &mut score);
     assert!(score[0] > 0.02, "{score:?}");
 }
+
+/// Steps of conjugate gradients, enough of them, come to what solving all at once does, at every length of a factor that is taken.
+#[test]
+fn short_and_long_factors_are_trained_to_the_exact_solution() {
+    let data = world(false);
+    for factors in [1, 16, 100, 512, 1024] {
+        let trained = |gradients: usize| {
+            let config = AlsConfig {
+                epochs: 2,
+                gradients: Some(gradients),
+                ..config(factors)
+            };
+            fit(&config, &data)
+        };
+        let (exact, steps) = (trained(0), trained(60));
+        assert_eq!(steps.factors.len(), ITEMS * factors);
+        let size = exact.factors.iter().fold(0f32, |most, x| most.max(x.abs()));
+        let miss = exact.factors.iter().zip(steps.factors.iter());
+        let miss = miss.fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(size > 0.05 && miss < 2e-3 * size, "{factors}: {miss} of {size}");
+    }
+    let beyond = AlsTrainer::new(config(1025)).unwrap_err().to_string();
+    assert!(
+        beyond.contains("factors") && beyond.contains("1 to 1024"),
+        "{beyond}"
+    );
+}

@@ -2,7 +2,8 @@
 //!
 //! score(c) = Σₘ wₘ·yₘ·sₘ(c) / Σₘ wₘ over the models m that can speak of this person (all that are not personal, and
 //! personal ones that know something of the history). sₘ is m's score over what the mean of its best twenty is for a
-//! history of this length, scale·lengthᵍ with g fitted, since sums over a history grow with it; of models that are not
+//! history of this length, scale·lengthᵍ with g fitted, since sums over a history grow with it, or over a figure of this person's own
+//! list where that does better (`blend_unit.rs`); of models that are not
 //! personal the root is taken, since popularity is heavy-tailed. Weights w differ by the number of history events: 0, 1–2,
 //! 3–9, 10–29, 30 or more. Factors y differ by the item's age, counted in events: fewer than 5, fewer than 20, or more (then 1).
 //!
@@ -22,6 +23,7 @@
 
 use crate::artefact::{Reader, Writer, seal};
 use crate::blend_fit;
+use crate::blend_unit::{KINDS, Normalise, own_list};
 use crate::common::{best, parse, shown, within};
 use crate::{
     ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
@@ -74,6 +76,9 @@ pub struct BlendConfig {
     pub depth: usize,
     /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 1500.
     pub validation_users: usize,
+    /// What scores of parts are divided by: typical, best or spread (`blend_unit.rs`); null for what does best on the held-out events, typical
+    /// unless another is clearly better. Default null.
+    pub normalise: Option<Normalise>,
 }
 
 impl Default for BlendConfig {
@@ -89,6 +94,7 @@ impl Default for BlendConfig {
             ease_items_max: 6000,
             depth: 300,
             validation_users: 1500,
+            normalise: None,
         }
     }
 }
@@ -163,18 +169,22 @@ impl Trainer for BlendTrainer {
     fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
         let held = blend_fit::hold_out(data, self.config.validation_users, run.seed);
         let mut trust = None;
+        let mut normalise = self.config.normalise.unwrap_or(Normalise::Typical);
         if let Some(held) = &held {
             let models = self.fit_parts(&held.data, run)?;
             let mut blend = Blend::new(models, self.config.depth, &held.data.interactions);
             numeric::on_threads(run.threads, || {
                 let some = held.cases.len().min(SCALE_CASES);
                 blend_fit::fit_scales(&mut blend, &held.cases[..some]);
-                trust = Some(blend_fit::fit_trust(&mut blend, &held.cases));
+                let found = blend_fit::choose(&mut blend, &held.cases, self.config.normalise);
+                normalise = found.0;
+                trust = Some(found.1);
             });
             run.check()?;
         }
         let models = self.fit_parts(data, run)?;
         let mut blend = Blend::new(models, self.config.depth, &data.interactions);
+        blend.normalise = normalise;
         if let Some(trust) = trust {
             blend.use_trust(&trust);
         }
@@ -211,7 +221,7 @@ pub(crate) struct Trust {
 }
 
 impl Part {
-    /// What a raw score is divided by, for a history of so many known events.
+    /// What a raw score is divided by, for a history of so many known events, if nothing else is known.
     fn unit(&self, length: usize) -> f32 {
         self.scale * (length.max(1) as f32).powf(self.growth)
     }
@@ -225,9 +235,14 @@ impl Part {
         }
     }
 
-    /// A raw score in units of the model's own best.
-    pub(crate) fn scaled(&self, score: f32, person: &Person) -> f32 {
-        self.rooted(score) / self.unit(person.length)
+    /// The same for somebody whose list of this part is `list`, if need be.
+    pub(crate) fn unit_for(&self, kind: Normalise, length: usize, list: impl FnOnce() -> TopItems) -> f32 {
+        // What is not personal says the same to all.
+        if self.root || kind == Normalise::Typical {
+            return self.unit(length);
+        }
+        let scores: Vec<f32> = list().iter().map(|(_, score)| *score).collect();
+        kind.unit(&scores).unwrap_or_else(|| self.unit(length))
     }
 }
 
@@ -249,6 +264,7 @@ pub(crate) struct Blend {
     /// Events by item, so far as they matter: up to the last of [`AGES`].
     events: Arc<Vec<u32>>,
     depth: usize,
+    pub(crate) normalise: Normalise,
 }
 
 /// Weights before anything is measured.
@@ -301,6 +317,17 @@ impl Blend {
             parts: models.into_iter().map(part).collect(),
             events: Arc::new(events),
             depth,
+            normalise: Normalise::Typical,
+        }
+    }
+
+    /// Forgets what was found of how much each part counts.
+    pub(crate) fn reset_trust(&mut self) {
+        for part in &mut self.parts {
+            part.trust = Trust {
+                weights: default_weights(part.model.name()),
+                by_age: [1.0; 3],
+            };
         }
     }
 
@@ -351,6 +378,19 @@ impl Blend {
         }
     }
 
+    /// What the scores of each part are divided by for someone; of no matter for parts that cannot speak of them.
+    pub(crate) fn units(&self, someone: Someone<'_>, person: &Person) -> Vec<f32> {
+        let unit = |(part, active): (&Part, &bool)| {
+            let kind = if *active {
+                self.normalise
+            } else {
+                Normalise::Typical
+            };
+            part.unit_for(kind, person.length, || own_list(&*part.model, someone))
+        };
+        self.parts.iter().zip(&person.active).map(unit).collect()
+    }
+
     /// Which active parts know an item.
     fn knowing(&self, active: &[bool], item: u32) -> Vec<bool> {
         let parts = self.parts.iter().zip(active);
@@ -388,7 +428,7 @@ impl Blend {
                 part.model.score_for(someone, candidates, raw);
             }
         }
-        let units: Vec<f32> = self.parts.iter().map(|part| part.unit(person.length)).collect();
+        let units = self.units(someone, &person);
         let whole: [Coefficients; 3] =
             std::array::from_fn(|age| self.coefficients(&person, &person.active, age));
         for (at, (item, score)) in candidates.iter().zip(scores).enumerate() {
@@ -413,6 +453,8 @@ impl Blend {
 
     fn write(&self, to: &mut Writer<'_>) {
         to.u64(self.depth as u64);
+        let kind = KINDS.iter().position(|kind| *kind == self.normalise);
+        to.u32(kind.expect("one of all kinds") as u32);
         to.u32s(&self.events);
         to.u64(self.parts.len() as u64);
         for part in &self.parts {
@@ -431,6 +473,8 @@ impl Blend {
     pub(crate) fn load(payload: &[u8]) -> Result<Box<dyn Model>, ModelError> {
         let mut from = Reader::new(NAME, payload);
         let depth = from.u64()? as usize;
+        let normalise = KINDS.get(from.u32()? as usize).copied();
+        let normalise = normalise.ok_or_else(|| from.damaged("an unknown kind of unit"))?;
         let events = from.u32s()?;
         let n_parts = from.u64()?;
         from.expect(
@@ -480,6 +524,7 @@ impl Blend {
             parts,
             events: Arc::new(events),
             depth,
+            normalise,
         }))
     }
 }
@@ -557,15 +602,16 @@ impl Model for Blend {
     fn explain_for(&self, someone: Someone<'_>, item: u32) -> Explanation {
         let person = self.person(someone);
         let coefficients = self.coefficients(&person, &self.knowing(&person.active, item), self.age_of(item));
+        let units = self.units(someone, &person);
         let mut explanation = Explanation::default();
-        for (part, coefficient) in self.parts.iter().zip(coefficients) {
+        for ((part, unit), coefficient) in self.parts.iter().zip(units).zip(coefficients) {
             let mut raw = [0f32];
             part.model.score_for(someone, &[item], &mut raw);
             if coefficient == 0.0 || raw[0] == 0.0 {
                 continue;
             }
             // Also right for the root: all parts of a score shrink by the same factor.
-            let factor = coefficient * part.scaled(raw[0], &person) / raw[0];
+            let factor = coefficient * part.rooted(raw[0]) / unit / raw[0];
             for mut contribution in part.model.explain_for(someone, item).contributions {
                 contribution.value *= factor;
                 explanation.contributions.push(contribution);
@@ -592,6 +638,7 @@ impl Model for Blend {
             })
             .collect();
         let mut raw = vec![0f32; items.len()];
+        let units = self.units(someone, &person);
         for (at, part) in self.parts.iter().enumerate().filter(|(at, _)| person.active[*at]) {
             part.model.score_for(someone, items, &mut raw);
             let evidence = part.model.evidence_for(someone, items);
@@ -602,7 +649,7 @@ impl Model for Blend {
                     continue;
                 }
                 // Also right for the root: all parts of a score shrink by the same factor.
-                let factor = coefficients[at] * part.scaled(*raw, &person) / raw;
+                let factor = coefficients[at] * part.rooted(*raw) / units[at] / raw;
                 whole.rest += factor * one.rest;
                 let scaled = one
                     .history
@@ -617,9 +664,10 @@ impl Model for Blend {
     /// The variance that comes of the parts that state one; the others are taken at their word.
     fn variances(&self, someone: Someone<'_>, items: &[u32]) -> Vec<Option<f32>> {
         let person = self.person(someone);
+        let units = self.units(someone, &person);
         let mut sums = vec![None; items.len()];
         for (at, part) in self.parts.iter().enumerate().filter(|(at, _)| person.active[*at]) {
-            let unit = part.unit(person.length);
+            let unit = units[at];
             let variances = part.model.variances(someone, items);
             for ((sum, variance), item) in sums.iter_mut().zip(variances).zip(items) {
                 let Some(variance) = variance.filter(|_| !part.root) else {
@@ -701,6 +749,7 @@ impl Model for Blend {
             parts: self.parts.iter().map(part).collect(),
             events: Arc::clone(&self.events),
             depth: self.depth,
+            normalise: self.normalise,
         })
     }
 

@@ -7,21 +7,23 @@
 //! search starts from the default weights and from each model alone, so no model alone is better on these people; weights found
 //! on one half of the people that do worse on the other half than the best model alone are given up for that model.
 //! Factors by item age are searched the same way after the weights, on whole histories.
+//! All that is done for each way to measure scores (`blend_unit.rs`), unless one is asked for; another than the usual one must be better by more than chance, since it costs.
 //! With fewer than [`CASES_MIN`] people in a range its default weights stay.
 
 use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Trusts, WEIGHT_FLOOR};
+use crate::blend_unit::{KINDS, Normalise, OWN, own_list, unseen};
 use crate::common::summed;
-use crate::{Someone, TrainingData, UserFeatures};
+use crate::{Someone, TopItems, TrainingData, UserFeatures};
 use dataset::Interactions;
 use domain::HistoryEvent;
-use numeric::{hash_bytes, mix, parallel_chunks};
+use numeric::{hash_bytes, mean, mix, parallel_chunks, variance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// People in a range below which its default weights stay.
 const CASES_MIN: usize = 40;
 /// Items taken from each part.
-const DEPTH: usize = 100;
+const DEPTH: usize = OWN;
 /// Length of the list that is judged.
 const K: usize = 20;
 /// Weights tried.
@@ -30,6 +32,9 @@ const GRID: [f32; 9] = [0.0, 0.03, 0.06, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0];
 const STEPS: [f32; 4] = [0.7, 0.85, 1.2, 1.4];
 /// Factors by item age tried.
 const AGE_GRID: [f32; 7] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0];
+/// Gain in mean NDCG, and in standard errors of it, that units of a person's own must bring.
+const OWN_GAIN_MIN: f64 = 1e-3;
+const OWN_ERRORS_MIN: f64 = 2.0;
 /// A gain below this is noise, and a change for it would be too.
 const GAIN_MIN: f64 = 3e-4;
 
@@ -168,11 +173,6 @@ fn cut(case: &Case, range: usize) -> Option<&[HistoryEvent]> {
     Some(&case.history[length.saturating_sub(most)..])
 }
 
-fn unseen(history: &[HistoryEvent]) -> impl Fn(u32) -> bool {
-    let seen: BTreeSet<u32> = history.iter().map(|h| h.item).collect();
-    move |item| !seen.contains(&item)
-}
-
 /// Sets each part's scale and growth: a line through the logarithms of the mean of its best twenty and of the history's
 /// length. Each history counts whole and cut to its last events, so that there are short ones.
 pub(crate) fn fit_scales(blend: &mut Blend, cases: &[Case]) {
@@ -250,18 +250,25 @@ struct Judged {
 
 fn judge(blend: &Blend, someone: Someone<'_>, later: &[u32]) -> Judged {
     let allowed = unseen(someone.history);
-    let mut union = BTreeSet::new();
-    for part in &blend.parts {
-        let list = part.model.recommend_for(someone, DEPTH, &allowed);
-        union.extend(list.into_iter().map(|(item, _)| item));
-    }
+    let lists = blend
+        .parts
+        .iter()
+        .map(|part| part.model.recommend_for(someone, DEPTH, &allowed));
+    let lists: Vec<TopItems> = lists.collect();
+    let union: BTreeSet<u32> = lists.iter().flatten().map(|(item, _)| *item).collect();
     let items: Vec<u32> = union.into_iter().collect();
     let person = blend.person(someone);
     let mut scores = Vec::with_capacity(items.len() * blend.parts.len());
     let mut raw = vec![0f32; items.len()];
-    for part in &blend.parts {
+    for ((part, list), active) in blend.parts.iter().zip(lists).zip(&person.active) {
         part.model.score_for(someone, &items, &mut raw);
-        scores.extend(raw.iter().map(|score| part.scaled(*score, &person)));
+        let kind = if *active {
+            blend.normalise
+        } else {
+            Normalise::Typical
+        };
+        let unit = part.unit_for(kind, person.length, || list);
+        scores.extend(raw.iter().map(|score| part.rooted(*score) / unit));
     }
     let taken = items.iter().enumerate().filter(|(_, item)| later.contains(item));
     Judged {
@@ -324,6 +331,58 @@ fn mean_ndcg(judged: &[&Judged], weights: &[f32]) -> f64 {
         judged[range].iter().map(|j| j.ndcg(weights)).sum::<f64>()
     });
     parts.iter().sum::<f64>() / judged.len().max(1) as f64
+}
+
+/// Searches weights for each way to measure scores, or for the one that is asked for; leaves the blend with the best, and gives it.
+pub(crate) fn choose(blend: &mut Blend, cases: &[Case], asked: Option<Normalise>) -> (Normalise, Trusts) {
+    let mut found: Option<(Vec<f64>, Normalise, Trusts)> = None;
+    for kind in KINDS
+        .into_iter()
+        .filter(|kind| asked.is_none_or(|asked| asked == *kind))
+    {
+        blend.normalise = kind;
+        blend.reset_trust();
+        let trust = fit_trust(blend, cases);
+        let gains = gains(blend, cases);
+        if found.as_ref().is_none_or(|(best, ..)| is_better(&gains, best)) {
+            found = Some((gains, kind, trust));
+        }
+    }
+    let (_, kind, trust) = found.expect("there is at least one kind");
+    blend.normalise = kind;
+    for part in &mut blend.parts {
+        part.trust = trust[part.model.name()];
+    }
+    (kind, trust)
+}
+
+/// Whether one is better than the other by more than chance, case by case.
+fn is_better(one: &[f64], other: &[f64]) -> bool {
+    let gains: Vec<f64> = one.iter().zip(other).map(|(a, b)| a - b).collect();
+    let gain = mean(&gains);
+    let error = (variance(&gains) / gains.len().max(1) as f64).sqrt();
+    gain > OWN_GAIN_MIN && gain > OWN_ERRORS_MIN * error
+}
+
+/// NDCG of each case with its whole history, by the weights as they are.
+fn gains(blend: &Blend, cases: &[Case]) -> Vec<f64> {
+    let judged = judge_all(blend, cases, |at| Some(&cases[at].history));
+    let one = |(judged, case): (&Judged, &Case)| {
+        let range = blend.person(case.with(&case.history)).range;
+        judged.ndcg_by_age(&weights_of(blend, range))
+    };
+    judged.iter().zip(cases).map(one).collect()
+}
+
+/// Weights by age of the item and part.
+fn weights_of(blend: &Blend, range: usize) -> [Vec<f32>; 3] {
+    std::array::from_fn(|age| {
+        let weights = blend
+            .parts
+            .iter()
+            .map(|part| part.trust.weights[range] * part.trust.by_age[age]);
+        weights.collect()
+    })
 }
 
 /// Searches weights for each range of length, then factors for each age of items; sets them, and gives them by name.
@@ -453,16 +512,6 @@ fn fit_ages(blend: &mut Blend, cases: &[Case]) {
         .iter()
         .map(|case| blend.person(case.with(&case.history)).range)
         .collect();
-    let weights_of = |blend: &Blend, range: usize| -> [Vec<f32>; 3] {
-        let of = |age: usize| {
-            blend
-                .parts
-                .iter()
-                .map(|p| p.trust.weights[range] * p.trust.by_age[age])
-                .collect()
-        };
-        [of(0), of(1), of(2)]
-    };
     let value = |blend: &Blend| {
         let by_range: Vec<[Vec<f32>; 3]> = (0..LENGTHS.len()).map(|range| weights_of(blend, range)).collect();
         let sums = parallel_chunks(judged.len(), 16, |chunk| {
@@ -520,6 +569,7 @@ fn add_alone(blend: &Blend, at: usize, someone: Someone<'_>, whole: &mut f64, ow
     if !active[at] {
         return;
     }
+    let unit = part.unit_for(blend.normalise, person.length, || own_list(&*part.model, someone));
     let everyone = |item: u32| {
         let mut speaking = blend.parts.iter().zip(active).filter(|(_, active)| **active);
         speaking.all(|(part, _)| part.model.knows(item))
@@ -534,6 +584,6 @@ fn add_alone(blend: &Blend, at: usize, someone: Someone<'_>, whole: &mut f64, ow
     *whole += scores.iter().map(|s| f64::from(*s)).sum::<f64>();
     *own += list
         .iter()
-        .map(|(_, s)| f64::from(part.scaled(*s, &person)))
+        .map(|(_, s)| f64::from(part.rooted(*s) / unit))
         .sum::<f64>();
 }

@@ -6,7 +6,7 @@
 //! length squared, lists longer than `window` counting length × 2·window.
 
 use hashbrown::HashMap;
-use numeric::parallel_chunks_with;
+use numeric::{Sums, parallel_chunks_with};
 use std::sync::Arc;
 
 /// Items of each user in the order they came, with a value each.
@@ -105,34 +105,72 @@ impl Row {
         row
     }
 
+    /// Becomes what was gathered.
+    pub(crate) fn take(&mut self, from: &mut Sums) {
+        self.items.clear();
+        self.sums.clear();
+        from.drain(&mut self.items, &mut self.sums);
+    }
+
+    /// The `most` largest; of equal ones the first items.
+    pub(crate) fn largest(&self, most: usize) -> Row {
+        if self.items.len() <= most {
+            return self.clone();
+        }
+        let mut kept = Row {
+            items: Vec::with_capacity(most),
+            sums: Vec::with_capacity(most),
+        };
+        let mut stays = self.stays(most);
+        for (item, sum) in self.items.iter().zip(&self.sums) {
+            if stays(*sum) {
+                kept.items.push(*item);
+                kept.sums.push(*sum);
+            }
+        }
+        kept
+    }
+
     /// Keeps the `most` largest; those that had to go.
     pub(crate) fn trim(&mut self, most: usize) -> Vec<u32> {
         if self.items.len() <= most {
             return Vec::new();
         }
-        // The largest sum that has to go in part: of those that equal it, the first items stay.
-        let mut order = self.sums.clone();
-        let least = *order.select_nth_unstable_by(most - 1, |a, b| b.total_cmp(a)).1;
-        let above = self.sums.iter().filter(|sum| **sum > least).count();
-        let mut equal = most - above;
-        let mut kept = Row {
-            items: Vec::with_capacity(most),
-            sums: Vec::with_capacity(most),
-        };
-        let mut gone = Vec::with_capacity(self.items.len() - most);
-        for (item, sum) in self.items.iter().zip(&self.sums) {
-            let is_equal = *sum == least && equal > 0;
-            equal -= usize::from(is_equal);
-            if *sum > least || is_equal {
-                kept.items.push(*item);
-                kept.sums.push(*sum);
-            } else {
-                gone.push(*item);
-            }
-        }
-        *self = kept;
+        let kept = self.largest(most);
+        let mut own = kept.items.iter().peekable();
+        let mut gone = std::mem::replace(self, kept.clone()).items;
+        gone.retain(|item| own.next_if(|kept| *kept == item).is_none());
         gone
     }
+
+    /// Says of one sum after the other whether it is among the `most` largest, of which there are more.
+    fn stays(&self, most: usize) -> impl FnMut(f32) -> bool + use<> {
+        // The least sum that stays, in part: of those that equal it, the first.
+        let mut order: Vec<u32> = self.sums.iter().map(|sum| whole(*sum)).collect();
+        let place = order.len() - most;
+        let least = back(*order.select_nth_unstable(place).1);
+        let above = self.sums.iter().filter(|sum| **sum > least).count();
+        let mut equal = most - above;
+        move |sum| {
+            let is_equal = sum == least && equal > 0;
+            equal -= usize::from(is_equal);
+            sum > least || is_equal
+        }
+    }
+}
+
+/// Whole numbers in the order of sums: they are picked from faster.
+fn whole(sum: f32) -> u32 {
+    let bits = sum.to_bits();
+    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
+}
+
+fn back(whole: u32) -> f32 {
+    f32::from_bits(if whole >> 31 == 0 {
+        !whole
+    } else {
+        whole & !(1 << 31)
+    })
 }
 
 /// For each row of at least `full` entries, the items whose rows have it although it does not have them: rows are cut one by one.
@@ -240,80 +278,6 @@ impl Changes {
     }
 }
 
-/// Sums by item, with bits for what was touched: no branch when adding, and no sorting to read off in order.
-pub(crate) struct Accumulator {
-    sums: Vec<f32>,
-    /// A bit per item.
-    touched: Vec<u64>,
-    /// A bit per word of `touched`.
-    words: Vec<u64>,
-}
-
-impl Accumulator {
-    pub(crate) fn new(n: usize) -> Accumulator {
-        Accumulator {
-            sums: vec![0.0; n],
-            touched: vec![0; n.div_ceil(64)],
-            words: vec![0; n.div_ceil(64 * 64)],
-        }
-    }
-
-    #[inline]
-    pub(crate) fn add(&mut self, item: u32, value: f32) {
-        let at = item as usize;
-        self.sums[at] += value;
-        self.touched[at / 64] |= 1 << (at % 64);
-        self.words[at / 4096] |= 1 << (at / 64 % 64);
-    }
-
-    /// What was gathered, items ascending, as `take` makes it; leaves all zero.
-    pub(crate) fn drain<T>(&mut self, mut take: impl FnMut(u32, f32) -> T) -> Vec<T> {
-        let mut taken = Vec::with_capacity(self.count());
-        for (high, words) in self.words.iter_mut().enumerate() {
-            let mut words = std::mem::take(words);
-            while words != 0 {
-                let word = high * 64 + words.trailing_zeros() as usize;
-                words &= words - 1;
-                let mut bits = std::mem::take(&mut self.touched[word]);
-                while bits != 0 {
-                    let item = word * 64 + bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    taken.push(take(item as u32, std::mem::take(&mut self.sums[item])));
-                }
-            }
-        }
-        taken
-    }
-
-    fn count(&self) -> usize {
-        let mut count = 0;
-        for (high, words) in self.words.iter().enumerate() {
-            if *words == 0 {
-                continue;
-            }
-            let end = (high * 64 + 64).min(self.touched.len());
-            let set = self.touched[high * 64..end]
-                .iter()
-                .map(|bits| bits.count_ones() as usize);
-            count += set.sum::<usize>();
-        }
-        count
-    }
-
-    /// The same as a row, without what came to nothing.
-    pub(crate) fn row(&mut self) -> Row {
-        let (mut items, mut sums) = (Vec::with_capacity(self.count()), Vec::new());
-        sums.reserve_exact(items.capacity());
-        self.drain(|item, sum| {
-            if sum != 0.0 {
-                items.push(item);
-                sums.push(sum);
-            }
-        });
-        Row { items, sums }
-    }
-}
-
 /// Rows of Σ over users of valueᵢ·valueⱼ for items at most `window` places apart, and the diagonal.
 /// `most` bounds a row's length; the flag says whether a row was cut.
 pub(crate) fn co_sums(
@@ -326,8 +290,8 @@ pub(crate) fn co_sums(
     let parts = parallel_chunks_with(
         n_items,
         32,
-        || Accumulator::new(n_items),
-        |accumulator, range| {
+        || (Sums::new(n_items), Row::default()),
+        |(sums, gathered), range| {
             let rows = range.map(|item| {
                 let mut square = 0f32;
                 for (user, at) in &places[offsets[item]..offsets[item + 1]] {
@@ -336,13 +300,14 @@ pub(crate) fn co_sums(
                     let high = list.end.min(at + window + 1);
                     let value = lists.values[*at];
                     square += value * value;
-                    for other in (low..*at).chain(at + 1..high) {
-                        accumulator.add(lists.items[other], value * lists.values[other]);
+                    for own in [low..*at, at + 1..high] {
+                        let others = lists.items[own.clone()].iter().zip(&lists.values[own]);
+                        others.for_each(|(other, own)| sums.add(*other, value * own));
                     }
                 }
-                let mut row = accumulator.row();
-                let cut = !row.trim(most).is_empty();
-                (row, square, cut)
+                gathered.take(sums);
+                let cut = gathered.items.len() > most;
+                (gathered.largest(most), square, cut)
             });
             rows.collect::<Vec<_>>()
         },
@@ -356,4 +321,35 @@ pub(crate) fn co_sums(
         any_cut |= cut;
     }
     (rows, squares, any_cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use numeric::SeededStream;
+
+    #[test]
+    fn the_largest_stay_and_of_equal_ones_the_first() {
+        let mut stream = SeededStream::new(8, 0);
+        for _ in 0..300 {
+            let n = stream.below(40) as usize;
+            let row = Row {
+                items: (0..n as u32).map(|at| at * 3 + 1).collect(),
+                sums: (0..n).map(|_| stream.below(6) as f32 - 1.5).collect(),
+            };
+            let most = 1 + stream.below(40) as usize;
+            let mut order: Vec<usize> = (0..n).collect();
+            order.sort_by(|a, b| row.sums[*b].total_cmp(&row.sums[*a]));
+            let mut kept = order[..most.min(n)].to_vec();
+            kept.sort_unstable();
+            let expected: Vec<u32> = kept.iter().map(|at| row.items[*at]).collect();
+            let mut trimmed = row.clone();
+            let mut gone = trimmed.trim(most);
+            assert_eq!(trimmed.items, expected);
+            assert_eq!(trimmed, row.largest(most));
+            gone.extend(&trimmed.items);
+            gone.sort_unstable();
+            assert_eq!(gone, row.items);
+        }
+    }
 }

@@ -9,9 +9,9 @@
 //! Cost: Σ list length² to count, then per item the counts of its neighbours and neighbours³/6 multiplications.
 //! Memory: 8 bytes per pair of items that were taken together.
 
-use crate::companions::Accumulator;
+use crate::companions::Row;
 use crate::taken::{Taken, largest, of_rows};
-use numeric::{Cholesky, Csr, parallel_chunks_with};
+use numeric::{Cholesky, Csr, Sums, parallel_chunks_with};
 
 /// G with weights and scales applied, and what is added to its diagonal.
 pub(crate) struct Ridge {
@@ -37,8 +37,8 @@ pub(crate) fn gram(taken: &Taken, scales: &[f64], weight: impl Fn(usize) -> f32 
     let rows = parallel_chunks_with(
         n,
         32,
-        || Accumulator::new(n),
-        |sums, range| {
+        || (Sums::new(n), Row::default()),
+        |(sums, gathered), range| {
             let row = |item: usize| {
                 for user in &users_of[item] {
                     let weight = weight(*user as usize);
@@ -46,7 +46,11 @@ pub(crate) fn gram(taken: &Taken, scales: &[f64], weight: impl Fn(usize) -> f32 
                     others.iter().for_each(|other| sums.add(*other, weight));
                 }
                 let own = scales[item];
-                sums.drain(|other, sum| (other, (f64::from(sum) * own * scales[other as usize]) as f32))
+                gathered.take(sums);
+                let pairs = gathered.items.iter().zip(&gathered.sums);
+                pairs
+                    .map(|(other, sum)| (*other, (f64::from(*sum) * own * scales[*other as usize]) as f32))
+                    .collect::<Vec<_>>()
             };
             range.map(row).collect::<Vec<_>>()
         },

@@ -22,7 +22,8 @@
 //! the history scores zero.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, ascending, best, of_history, require_rows, summed, usable};
+use crate::by_id::ById;
+use crate::common::{append, ascending, of_history, require_rows, summed, usable};
 use crate::companions::{Changes, Row, UserLists, co_sums, one_sided};
 use crate::gathered::Gathered;
 use crate::item_knn_config::{Kind, Settings};
@@ -32,7 +33,7 @@ use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuara
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use hashbrown::HashMap;
-use numeric::Csr;
+use numeric::{Csr, parallel_chunks};
 use std::sync::{Arc, OnceLock};
 
 /// Learns item neighbourhoods.
@@ -106,7 +107,10 @@ pub(crate) struct ItemKnn {
     mean_length: f32,
     mean_strength: f32,
     /// For rows that were cut, the items whose rows may have them although they do not have those: their lists depend on its square too.
-    one_sided: HashMap<u32, Arc<Vec<u32>>>,
+    /// Gathered when the first update needs it.
+    one_sided: OnceLock<HashMap<u32, Arc<Vec<u32>>>>,
+    /// For lists with equal scores.
+    order: Arc<ById>,
     /// True if a row or a history was cut, so that updates are not exact.
     cut: bool,
     /// What is read off `rows`, when first asked for.
@@ -117,18 +121,21 @@ pub(crate) struct ItemKnn {
 impl ItemKnn {
     fn train(settings: &Settings, data: &Interactions) -> Result<ItemKnn, ModelError> {
         let n_items = data.n_items();
+        let parts = parallel_chunks(data.n_users(), 1024, |users| {
+            let own = |user| summed(data, user).into_iter().filter(|(_, sum)| *sum > 0.0);
+            users
+                .map(|user| own(user).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        });
         let mut lists = UserLists {
             offsets: vec![0],
             ..UserLists::default()
         };
         let mut cut = false;
-        for user in 0..data.n_users() {
-            let list = summed(data, user).into_iter().filter(|(_, sum)| *sum > 0.0);
-            for (item, strength) in list {
-                lists.items.push(item);
-                lists.values.push(strength);
-            }
-            cut |= lists.items.len() - lists.offsets[user] > settings.history_max;
+        for list in parts.into_iter().flatten() {
+            lists.items.extend(list.iter().map(|(item, _)| *item));
+            lists.values.extend(list.iter().map(|(_, strength)| *strength));
+            cut |= list.len() > settings.history_max;
             lists.offsets.push(lists.items.len());
         }
         if lists.items.is_empty() {
@@ -144,7 +151,8 @@ impl ItemKnn {
             vocabulary: Arc::clone(&data.items),
             rows: Vec::new(),
             squares: Vec::new(),
-            one_sided: HashMap::new(),
+            one_sided: OnceLock::new(),
+            order: Arc::new(ById::of(&data.items)),
             mean_length: lists.items.len() as f32 / users as f32,
             mean_strength: (total / lists.items.len() as f64) as f32,
             cut,
@@ -175,7 +183,6 @@ impl ItemKnn {
         let (rows, squares, trimmed) = co_sums(lists, n_items, settings.history_max, settings.companions_max);
         self.rows = rows.into_iter().map(Arc::new).collect();
         self.squares = squares;
-        self.one_sided = one_sided(&self.rows, settings.companions_max);
         self.cut |= trimmed;
     }
 
@@ -343,10 +350,14 @@ impl ItemKnn {
 
     /// Makes the changes that were gathered and forgets the lists of neighbours that they touch.
     fn make(&mut self, pending: &mut Pending) {
-        let made = pending.sums.make(&mut self.rows, self.settings.companions_max);
+        let most = self.settings.companions_max;
+        // Of the rows as they are before anything changes.
+        self.one_sided.get_or_init(|| one_sided(&self.rows, most));
+        let made = pending.sums.make(&mut self.rows, most);
         self.cut |= made.cut;
+        let one_sided = self.one_sided.get_mut().expect("gathered above");
         for (row, gone) in made.gone {
-            let holders = self.one_sided.entry(row).or_default();
+            let holders = one_sided.entry(row).or_default();
             let mut together = [holders.as_slice(), &gone].concat();
             together.sort_unstable();
             together.dedup();
@@ -359,8 +370,7 @@ impl ItemKnn {
         for item in pending.squares.drain(..) {
             stale[item as usize] = true;
             let companions = &self.rows[item as usize].items;
-            let holders = self
-                .one_sided
+            let holders = one_sided
                 .get(&item)
                 .into_iter()
                 .flat_map(|holders| holders.iter());
@@ -435,14 +445,11 @@ impl ItemKnn {
             })
         };
         let rows: Vec<Arc<Row>> = (0..n_items).map(row).collect();
-        let one_sided = match settings.kind {
-            Kind::Swing { .. } => HashMap::new(),
-            _ => one_sided(&rows, settings.companions_max),
-        };
         Ok(Box::new(ItemKnn {
             settings,
             rows,
-            one_sided,
+            one_sided: OnceLock::new(),
+            order: Arc::new(ById::of(&vocabulary)),
             squares,
             mean_length,
             mean_strength,
@@ -503,12 +510,9 @@ impl Model for ItemKnn {
         let Some(row) = self.rows.get(item as usize) else {
             return Vec::new();
         };
-        let entries = row.items.iter().zip(&row.sums).filter(|(i, _)| allowed(**i));
-        best(
-            &self.vocabulary,
-            n,
-            entries.map(|(i, sum)| (*i, self.similarity(item, *i, *sum))),
-        )
+        let entries = row.items.iter().zip(&row.sums);
+        let scored = entries.map(|(other, sum)| (*other, self.similarity(item, *other, *sum)));
+        self.order.best(n, allowed, scored)
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
@@ -558,6 +562,9 @@ impl Model for ItemKnn {
         histories: &[Vec<HistoryEvent>],
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
+        if self.order.len() < self.vocabulary.len() {
+            Arc::make_mut(&mut self.order).extend(&self.vocabulary);
+        }
         self.memo.renew();
         let n_items = self.vocabulary.len();
         self.rows.resize(n_items, Arc::default());
@@ -613,6 +620,6 @@ impl Model for ItemKnn {
     fn memory_bytes(&self) -> usize {
         let rows: usize = self.rows.iter().map(|r| r.items.len() * 8 + 64).sum();
         let read = self.neighbours.iter().filter_map(OnceLock::get);
-        rows + self.squares.len() * 20 + read.map(|n| n.len() * 8).sum::<usize>()
+        rows + self.squares.len() * 28 + read.map(|n| n.len() * 8).sum::<usize>()
     }
 }

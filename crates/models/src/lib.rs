@@ -18,6 +18,8 @@ mod als_variance;
 mod artefact;
 mod blend;
 mod blend_fit;
+mod blend_unit;
+mod by_id;
 mod common;
 mod companions;
 mod content;
@@ -47,6 +49,7 @@ pub use als::AlsTrainer;
 pub use als_config::AlsConfig;
 pub use als_fresh::FRESH_MAX;
 pub use blend::{BlendConfig, BlendPart, BlendTrainer};
+pub use blend_unit::Normalise;
 pub use content::{ContentConfig, ContentTrainer};
 pub use contract::{
     Asked, ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,

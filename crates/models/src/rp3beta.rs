@@ -10,10 +10,10 @@
 //! training.
 
 use crate::common::{history_max, parse, shown, within};
-use crate::companions::Accumulator;
+use crate::companions::Row;
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
-use numeric::{Csr, on_threads, parallel_chunks_with};
+use numeric::{Csr, Sums, on_threads, parallel_chunks_with};
 use serde::{Deserialize, Serialize};
 
 pub(crate) const NAME: &str = "rp3beta";
@@ -80,8 +80,8 @@ impl Rp3BetaTrainer {
         let rows = parallel_chunks_with(
             n,
             32,
-            || Accumulator::new(n),
-            |sums, range| {
+            || (Sums::new(n), Row::default()),
+            |(sums, gathered), range| {
                 let row = |item: usize| {
                     for user in &users_of[item] {
                         let step = from_user[*user as usize];
@@ -97,7 +97,10 @@ impl Rp3BetaTrainer {
                         };
                         (other, (first * f64::from(sum) * held_back) as f32)
                     };
-                    largest(sums.drain(end), self.config.neighbours)
+                    gathered.take(sums);
+                    let pairs = gathered.items.iter().zip(&gathered.sums);
+                    let ends = pairs.map(|(other, sum)| end(*other, *sum));
+                    largest(ends.collect(), self.config.neighbours)
                 };
                 range.map(row).collect::<Vec<_>>()
             },

@@ -9,8 +9,8 @@
 //! Of an item with more users than `users_max`, that many are taken at even steps in user order, and
 //! only the last `history_max` items of a user are looked at. Nothing is random.
 
-use crate::companions::{Accumulator, Row, UserLists};
-use numeric::parallel_chunks_with;
+use crate::companions::{Row, UserLists};
+use numeric::{Sums, parallel_chunks_with};
 
 /// Rows of Swing similarities.
 pub(crate) fn similarities(
@@ -21,7 +21,7 @@ pub(crate) fn similarities(
     neighbours: usize,
 ) -> Vec<Row> {
     let (offsets, places) = lists.places(n_items);
-    let scratch = || (Accumulator::new(n_items), vec![false; n_items], Vec::new());
+    let scratch = || (Sums::new(n_items), vec![false; n_items], Vec::new());
     let parts = parallel_chunks_with(n_items, 16, scratch, |(sums, marks, shared), range| {
         let rows = range.map(|item| {
             let users = sample(&places[offsets[item]..offsets[item + 1]], users_max);
@@ -34,7 +34,8 @@ pub(crate) fn similarities(
                 }
                 own.iter().for_each(|i| marks[*i as usize] = false);
             }
-            let mut row = sums.row();
+            let mut row = Row::default();
+            row.take(sums);
             row.trim(neighbours);
             row
         });
@@ -57,7 +58,7 @@ fn pair(
     alpha: f32,
     marks: &[bool],
     shared: &mut Vec<u32>,
-    sums: &mut Accumulator,
+    sums: &mut Sums,
 ) {
     shared.clear();
     shared.extend(

@@ -1,23 +1,30 @@
 //! Inverse of a large symmetric positive definite matrix, in place.
 //!
 //! A = LLᵀ, then L⁻¹ over L, then (L⁻¹)ᵀL⁻¹ over that (Golub and Van Loan, *Matrix Computations*, §4.2; LAPACK's
-//! potrf, trtri, lauum): n³ multiplications and one n × n matrix in memory, with a strip of 256 columns beside it. The
-//! factorisation, the solves and the products are faer's; the halving that keeps them in place is here.
+//! potrf, trtri, lauum): n³ multiplications and one n × n matrix in memory, with a strip of 1,024 columns beside it. The
+//! halving that keeps all in place is here, the products are of `blocked`, and small triangles are left to faer.
 
 use crate::NotPositiveDefinite;
+use crate::blocked::add_product;
 use faer::linalg::cholesky::llt::factor as llt;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::reborrow::{Reborrow, ReborrowMut};
-use faer::{Accum, Mat, MatMut, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// Order up to which triangles are treated element by element.
 const BASE: usize = 64;
+/// Order up to which faer takes triangles apart, and solves and multiplies with them, on one thread.
+const FACTORED: usize = 256;
+const SOLVED: usize = 128;
+/// Rows that are solved for at a time.
+const RUN: usize = 256;
 /// Columns that are copied at a time.
-const STRIP: usize = 256;
-/// Rows that are mirrored at a time.
+const STRIP: usize = 1024;
+/// Rows that are mirrored at a time, and of one tile of them.
 const MIRROR: usize = 256;
+const TILE: usize = 32;
 
 /// Replaces the row-major `n × n` matrix by its inverse. Of each row i only the columns from i on are read; all are
 /// written. On the threads of the current pool; the result does not depend on their number.
@@ -32,19 +39,11 @@ pub fn invert_symmetric(matrix: &mut [f32], n: usize) -> Result<(), NotPositiveD
     if n == 0 {
         return Ok(());
     }
-    let par = Par::rayon(0);
     // Seen by columns, the upper triangle of the rows is the lower one.
     let mut a = MatMut::from_column_major_slice_mut(matrix, n, n);
-    let scratch = llt::cholesky_in_place_scratch::<f32>(n, par, Default::default());
-    let mut memory = faer::dyn_stack::MemBuffer::new(scratch);
-    let stack = faer::dyn_stack::MemStack::new(&mut memory);
-    llt::cholesky_in_place(a.rb_mut(), Default::default(), par, stack, Default::default())
-        .map_err(|llt::LltError::NonPositivePivot { index }| NotPositiveDefinite { pivot: index })?;
-    if let Some(pivot) = (0..n).find(|i| !a[(*i, *i)].is_finite()) {
-        return Err(NotPositiveDefinite { pivot });
-    }
-    invert_lower(a.rb_mut(), par);
-    multiply_transposed(a, par);
+    factor(a.rb_mut(), 0)?;
+    invert_lower(a.rb_mut());
+    multiply_transposed(a);
     mirror(matrix, n);
     Ok(())
 }
@@ -54,8 +53,97 @@ fn half(n: usize) -> usize {
     (n / 2).next_multiple_of(BASE).min(n - 1)
 }
 
+/// A ← L for the lower triangle.
+fn factor(mut a: MatMut<'_, f32>, first: usize) -> Result<(), NotPositiveDefinite> {
+    let n = a.nrows();
+    if n <= FACTORED {
+        let scratch = llt::cholesky_in_place_scratch::<f32>(n, Par::Seq, Default::default());
+        let mut memory = faer::dyn_stack::MemBuffer::new(scratch);
+        let stack = faer::dyn_stack::MemStack::new(&mut memory);
+        let done = llt::cholesky_in_place(
+            a.rb_mut(),
+            Default::default(),
+            Par::Seq,
+            stack,
+            Default::default(),
+        );
+        return match done {
+            Ok(_) => match (0..n).find(|i| !a[(*i, *i)].is_finite()) {
+                Some(i) => Err(NotPositiveDefinite { pivot: first + i }),
+                None => Ok(()),
+            },
+            Err(llt::LltError::NonPositivePivot { index }) => {
+                Err(NotPositiveDefinite { pivot: first + index })
+            }
+        };
+    }
+    let h = half(n);
+    let (mut top, _, mut below, mut bottom) = a.split_at_mut(h, h);
+    factor(top.rb_mut(), first)?;
+    solve_beside_transposed(top.rb(), below.rb_mut());
+    add_product(bottom.rb_mut(), below.rb(), below.rb().transpose(), -1.0, true);
+    factor(bottom, first + h)
+}
+
+/// X ← XL⁻ᵀ.
+fn solve_beside_transposed(l: MatRef<'_, f32>, x: MatMut<'_, f32>) {
+    let n = l.nrows();
+    if n <= SOLVED {
+        in_runs(x, |run| {
+            solve_lower_triangular_in_place(l, run.transpose_mut(), Par::Seq)
+        });
+        return;
+    }
+    let h = half(n);
+    let (top, _, below, bottom) = l.split_at(h, h);
+    let (mut left, mut right) = x.split_at_col_mut(h);
+    solve_beside_transposed(top, left.rb_mut());
+    add_product(right.rb_mut(), left.rb(), below.transpose(), -1.0, false);
+    solve_beside_transposed(bottom, right);
+}
+
+/// X ← XL⁻¹.
+fn solve_beside(l: MatRef<'_, f32>, x: MatMut<'_, f32>) {
+    let n = l.nrows();
+    if n <= SOLVED {
+        in_runs(x, |run| {
+            solve_upper_triangular_in_place(l.transpose(), run.transpose_mut(), Par::Seq)
+        });
+        return;
+    }
+    let h = half(n);
+    let (top, _, below, bottom) = l.split_at(h, h);
+    let (mut left, mut right) = x.split_at_col_mut(h);
+    solve_beside(bottom, right.rb_mut());
+    add_product(left.rb_mut(), right.rb(), below, -1.0, false);
+    solve_beside(top, left);
+}
+
+/// X ← L⁻¹X.
+fn solve_below(l: MatRef<'_, f32>, x: MatMut<'_, f32>) {
+    let n = l.nrows();
+    if n <= SOLVED {
+        in_runs(x.transpose_mut(), |run| {
+            solve_lower_triangular_in_place(l, run.transpose_mut(), Par::Seq)
+        });
+        return;
+    }
+    let h = half(n);
+    let (top, _, below, bottom) = l.split_at(h, h);
+    let (mut above, mut under) = x.split_at_row_mut(h);
+    solve_below(top, above.rb_mut());
+    add_product(under.rb_mut(), below, above.rb(), -1.0, false);
+    solve_below(bottom, under);
+}
+
+/// Does the same to runs of rows, which do not depend on each other. In parallel.
+fn in_runs(x: MatMut<'_, f32>, work: impl Fn(MatMut<'_, f32>) + Sync + Send) {
+    let n = x.nrows();
+    x.par_row_chunks_mut(RUN.min(n.max(1))).for_each(work);
+}
+
 /// L ← L⁻¹ for the lower triangle.
-fn invert_lower(mut l: MatMut<'_, f32>, par: Par) {
+fn invert_lower(mut l: MatMut<'_, f32>) {
     let n = l.nrows();
     if n <= BASE {
         for j in 0..n {
@@ -68,18 +156,17 @@ fn invert_lower(mut l: MatMut<'_, f32>, par: Par) {
         return;
     }
     let h = half(n);
-    let (mut top, _, mut below, mut bottom) = l.split_at_mut(h, h);
-    solve_lower_triangular_in_place(bottom.rb(), below.rb_mut(), par);
-    solve_upper_triangular_in_place(top.rb().transpose(), below.rb_mut().transpose_mut(), par);
+    let (top, _, mut below, bottom) = l.split_at_mut(h, h);
+    solve_below(bottom.rb(), below.rb_mut());
+    solve_beside(top.rb(), below.rb_mut());
     for j in 0..below.ncols() {
         below.rb_mut().col_mut(j).iter_mut().for_each(|x| *x = -*x);
     }
-    invert_lower(top.rb_mut(), par);
-    invert_lower(bottom.rb_mut(), par);
+    rayon::join(|| invert_lower(top), || invert_lower(bottom));
 }
 
 /// The lower triangle of MᵀM over the lower triangular M.
-fn multiply_transposed(mut m: MatMut<'_, f32>, par: Par) {
+fn multiply_transposed(mut m: MatMut<'_, f32>) {
     let n = m.nrows();
     if n <= BASE {
         for j in 0..n {
@@ -91,48 +178,68 @@ fn multiply_transposed(mut m: MatMut<'_, f32>, par: Par) {
     }
     let h = half(n);
     let (mut top, _, mut below, bottom) = m.rb_mut().split_at_mut(h, h);
-    multiply_transposed(top.rb_mut(), par);
-    let all = BlockStructure::Rectangular;
-    matmul(
-        top,
-        BlockStructure::TriangularLower,
-        Accum::Add,
-        below.rb().transpose(),
-        all,
-        below.rb(),
-        all,
-        1.0,
-        par,
-    );
+    multiply_transposed(top.rb_mut());
+    add_product(top, below.rb().transpose(), below.rb(), 1.0, true);
     for start in (0..h).step_by(STRIP) {
         let width = STRIP.min(h - start);
-        let mut strip = below.rb_mut().subcols_mut(start, width);
+        let strip = below.rb_mut().subcols_mut(start, width);
         let copy: Mat<f32> = strip.rb().to_owned();
-        matmul(
-            strip.rb_mut(),
-            all,
-            Accum::Replace,
-            bottom.rb().transpose(),
-            BlockStructure::TriangularUpper,
-            copy.as_ref(),
-            all,
-            1.0,
-            par,
-        );
+        multiply_beside(bottom.rb(), copy.as_ref(), strip);
     }
-    multiply_transposed(bottom, par);
+    multiply_transposed(bottom);
 }
 
-/// Copies the upper triangle of the row-major matrix to the lower one.
+/// out ← MᵀX for the lower triangular M.
+fn multiply_beside(m: MatRef<'_, f32>, x: MatRef<'_, f32>, mut out: MatMut<'_, f32>) {
+    let n = m.nrows();
+    if n <= SOLVED {
+        let all = BlockStructure::Rectangular;
+        let turned = (m.transpose(), BlockStructure::TriangularUpper);
+        matmul(
+            out,
+            all,
+            Accum::Replace,
+            turned.0,
+            turned.1,
+            x,
+            all,
+            1.0,
+            Par::Seq,
+        );
+        return;
+    }
+    let h = half(n);
+    let (top, _, below, bottom) = m.split_at(h, h);
+    let (x_above, x_under) = x.split_at_row(h);
+    let (mut above, under) = out.rb_mut().split_at_row_mut(h);
+    rayon::join(
+        || {
+            multiply_beside(top, x_above, above.rb_mut());
+            add_product(above.rb_mut(), below.transpose(), x_under, 1.0, false);
+        },
+        || multiply_beside(bottom, x_under, under),
+    );
+}
+
+/// Copies the upper triangle of the row-major matrix to the lower one, by tiles: both sides of a tile stay in the first-level cache.
 fn mirror(matrix: &mut [f32], n: usize) {
     for start in (0..n).step_by(MIRROR) {
         let end = (start + MIRROR).min(n);
         let (above, from) = matrix.split_at_mut(start * n);
         let (rows, _) = from.split_at_mut((end - start) * n);
-        rows.par_chunks_exact_mut(n).enumerate().for_each(|(at, row)| {
-            let column = start + at;
-            for (j, value) in row[..start].iter_mut().enumerate() {
-                *value = above[j * n + column];
+        rows.par_chunks_mut(TILE * n).enumerate().for_each(|(at, rows)| {
+            let column = start + at * TILE;
+            let width = rows.len() / n;
+            let mut tile = [[0f32; TILE]; TILE];
+            for j in (0..start).step_by(TILE) {
+                let height = TILE.min(start - j);
+                for (k, above) in above[j * n..(j + height) * n].chunks_exact(n).enumerate() {
+                    let own = tile.iter_mut().zip(&above[column..column + width]);
+                    own.for_each(|(tile, value)| tile[k] = *value);
+                }
+                for (row, tile) in rows.chunks_exact_mut(n).zip(&tile) {
+                    row[j..j + height].copy_from_slice(&tile[..height]);
+                }
             }
         });
         for i in 0..end - start {

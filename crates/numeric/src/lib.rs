@@ -8,6 +8,8 @@
 //! Entry points: [`Csr`], [`Cholesky`], [`dot`], [`top_k`], [`SeededStream`],
 //! [`parallel_chunks`], [`bootstrap_mean`], [`codes`].
 
+mod approach;
+mod blocked;
 mod cholesky;
 mod chunked;
 pub mod codes;
@@ -15,6 +17,7 @@ mod counted;
 mod csr;
 mod dense;
 mod eigen;
+mod gather;
 mod kernels;
 mod panel;
 mod parallel;
@@ -27,12 +30,14 @@ mod svd;
 mod top;
 mod wide;
 
+pub use approach::{ApproachRoom, WeightedRows, approach};
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use chunked::Chunked;
 pub use counted::{COUNTED_LANES, CountedLanes, count_events, double_times};
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};
+pub use gather::Sums;
 pub use kernels::{add_rows, axpy, dot, dot_rows, dots_at, gram, norm, syrk_add, syrk_add_at};
 pub use panel::{PANEL, PanelTerms, multiply_panel};
 pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with, parallel_rows_with};

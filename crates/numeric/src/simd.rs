@@ -5,12 +5,17 @@
 //! with those to the last bit. Rows are named by where they start in a table, so that nothing is copied together.
 
 use crate::Csr;
+use crate::approach::WeightedRows;
+use crate::blocked::{TALL as TALL_OF_C, WIDE as WIDE_OF_C};
+use crate::gather::{BLOCK, each_marked};
 use crate::panel::{PANEL, PanelTerms, add_up};
 use std::arch::x86_64::{
-    __m512, __mmask16, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm256_add_ps,
-    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_add_ps, _mm512_castps512_ps256,
-    _mm512_extractf32x8_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-    _mm512_set1_ps, _mm512_setzero_ps,
+    __m512, __mmask16, _CMP_NEQ_UQ, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
+    _mm_prefetch, _mm_shuffle_ps, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_castps512_ps256, _mm512_cmp_ps_mask, _mm512_extractf32x8_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_compress_epi32,
+    _mm512_maskz_compress_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32,
+    _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_epi32, _mm512_storeu_ps,
 };
 
 /// Rows added per pass: with 512 bytes each they fill the first-level cache.
@@ -237,6 +242,206 @@ fn dot_each<const R: usize>(rows: [&[f32]; R], x: &[f32]) -> [f32; R] {
         let rest = rows[r][whole..].iter().zip(&x[whole..]);
         rest.fold(folded(sums[r]), |sum, (a, b)| a.mul_add(*b, sum))
     })
+}
+
+/// Adds α times the products of 48 rows of A with 8 columns of B, both as `blocked` copies them, to 8 columns of up to 48 numbers.
+///
+/// # Panics
+/// If A and B are not of the same depth.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(crate) fn add_tile(a: &[f32], b: &[f32], alpha: f32, columns: [&mut [f32]; WIDE_OF_C]) {
+    const V: usize = TALL_OF_C / LANES;
+    let (a, b) = (a.as_chunks::<TALL_OF_C>().0, b.as_chunks::<WIDE_OF_C>().0);
+    assert!(a.len() == b.len(), "depth");
+    let mut sums = [[_mm512_setzero_ps(); V]; WIDE_OF_C];
+    for (a, b) in a.iter().zip(b) {
+        let mut own = [_mm512_setzero_ps(); V];
+        for (v, own) in own.iter_mut().enumerate() {
+            // SAFETY: three times sixteen numbers are there.
+            *own = unsafe { _mm512_loadu_ps(a.as_ptr().add(v * LANES)) };
+        }
+        for j in 0..WIDE_OF_C {
+            let factor = _mm512_set1_ps(b[j]);
+            for v in 0..V {
+                sums[j][v] = _mm512_fmadd_ps(own[v], factor, sums[j][v]);
+            }
+        }
+    }
+    let alpha = _mm512_set1_ps(alpha);
+    for (column, sums) in columns.into_iter().zip(sums) {
+        for (v, sum) in sums.into_iter().enumerate() {
+            let left = column.len().saturating_sub(v * LANES).min(LANES);
+            let mask = ((1u32 << left) - 1) as __mmask16;
+            // SAFETY: what is not masked out is within the column.
+            unsafe {
+                let place = column.as_mut_ptr().wrapping_add(v * LANES);
+                let own = _mm512_maskz_loadu_ps(mask, place);
+                _mm512_mask_storeu_ps(place, mask, _mm512_fmadd_ps(alpha, sum, own));
+            }
+        }
+    }
+}
+
+/// See `gather::drain_plain`.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(crate) fn drain(blocks: &mut [[f32; BLOCK]], marks: &mut [u8], keys: &mut Vec<u32>, sums: &mut Vec<f32>) {
+    let places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    each_marked(marks, |at| {
+        let block = &mut blocks[at];
+        let names = _mm512_add_epi32(_mm512_set1_epi32((at * BLOCK) as i32), places);
+        keys.reserve(BLOCK);
+        sums.reserve(BLOCK);
+        let (n_keys, n_sums) = (keys.len(), sums.len());
+        // SAFETY: a block has sixteen numbers, and both lists have room for sixteen more, of which the first so many are kept.
+        unsafe {
+            let own = _mm512_loadu_ps(block.as_ptr());
+            _mm512_storeu_ps(block.as_mut_ptr(), _mm512_setzero_ps());
+            let mask = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(own, _mm512_setzero_ps());
+            _mm512_storeu_ps(sums.as_mut_ptr().add(n_sums), _mm512_maskz_compress_ps(mask, own));
+            _mm512_storeu_epi32(
+                keys.as_mut_ptr().add(n_keys).cast(),
+                _mm512_maskz_compress_epi32(mask, names),
+            );
+            keys.set_len(n_keys + mask.count_ones() as usize);
+            sums.set_len(n_sums + mask.count_ones() as usize);
+        }
+    });
+}
+
+/// See `kernels::dot_body`; both are as long.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let [product] = dot_each([a], b);
+    product
+}
+
+/// See `approach::project_body`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(crate) fn project(rows: WeightedRows<'_>, first: bool, x: &[f32], out: &mut [f32]) {
+    let n = rows.weights.len();
+    let mut at = 0;
+    while at + 8 <= n {
+        project_some::<8>(rows, at, first, x, out);
+        at += 8;
+    }
+    match n - at {
+        1 => project_some::<1>(rows, at, first, x, out),
+        2 => project_some::<2>(rows, at, first, x, out),
+        3 => project_some::<3>(rows, at, first, x, out),
+        4 => project_some::<4>(rows, at, first, x, out),
+        5 => project_some::<5>(rows, at, first, x, out),
+        6 => project_some::<6>(rows, at, first, x, out),
+        7 => project_some::<7>(rows, at, first, x, out),
+        _ => {}
+    }
+}
+
+/// Rows that are asked for before they are needed: how many places ahead.
+const AHEAD: usize = 16;
+
+/// The same of rows `at` to `at + R`, R being at most 8.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn project_some<const R: usize>(rows: WeightedRows<'_>, at: usize, first: bool, x: &[f32], out: &mut [f32]) {
+    let d = x.len();
+    assert!(out.len() == d, "as long as x");
+    let starts = rows.starts[at..].first_chunk::<R>().expect("a row per weight");
+    let weights = rows.weights[at..]
+        .first_chunk::<R>()
+        .expect("rows that are there");
+    let pulls = rows.pulls[at..].first_chunk::<R>().expect("a pull per weight");
+    let mut own = [rows.table.as_ptr(); R];
+    for r in 0..R {
+        assert!(starts[r] + d <= rows.table.len(), "row bounds");
+        // SAFETY: within the table, as just checked.
+        own[r] = unsafe { own[r].add(starts[r]) };
+    }
+    if first && let Some(ahead) = rows.starts.get(at + AHEAD..at + AHEAD + R) {
+        for start in ahead {
+            for line in (0..d).step_by(LANES) {
+                // What is asked for ahead of time may lie anywhere: nothing is read.
+                _mm_prefetch::<_MM_HINT_T0>(rows.table.as_ptr().wrapping_add(start + line).cast());
+            }
+        }
+    }
+    let whole = d / LANES * LANES;
+    let mut sums = [_mm512_setzero_ps(); 8];
+    let mut column = 0;
+    while column < whole {
+        // SAFETY: `column + 16` is within `x`, and rows are as long.
+        unsafe {
+            let mine = _mm512_loadu_ps(x.as_ptr().add(column));
+            for r in 0..R {
+                sums[r] = _mm512_fmadd_ps(_mm512_loadu_ps(own[r].add(column)), mine, sums[r]);
+            }
+        }
+        column += LANES;
+    }
+    let products = folded_each(sums);
+    let mut factors = [_mm512_setzero_ps(); R];
+    for r in 0..R {
+        let mut product = products[r];
+        for (k, x) in x.iter().enumerate().skip(whole) {
+            // SAFETY: k is below d.
+            product = unsafe { *own[r].add(k) }.mul_add(*x, product);
+        }
+        product *= weights[r];
+        factors[r] = _mm512_set1_ps(if first { pulls[r] - product } else { product });
+    }
+    let mut column = 0;
+    while column < whole {
+        // SAFETY: `column + 16` is within `out`, and rows are as long.
+        unsafe {
+            let mut sum = _mm512_loadu_ps(out.as_ptr().add(column));
+            for r in 0..R {
+                sum = _mm512_fmadd_ps(factors[r], _mm512_loadu_ps(own[r].add(column)), sum);
+            }
+            _mm512_storeu_ps(out.as_mut_ptr().add(column), sum);
+        }
+        column += LANES;
+    }
+    if whole < d {
+        let mask = ((1u32 << (d - whole)) - 1) as __mmask16;
+        // SAFETY: what is not masked out is within `out` and the rows.
+        unsafe {
+            let mut sum = _mm512_maskz_loadu_ps(mask, out.as_ptr().add(whole));
+            for r in 0..R {
+                sum = _mm512_fmadd_ps(factors[r], _mm512_maskz_loadu_ps(mask, own[r].add(whole)), sum);
+            }
+            _mm512_mask_storeu_ps(out.as_mut_ptr().add(whole), mask, sum);
+        }
+    }
+}
+
+/// [`folded`] of eight at once, each sum taken in the same order.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn folded_each(v: [__m512; 8]) -> [f32; 8] {
+    let mut eights = [_mm512_setzero_ps(); 4];
+    for k in 0..4 {
+        let (a, b) = (v[2 * k], v[2 * k + 1]);
+        eights[k] = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0x44>(a, b),
+            _mm512_shuffle_f32x4::<0xEE>(a, b),
+        );
+    }
+    let mut fours = [_mm512_setzero_ps(); 2];
+    for k in 0..2 {
+        let (a, b) = (eights[2 * k], eights[2 * k + 1]);
+        fours[k] = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0x88>(a, b),
+            _mm512_shuffle_f32x4::<0xDD>(a, b),
+        );
+    }
+    let [a, b] = fours;
+    let twos = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xEE>(a, b));
+    let ones = _mm512_add_ps(twos, _mm512_shuffle_ps::<0xB1>(twos, twos));
+    let mut all = [0f32; LANES];
+    // SAFETY: sixteen numbers have room.
+    unsafe { _mm512_storeu_ps(all.as_mut_ptr(), ones) };
+    [all[0], all[4], all[8], all[12], all[2], all[6], all[10], all[14]]
 }
 
 /// The sum of the lanes, halves onto halves.

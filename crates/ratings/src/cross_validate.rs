@@ -12,6 +12,8 @@ pub struct Folds {
     pub of: Vec<u32>,
     /// Number of folds.
     pub n: usize,
+    /// True if a fold is predicted from those before it only; ratings of none (`n`) come before all.
+    pub forward: bool,
 }
 
 /// Random folds of (about) the same size.
@@ -27,7 +29,45 @@ pub fn folds(n_ratings: usize, n: usize, seed: u64) -> Result<Folds, RatingsErro
     }
     let mut of: Vec<u32> = (0..n_ratings).map(|at| (at % n) as u32).collect();
     SeededStream::new(seed, 77).shuffle(&mut of);
-    Ok(Folds { of, n })
+    Ok(Folds {
+        of,
+        n,
+        forward: false,
+    })
+}
+
+/// The later half of the ratings in `n` parts of (about) the same size in the order of their moments, each predicted from all that is earlier.
+/// Ratings of one moment stay together.
+///
+/// # Errors
+/// [`RatingsError::Folds`] for none, or for so many that one would be empty; [`RatingsError::Untimed`] for a rating without a moment.
+pub fn folds_by_time(rows: &[Rating], n: usize) -> Result<Folds, RatingsError> {
+    let moments = rows
+        .iter()
+        .enumerate()
+        .map(|(at, row)| row.at_s.ok_or(RatingsError::Untimed { at }));
+    let moments: Vec<i64> = moments.collect::<Result<_, _>>()?;
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_unstable_by_key(|at| (moments[*at], *at));
+    let mut of = vec![n as u32; rows.len()];
+    let mut earlier: Option<(i64, u32)> = None;
+    for (place, at) in order.iter().enumerate() {
+        let fold = match earlier {
+            Some((moment, fold)) if moment == moments[*at] => fold,
+            _ if 2 * place < rows.len() => n as u32,
+            _ => ((2 * place - rows.len()) * n / rows.len()) as u32,
+        };
+        of[*at] = fold;
+        earlier = Some((moments[*at], fold));
+    }
+    let filled = |fold| of.contains(&(fold as u32));
+    if n == 0 || !(0..=n).all(filled) {
+        return Err(RatingsError::Folds {
+            folds: n,
+            ratings: rows.len(),
+        });
+    }
+    Ok(Folds { of, n, forward: true })
 }
 
 /// What came of one model.
@@ -77,9 +117,13 @@ pub fn cross_validate(
     assert_eq!(folds.of.len(), rows.len(), "a fold per rating");
     let one = |fold: u32| {
         let of = |inside: bool| {
+            let before = move |own: u32| own < fold || own == folds.n as u32;
+            let is_of = move |own: u32| match inside {
+                true => own == fold,
+                false => own != fold && (!folds.forward || before(own)),
+            };
             let both = rows.iter().zip(&folds.of);
-            both.filter(move |(_, own)| (**own == fold) == inside)
-                .map(|(row, _)| *row)
+            both.filter(move |(_, own)| is_of(**own)).map(|(row, _)| *row)
         };
         let train = Ratings::new(n_users, n_items, of(false).collect())?;
         let start = seconds();
@@ -87,7 +131,7 @@ pub fn cross_validate(
         let fitted = seconds() - start;
         let start = seconds();
         let errors: Vec<f64> = of(true)
-            .map(|row| f64::from(model.predict(row.user, row.item)) - f64::from(row.value))
+            .map(|row| f64::from(model.predict_at(row.user, row.item, row.at_s)) - f64::from(row.value))
             .collect();
         let predicted = (seconds() - start) / errors.len().max(1) as f64;
         progress();
@@ -143,6 +187,7 @@ mod tests {
                         user,
                         item,
                         value: value.clamp(1.0, 5.0) as f32,
+                        at_s: None,
                     });
                 }
             }
@@ -221,10 +266,64 @@ mod tests {
             user: 1,
             item: 0,
             value: 1.0,
+            at_s: None,
         };
         assert!(matches!(
             Ratings::new(1, 1, vec![row]),
             Err(RatingsError::Row { at: 0, .. })
         ));
+    }
+
+    #[test]
+    fn by_time_nothing_is_predicted_from_what_came_later() {
+        // A model that says when the last thing that it saw was.
+        struct Last;
+        struct Saw(i64);
+        impl RatingTrainer for Last {
+            fn fit(&self, data: &Ratings, _: u64) -> Result<Box<dyn crate::RatingModel>, RatingsError> {
+                Ok(Box::new(Saw(data
+                    .rows
+                    .iter()
+                    .filter_map(|row| row.at_s)
+                    .max()
+                    .unwrap())))
+            }
+        }
+        impl crate::RatingModel for Saw {
+            fn predict(&self, _: u32, _: u32) -> f32 {
+                unreachable!("the moment is known")
+            }
+            fn predict_at(&self, _: u32, _: u32, at_s: Option<i64>) -> f32 {
+                assert!(at_s.unwrap() > self.0, "{at_s:?} after {}", self.0);
+                0.0
+            }
+            fn predict_for(&self, _: &[(u32, f32)], _: &[u32]) -> Vec<f32> {
+                Vec::new()
+            }
+        }
+        let row = |at: u32| Rating {
+            user: 0,
+            item: at,
+            value: at as f32,
+            // Some at the same moment, and not in order.
+            at_s: Some(i64::from(at * 37 % 101 / 3)),
+        };
+        let rows: Vec<Rating> = (0..101).map(row).collect();
+        let folds = folds_by_time(&rows, 4).unwrap();
+        let held = folds.of.iter().filter(|fold| **fold < 4).count();
+        assert!((48..=51).contains(&held), "{held}");
+        cross_validate(&Last, (1, 101), &rows, &folds, 0, &|| 0.0, &|| ()).unwrap();
+        assert!(matches!(
+            folds_by_time(&rows, 60),
+            Err(RatingsError::Folds { .. })
+        ));
+        let untimed = Rating {
+            at_s: None,
+            ..rows[3]
+        };
+        assert_eq!(
+            folds_by_time(&[rows[0], untimed], 1),
+            Err(RatingsError::Untimed { at: 1 })
+        );
     }
 }

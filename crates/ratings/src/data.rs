@@ -9,6 +9,8 @@ pub struct Rating {
     pub item: u32,
     /// How high; finite.
     pub value: f32,
+    /// When, seconds of any one clock, if that is known.
+    pub at_s: Option<i64>,
 }
 
 /// Why there is no model, or no figure.
@@ -46,6 +48,12 @@ pub enum RatingsError {
         got: String,
         /// What should have been.
         expected: String,
+    },
+    /// Order in time was asked for.
+    #[error("rating {at}: got no moment, expected one in each for folds by time")]
+    Untimed {
+        /// Its number, from 0.
+        at: usize,
     },
     /// Too few for so many folds.
     #[error("folds: got {folds} for {ratings} ratings, expected 2 to the number of ratings")]

@@ -15,14 +15,16 @@ mod registry;
 mod slope_one;
 mod svd;
 mod svdpp;
+mod time;
 mod user_knn;
 
 pub use baseline::BaselineConfig;
-pub use cross_validate::{Folds, Measured, cross_validate, folds};
+pub use cross_validate::{Folds, Measured, cross_validate, folds, folds_by_time};
 pub use data::{Rating, Ratings, RatingsError};
 pub use item_knn::ItemKnnConfig;
 pub use registry::{RatingModel, RatingTrainer, RatingTrainerEntry, trainer, trainers};
 pub use slope_one::SlopeOneConfig;
 pub use svd::SvdConfig;
 pub use svdpp::SvdppConfig;
+pub use time::TimeConfig;
 pub use user_knn::UserKnnConfig;

@@ -16,6 +16,10 @@ pub trait RatingTrainer: Send + Sync {
 pub trait RatingModel: Send + Sync {
     /// What this user of the training would give; someone unknown is predicted as anyone.
     fn predict(&self, user: u32, item: u32) -> f32;
+    /// The same at this moment, for models that learnt what moments add; the others do not look at it.
+    fn predict_at(&self, user: u32, item: u32, _at_s: Option<i64>) -> f32 {
+        self.predict(user, item)
+    }
     /// What someone with these ratings (item, value), whoever it is, would give to each of `items`.
     fn predict_for(&self, history: &[(u32, f32)], items: &[u32]) -> Vec<f32>;
 }

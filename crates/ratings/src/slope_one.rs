@@ -141,7 +141,12 @@ mod tests {
     #[test]
     fn the_example_of_the_paper() {
         // John 5 3 2, Mark 3 4 –, Lucy – 2 5: Lucy on the first item is 4.33 weighted, Mark on the third 3.33.
-        let row = |user, item, value| Rating { user, item, value };
+        let row = |user, item, value| Rating {
+            user,
+            item,
+            value,
+            at_s: None,
+        };
         let rows = vec![
             row(0, 0, 5.0),
             row(0, 1, 3.0),

@@ -7,6 +7,7 @@
 
 use crate::baseline::{BaselineConfig, Biases};
 use crate::registry::{check, parse};
+use crate::time::{TimeConfig, Timing};
 use crate::{RatingModel, RatingTrainer, Ratings, RatingsError};
 use numeric::{Cholesky, SeededStream, axpy, dot, syrk_add};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct SvdConfig {
     pub reg: f32,
     /// Regularisation of biases. Default 0.02.
     pub reg_bias: f32,
+    /// What the moment of a rating adds, fitted in turn with the rest; null for nothing. Default null.
+    pub time: Option<TimeConfig>,
 }
 
 impl Default for SvdConfig {
@@ -40,6 +43,7 @@ impl Default for SvdConfig {
             decay: 0.96,
             reg: 0.08,
             reg_bias: 0.02,
+            time: None,
         }
     }
 }
@@ -51,7 +55,8 @@ impl SvdConfig {
         check(model, "rate", f64::from(self.rate), 1e-6, 1.0)?;
         check(model, "decay", f64::from(self.decay), 0.1, 1.0)?;
         check(model, "reg", f64::from(self.reg), 0.0, 10.0)?;
-        check(model, "reg_bias", f64::from(self.reg_bias), 0.0, 10.0)
+        check(model, "reg_bias", f64::from(self.reg_bias), 0.0, 10.0)?;
+        self.time.iter().try_for_each(|time| time.check(model))
     }
 }
 
@@ -72,6 +77,24 @@ pub(crate) struct Factors {
     pub(crate) reg: f32,
 }
 
+/// Passes after which what time adds is fitted anew, to what the factors leave.
+pub(crate) const TIME_EVERY: usize = 5;
+
+/// Ratings without what their moments add, in the order of the data.
+pub(crate) fn untimed(data: &Ratings, timing: Option<&Timing<'_>>) -> Vec<f32> {
+    let added = |at: usize, user: u32| timing.map_or(0.0, |timing| timing.of(at, user));
+    let rows = data.rows.iter().enumerate();
+    rows.map(|(at, row)| row.value - added(at, row.user)).collect()
+}
+
+/// The baseline that factorisations start from.
+pub(crate) fn start(time: Option<&TimeConfig>) -> BaselineConfig {
+    BaselineConfig {
+        time: time.cloned(),
+        ..BaselineConfig::default()
+    }
+}
+
 /// Small random factors.
 pub(crate) fn random(n: usize, d: usize, stream: &mut SeededStream) -> Vec<f32> {
     let deviation = 0.1 / (d as f64 / 20.0).sqrt();
@@ -79,14 +102,23 @@ pub(crate) fn random(n: usize, d: usize, stream: &mut SeededStream) -> Vec<f32> 
 }
 
 impl Factors {
-    pub(crate) fn new(data: &Ratings, d: usize, reg: f32, stream: &mut SeededStream) -> Factors {
-        Factors {
+    /// With the biases of this baseline, and what time adds in the making.
+    pub(crate) fn new<'a>(
+        data: &Ratings,
+        d: usize,
+        reg: f32,
+        baseline: &'a BaselineConfig,
+        stream: &mut SeededStream,
+    ) -> (Factors, Option<Timing<'a>>) {
+        let (biases, timing) = Biases::fit_with(data, baseline);
+        let factors = Factors {
             d,
-            biases: Biases::fit(data, &BaselineConfig::default()),
+            biases,
             users: random(data.n_users, d, stream),
             items: random(data.n_items, d, stream),
             reg,
-        }
+        };
+        (factors, timing)
     }
 
     pub(crate) fn item(&self, item: u32) -> Option<&[f32]> {
@@ -123,6 +155,7 @@ impl Factors {
         (own, right)
     }
 
+    /// μ + `own` + bᵢ and the product of factors, within the scale.
     pub(crate) fn predicted(&self, own: f32, user: Option<&[f32]>, item: u32) -> f32 {
         let both = user.zip(self.item(item));
         let product = both.map_or(0.0, |(user, item)| dot(user, item));
@@ -136,14 +169,17 @@ impl RatingTrainer for SvdTrainer {
         let config = &self.0;
         let d = config.factors;
         let mut stream = SeededStream::new(seed, 0);
-        let mut f = Factors::new(data, d, config.reg, &mut stream);
+        let baseline = start(config.time.as_ref());
+        let (mut f, mut timing) = Factors::new(data, d, config.reg, &baseline, &mut stream);
+        let mut values = untimed(data, timing.as_ref());
         let mut order: Vec<u32> = (0..data.n_users as u32).collect();
         let mut rate = config.rate;
         let mut turn: Vec<usize> = Vec::new();
-        for _ in 0..config.epochs {
+        for epoch in 1..=config.epochs {
             stream.shuffle(&mut order);
             for user in &order {
                 let rows = data.of_user(*user as usize);
+                let values = &values[data.offsets[*user as usize]..];
                 let p = &mut f.users[*user as usize * d..(*user as usize + 1) * d];
                 let own = &mut f.biases.user[*user as usize];
                 turn.clear();
@@ -153,14 +189,23 @@ impl RatingTrainer for SvdTrainer {
                     let item = rows[*at].item as usize;
                     let q = &mut f.items[item * d..(item + 1) * d];
                     let bias = &mut f.biases.item[item];
-                    let error = rows[*at].value - (f.biases.mean + *own + *bias + dot(p, q));
+                    let error = values[*at] - (f.biases.mean + *own + *bias + dot(p, q));
                     *own += rate * (error - config.reg_bias * *own);
                     *bias += rate * (error - config.reg_bias * *bias);
                     step(p, q, rate * error, 1.0 - rate * config.reg);
                 }
             }
             rate *= config.decay;
+            if let Some(timing) = timing.as_mut().filter(|_| epoch % TIME_EVERY == 0) {
+                timing.refit(data, |row| {
+                    let (p, q) = (row.user as usize * d, row.item as usize * d);
+                    let product = dot(&f.users[p..p + d], &f.items[q..q + d]);
+                    row.value - f.biases.of(row.user, row.item) - product
+                });
+                values = untimed(data, Some(timing));
+            }
         }
+        f.biases.timed = timing.map(Timing::finish);
         Ok(Box::new(f))
     }
 }
@@ -181,6 +226,14 @@ impl RatingModel for Factors {
             .users
             .get(user as usize * self.d..(user as usize + 1) * self.d);
         self.predicted(self.biases.of_user(user), factor, item)
+    }
+
+    fn predict_at(&self, user: u32, item: u32, at_s: Option<i64>) -> f32 {
+        let factor = self
+            .users
+            .get(user as usize * self.d..(user as usize + 1) * self.d);
+        let own = self.biases.of_user(user) + self.biases.of_time(user, item, at_s);
+        self.predicted(own, factor, item)
     }
 
     fn predict_for(&self, history: &[(u32, f32)], items: &[u32]) -> Vec<f32> {

@@ -7,7 +7,8 @@
 //! ridge regression.
 
 use crate::registry::{check, parse};
-use crate::svd::{Factors, SvdConfig, random};
+use crate::svd::{Factors, SvdConfig, TIME_EVERY, random, start, untimed};
+use crate::time::{TimeConfig, Timing};
 use crate::{RatingModel, RatingTrainer, Ratings, RatingsError};
 use numeric::{SeededStream, axpy, dot};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct SvdppConfig {
     pub reg_bias: f32,
     /// Regularisation of what the rated things say by themselves. Default 0.02.
     pub reg_implicit: f32,
+    /// What the moment of a rating adds, fitted in turn with the rest; null for nothing. Default null.
+    pub time: Option<TimeConfig>,
 }
 
 impl Default for SvdppConfig {
@@ -44,6 +47,7 @@ impl Default for SvdppConfig {
             reg: 0.06,
             reg_bias: 0.02,
             reg_implicit: 0.02,
+            time: None,
         }
     }
 }
@@ -59,6 +63,7 @@ pub(crate) fn build(config: &serde_json::Value) -> Result<Box<dyn RatingTrainer>
         decay: config.decay,
         reg: config.reg,
         reg_bias: config.reg_bias,
+        time: config.time.clone(),
     };
     shared.check(NAME)?;
     check(NAME, "reg_implicit", f64::from(config.reg_implicit), 0.0, 10.0)?;
@@ -71,6 +76,19 @@ struct Svdpp {
     implicit: Vec<f32>,
     /// pᵤ + |N(u)|^−½ Σ yⱼ, by user.
     whole: Vec<f32>,
+}
+
+impl Svdpp {
+    /// Sets `whole` by what the rest is.
+    fn sum_up(&mut self, data: &Ratings) {
+        let d = self.factors.d;
+        for user in 0..data.n_users {
+            let whole = &mut self.whole[user * d..(user + 1) * d];
+            let items = data.of_user(user).iter().map(|row| row.item);
+            spoken(&self.implicit, d, items, whole);
+            axpy(1.0, &self.factors.users[user * d..(user + 1) * d], whole);
+        }
+    }
 }
 
 /// |N|^−½ Σ yⱼ.
@@ -87,9 +105,17 @@ fn spoken(implicit: &[f32], d: usize, items: impl Iterator<Item = u32> + Clone, 
 
 impl SvdppTrainer {
     /// One user's ratings in turn.
-    fn visit(&self, data: &Ratings, user: usize, rate: f32, model: &mut Svdpp, scratch: &mut Scratch) {
+    fn visit(
+        &self,
+        (data, values): (&Ratings, &[f32]),
+        user: usize,
+        rate: f32,
+        model: &mut Svdpp,
+        scratch: &mut Scratch,
+    ) {
         let (config, d) = (&self.0, model.factors.d);
         let rows = data.of_user(user);
+        let values = &values[data.offsets[user]..];
         if rows.is_empty() {
             return;
         }
@@ -114,7 +140,7 @@ impl SvdppTrainer {
             }
             let q = &mut f.items[item * d..(item + 1) * d];
             let (own, bias) = (&mut f.biases.user[user], &mut f.biases.item[item]);
-            let error = rows[*at].value - (f.biases.mean + *own + *bias + dot(z, q));
+            let error = values[*at] - (f.biases.mean + *own + *bias + dot(z, q));
             *own += rate * (error - config.reg_bias * *own);
             *bias += rate * (error - config.reg_bias * *bias);
             let (e, keep) = (rate * error, 1.0 - rate * config.reg);
@@ -146,7 +172,9 @@ impl RatingTrainer for SvdppTrainer {
     fn fit(&self, data: &Ratings, seed: u64) -> Result<Box<dyn RatingModel>, RatingsError> {
         let d = self.0.factors;
         let mut stream = SeededStream::new(seed, 0);
-        let factors = Factors::new(data, d, self.0.reg, &mut stream);
+        let baseline = start(self.0.time.as_ref());
+        let (factors, mut timing) = Factors::new(data, d, self.0.reg, &baseline, &mut stream);
+        let mut values = untimed(data, timing.as_ref());
         let implicit = random(data.n_items, d, &mut stream);
         let mut model = Svdpp {
             factors,
@@ -162,23 +190,25 @@ impl RatingTrainer for SvdppTrainer {
         };
         let mut order: Vec<usize> = (0..data.n_users).collect();
         let mut rate = self.0.rate;
-        for _ in 0..self.0.epochs {
+        for epoch in 1..=self.0.epochs {
             scratch.stream.shuffle(&mut order);
             for user in &order {
-                self.visit(data, *user, rate, &mut model, &mut scratch);
+                self.visit((data, &values), *user, rate, &mut model, &mut scratch);
             }
             rate *= self.0.decay;
+            if let Some(timing) = timing.as_mut().filter(|_| epoch % TIME_EVERY == 0) {
+                model.sum_up(data);
+                let f = &model.factors;
+                timing.refit(data, |row| {
+                    let (z, q) = (row.user as usize * d, row.item as usize * d);
+                    let product = dot(&model.whole[z..z + d], &f.items[q..q + d]);
+                    row.value - f.biases.of(row.user, row.item) - product
+                });
+                values = untimed(data, Some(timing));
+            }
         }
-        for user in 0..data.n_users {
-            let whole = &mut model.whole[user * d..(user + 1) * d];
-            spoken(
-                &model.implicit,
-                d,
-                data.of_user(user).iter().map(|row| row.item),
-                whole,
-            );
-            axpy(1.0, &model.factors.users[user * d..(user + 1) * d], whole);
-        }
+        model.factors.biases.timed = timing.map(Timing::finish);
+        model.sum_up(data);
         Ok(Box::new(model))
     }
 }
@@ -189,6 +219,14 @@ impl RatingModel for Svdpp {
         let whole = self.whole.get(user as usize * d..(user as usize + 1) * d);
         self.factors
             .predicted(self.factors.biases.of_user(user), whole, item)
+    }
+
+    fn predict_at(&self, user: u32, item: u32, at_s: Option<i64>) -> f32 {
+        let d = self.factors.d;
+        let whole = self.whole.get(user as usize * d..(user as usize + 1) * d);
+        let biases = &self.factors.biases;
+        let own = biases.of_user(user) + biases.of_time(user, item, at_s);
+        self.factors.predicted(own, whole, item)
     }
 
     fn predict_for(&self, history: &[(u32, f32)], items: &[u32]) -> Vec<f32> {

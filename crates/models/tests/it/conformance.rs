@@ -362,3 +362,79 @@ fn ages_of_events_are_not_read() {
         }
     }
 }
+
+/// Whatever a blend's scores are measured by: explanations sum to the score, a loaded one says the same to the bit, and a single part's own list has the unit
+/// that it should have.
+#[test]
+fn a_blend_is_measured_by_what_it_says_and_explains_it() {
+    let world = world(200, 140, 16);
+    let items: Vec<u32> = (0..140).collect();
+    for kind in ["typical", "best", "spread"] {
+        let config = |parts: &[&str]| {
+            let parts: Vec<Value> = parts
+                .iter()
+                .map(|part| serde_json::json!({"model": part}))
+                .collect();
+            serde_json::json!({"normalise": kind, "parts": parts})
+        };
+        let model = fit(
+            "blend",
+            &config(&["item-cosine", "als", "content", "popular"]),
+            &world.data,
+            2,
+        );
+        let loaded = models::load(&saved(&*model)).unwrap();
+        let bits = |of: Vec<f32>| of.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+        for history in histories(&world) {
+            let all = scores(&*model, &history, &items);
+            assert_eq!(
+                bits(all.clone()),
+                bits(scores(&*loaded, &history, &items)),
+                "{kind}"
+            );
+            let size = all.iter().fold(0f32, |most, s| most.max(s.abs()));
+            let evidence = model.evidence(&history, &items);
+            for ((item, score), evidence) in items.iter().zip(&all).zip(evidence) {
+                let explained = model.explain(&history, *item).total();
+                let told = evidence.rest + evidence.history.iter().map(|(_, value)| value).sum::<f32>();
+                let near = |sum: f32| (sum - score).abs() <= 1e-4 * size + 1e-6;
+                assert!(
+                    near(explained) && near(told),
+                    "{kind}: {score} {explained} {told}"
+                );
+            }
+        }
+        // Alone a part counts fully, so the score is the part's over the unit.
+        let mut only = config(&["als"]);
+        only["validation_users"] = serde_json::json!(0);
+        let alone = fit("blend", &only, &world.data, 2);
+        let part = fit("als", &Value::Null, &world.data, 2);
+        let own = history(&world.data.interactions, 5);
+        let list = |model: &dyn Model, n: usize| {
+            let unseen = |item: u32| own.iter().all(|event| event.item != item);
+            let list = model.recommend(&own, n, &unseen);
+            list.into_iter()
+                .map(|(_, score)| f64::from(score))
+                .collect::<Vec<f64>>()
+        };
+        let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+        let (ours, theirs) = (list(&*alone, 100), list(&*part, 100));
+        assert_eq!(ours.len(), 100);
+        match kind {
+            "best" => assert!((mean(&ours[..20]) - 1.0).abs() < 1e-4, "{}", mean(&ours[..20])),
+            "spread" => {
+                let middle = mean(&ours);
+                let squares: Vec<f64> = ours.iter().map(|s| (s - middle).powi(2)).collect();
+                assert!((mean(&squares) - 1.0).abs() < 1e-3, "{}", mean(&squares));
+            }
+            _ => assert!((mean(&ours[..20]) - 1.0).abs() > 1e-4),
+        }
+        // One division for all items.
+        let factor = ours[0] / theirs[0];
+        let same = |(ours, theirs): (&f64, &f64)| (ours - factor * theirs).abs() < 1e-4 * ours.abs() + 1e-6;
+        assert!(ours.iter().zip(&theirs).all(same), "{kind}");
+    }
+    let wrong = (models::trainer("blend").unwrap().build)(&serde_json::json!({"normalise": "rank"}));
+    let told = wrong.err().unwrap().to_string();
+    assert!(told.contains("rank") && told.contains("spread"), "{told}");
+}
