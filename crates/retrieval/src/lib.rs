@@ -12,6 +12,7 @@
 
 mod attributes;
 mod item_set;
+mod layout;
 mod list;
 mod recent;
 mod segments;
@@ -24,7 +25,7 @@ pub use list::ListRetriever;
 pub use recent::RecentRetriever;
 pub use segments::{SegmentRetriever, SegmentTable, SegmentTerms, Standing};
 pub use together::{SHARED_MAX, Together};
-pub use vectors::{Shortlist, VectorIndex, Wanted};
+pub use vectors::{Measure, Shortlist, VectorIndex, Wanted};
 
 #[cfg(test)]
 mod tests {
