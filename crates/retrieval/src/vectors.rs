@@ -219,7 +219,8 @@ impl<'a> Running<'a> {
                 self.raise();
             }
         }
-        if self.lower.len() >= n {
+        // Not after every run: each time costs a look at all of them.
+        if self.lower.len() >= n + n / 4 || self.floor == f32::NEG_INFINITY {
             self.raise();
         }
         if self.kept.len() > 64 + 8 * n {
@@ -240,6 +241,7 @@ impl<'a> Running<'a> {
     }
 
     fn finish(mut self) -> Shortlist {
+        self.raise();
         let floor = self.floor;
         let before = self.kept.len();
         self.kept.retain(|(_, upper)| *upper >= floor);
