@@ -436,17 +436,17 @@ impl VectorIndex {
 
     fn pass(&self, rough: &[Rough<'_>], running: &mut [Running<'_>]) {
         let n_runs = self.used.div_ceil(RUN);
-        // By request and run; not a number for a run that the request has been through.
-        let mut bounds: Vec<Vec<f32>> = rough
-            .iter()
-            .zip(&*running)
-            .map(|(rough, running)| self.bounds(rough, running.wanted.measure, n_runs))
-            .collect();
+        // By request, then by run; not a number for a run that the request has been through.
+        let mut bounds: Vec<f32> = Vec::with_capacity(n_runs * running.len());
+        for (rough, running) in rough.iter().zip(&*running) {
+            bounds.extend(self.bounds(rough, running.wanted.measure, n_runs));
+        }
         let mut scratch = Scratch::default();
         for (at, running) in running.iter_mut().enumerate() {
             let rough = std::slice::from_ref(&rough[at]);
-            for run in highest(&bounds[at], first_runs(running.wanted.n)) {
-                bounds[at][run] = f32::NAN;
+            let own = &mut bounds[at * n_runs..(at + 1) * n_runs];
+            for run in highest(own, first_runs(running.wanted.n)) {
+                own[run] = f32::NAN;
                 self.through(run, rough, std::slice::from_mut(running), &[0], &mut scratch);
             }
         }
@@ -455,7 +455,7 @@ impl VectorIndex {
             for measure in [Measure::Product, Measure::Cosine] {
                 active.clear();
                 for (at, running) in running.iter_mut().enumerate() {
-                    let bound = bounds[at][run];
+                    let bound = bounds[at * n_runs + run];
                     if running.wanted.measure != measure || bound.is_nan() {
                         continue;
                     }
