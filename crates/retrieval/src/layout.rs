@@ -19,14 +19,15 @@ const STEPS: usize = 6;
 /// Items in order; each run of `run` (the last one may be shorter) holds items that lie near each other. `vector` gives the numbers of each.
 pub(crate) fn arranged<'v>(mut items: Vec<u32>, run: usize, vector: &impl Fn(u32) -> &'v [f32]) -> Vec<u32> {
     let mut keyed: Vec<(f32, u32)> = Vec::new();
-    let mut open = Vec::from([0..items.len()]);
-    while let Some(part) = open.pop() {
+    let mut open = vec![(0, items.len())];
+    while let Some((start, end)) = open.pop() {
+        let part = start..end;
         if part.len() <= run {
             continue;
         }
         // Whole runs on the left, so that only the very last run can be short.
         let half = (part.len().div_ceil(run) / 2) * run;
-        let own = &mut items[part.clone()];
+        let own = &mut items[part];
         let axis = axis(own, vector);
         keyed.clear();
         keyed.extend(own.iter().map(|item| {
@@ -41,8 +42,8 @@ pub(crate) fn arranged<'v>(mut items: Vec<u32>, run: usize, vector: &impl Fn(u32
         for (own, (_, item)) in own.iter_mut().zip(&keyed) {
             *own = *item;
         }
-        open.push(part.start..part.start + half);
-        open.push(part.start + half..part.end);
+        open.push((start, start + half));
+        open.push((start + half, end));
     }
     items
 }
