@@ -177,6 +177,6 @@ pub(crate) mod suite {
     #[cfg(feature = "graph")]
     #[test]
     fn the_graph_conforms_within_its_budget() {
-        conforms(&mut crate::GraphIndex::new(DIMS, 128).expect("an index"), 0.03);
+        conforms(&mut crate::GraphIndex::new(DIMS, 512).expect("an index"), 0.06);
     }
 }

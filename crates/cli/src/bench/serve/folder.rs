@@ -126,11 +126,11 @@ pub(super) fn config() -> Config {
         source_quota: 125,
         ..PlacementConfig::default()
     };
-    // So slow that 300 trees do not overfit yet.
+    // So slow that 300 trees do not overfit: at 0.02 the validation rows stop at 130 to 170.
     let ranker = json!({
         "kind": "trees",
         "weights": { "click": { "weight": 1.0, "min": 0.0, "max": 10.0 } },
-        "learning_rate": 0.02,
+        "learning_rate": 0.008,
         "leaf_rows_min": 50,
     });
     let diversity = json!({ "attributes": ["tastes", "brand"], "diversity": 0.2 });
