@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Figures of docs/benchmarks.md about freshness, retrieval and serving, on a machine that does nothing else.
-#   scripts/bench-serving.sh [freshness|retrieval|small|million-made|million]...   (all without arguments)
+#   scripts/bench-serving.sh [freshness|retrieval|small|small-light|million-made|million|million-light|million-overload]...   (all without arguments)
 # Folders made up for `million` are kept in $CONCIERGE_BENCH_DIR (default: a folder of the system's for temporary files) between the two steps.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,11 +17,15 @@ freshness() {
 }
 retrieval() { "$target/release/examples/filtered"; }
 small() { "$target/release/concierge" bench serve --items 100000 --users 100000 --events 2000000 --seconds 15 --json; }
+small-light() { "$target/release/concierge" bench serve --items 100000 --users 100000 --events 2000000 --seconds 15 --light --json; }
 # Makes the folder and trains, with a second of load to end it.
 million-made() { "$target/release/concierge" bench serve "${million[@]}" --seconds 1 --overload 0 --json; }
 million() { "$target/release/concierge" bench serve "${million[@]}" --seconds 20 --json; }
+million-light() { "$target/release/concierge" bench serve "${million[@]}" --seconds 20 --light --json; }
+# Five minutes at three times what was reached, the ranker failing for the middle third.
+million-overload() { "$target/release/concierge" bench serve "${million[@]}" --seconds 10 --overload-seconds 300 --json; }
 
-for step in "${@:-freshness retrieval small million-made million}"; do
+for step in "${@:-freshness retrieval small small-light million-made million million-light million-overload}"; do
     for one in $step; do
         echo "== $one"
         "$one"

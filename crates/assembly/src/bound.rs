@@ -7,7 +7,7 @@ use domain::{
 };
 use models::{Model, Someone, Staleness, UserFeatures, VectorSpace};
 use numeric::TopK;
-use retrieval::{ItemSet, Together, VectorIndex};
+use retrieval::{ItemSet, Measure, Together, VectorIndex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -262,7 +262,7 @@ impl Bound {
         let reach = n + someone.history.len() + SPARE;
         let list = space
             .meeting
-            .shortlist(&space.index, vector, reach, within.cloned());
+            .shortlist(&space.index, vector, reach, within.cloned(), Measure::Product);
         let mut found = self.best(model, someone, reach, &list.items);
         found.retain(|(item, _)| allowed(*item));
         found.truncate(n);
@@ -284,6 +284,7 @@ impl Bound {
         scores
     }
 
+    /// The items most like one, by the indexes of the spaces that there are: the same as looking at every item.
     pub(crate) fn similar(
         &self,
         part: Option<usize>,
@@ -295,10 +296,48 @@ impl Bound {
         let Some(model) = self.part(part).filter(|_| local != NOWHERE) else {
             return Vec::new();
         };
-        let top = model.similar(local, n, &|local| allowed(self.global(local)));
+        let admitted = |local: u32| allowed(self.global(local));
+        let found = self.nearest_like(part, local, n, &admitted);
+        // Only the model as a whole has parts, and their indexes.
+        let nearest = |at: usize, n: usize| match part {
+            None => self.nearest_like(Some(at), local, n, &admitted),
+            Some(_) => None,
+        };
+        let top = found.unwrap_or_else(|| model.similar_by(local, n, &admitted, &nearest));
         top.into_iter()
             .map(|(local, score)| (self.global(local), score))
             .collect()
+    }
+
+    /// The `n` most like an item by the index of a space, in the model's positions. `None` if there is no index, or if rules removed so many of what
+    /// was found that it cannot say.
+    fn nearest_like(
+        &self,
+        part: Option<usize>,
+        item: u32,
+        n: usize,
+        admitted: &dyn Fn(u32) -> bool,
+    ) -> Option<Vec<(u32, f32)>> {
+        let space = self.spaces.get(part.map_or(0, |part| part + 1))?.as_ref()?;
+        let model = self.part(part)?;
+        let vectors = model.space()?;
+        let vector = vectors.item_vector(item)?.to_vec();
+        // One more, since the item is its own nearest.
+        let reach = n + 1 + SPARE;
+        let list = space
+            .meeting
+            .shortlist(&space.index, vector, reach, None, Measure::Cosine);
+        let ids = model.vocabulary();
+        let mut top = TopK::new(reach, |a, b| ids.id(a).cmp(ids.id(b)));
+        for other in list.items.into_iter().map(|global| self.local(global)) {
+            if let Some(score) = vectors.likeness(item, other).filter(|score| *score != 0.0) {
+                top.push(other, score);
+            }
+        }
+        let mut found = top.finish();
+        found.retain(|(other, _)| *other != item && admitted(*other));
+        found.truncate(n);
+        (found.len() == n || list.is_whole).then_some(found)
     }
 }
 
@@ -430,6 +469,10 @@ mod tests {
     use numeric::SeededStream;
 
     fn trained(n_items: u32) -> Arc<dyn Model> {
+        trained_by("als", &serde_json::json!({"factors": 12, "epochs": 2}), n_items)
+    }
+
+    fn trained_by(model: &str, config: &serde_json::Value, n_items: u32) -> Arc<dyn Model> {
         let made = Synthetic {
             users: 300,
             items: n_items,
@@ -446,8 +489,8 @@ mod tests {
             user_features: Arc::default(),
             now: made.start,
         };
-        let entry = models::trainer("als").expect("registered");
-        let trainer = (entry.build)(&serde_json::json!({"factors": 12, "epochs": 2})).expect("it builds");
+        let entry = models::trainer(model).expect("registered");
+        let trainer = (entry.build)(config).expect("it builds");
         Arc::from(trainer.fit(&data, &Run::new(1, 1)).expect("it fits"))
     }
 
@@ -509,9 +552,54 @@ mod tests {
                     .map(|(local, score)| (bound.global(local), score))
                     .collect();
                 assert_eq!(found, all, "case {case}");
+                let anchor = history[0].item;
+                let like = bound.similar(None, anchor, 40, &admits);
+                let all = bound
+                    .model
+                    .similar(bound.local(anchor), 40, &|local| admits(bound.global(local)));
+                let all = all.into_iter().map(|(local, score)| (bound.global(local), score));
+                assert_eq!(like, all.collect::<Vec<_>>(), "like {anchor}");
             }
         }
         let known = |bound: &Bound| bound.spaces[0].as_ref().map(|space| space.index.len());
         assert_eq!(known(&grown), known(&bound).map(|n| n + 5));
+        // The index answers itself where rules leave most of what it finds.
+        let first = bound.local(bound.global(7));
+        assert!(
+            bound
+                .nearest_like(None, first, 40, &|_| true)
+                .is_some_and(|found| found.len() == 40)
+        );
+        assert_eq!(
+            bound.nearest_like(None, first, 40, &|local| local.is_multiple_of(50)),
+            None
+        );
+    }
+
+    /// A blend asks the index of its part, and says the same as asking the part itself.
+    #[test]
+    fn likeness_of_a_blend_by_the_index_of_its_part() {
+        let config = serde_json::json!({
+            "parts": [
+                {"model": "als", "config": {"factors": 12, "epochs": 2}},
+                {"model": "item-bm25", "config": {}},
+            ],
+            "validation_users": 0,
+        });
+        let bound = Bound::new(
+            trained_by("blend", &config, 1500),
+            &Positions::default(),
+            Staleness::default(),
+        );
+        assert!(bound.spaces[0].is_none() && bound.spaces[1].is_some() && bound.spaces[2].is_none());
+        for item in (0..300).step_by(10) {
+            let admits = |other: u32| !other.is_multiple_of(5);
+            let like = bound.similar(None, item, 30, &admits);
+            let all = bound
+                .model
+                .similar(bound.local(item), 30, &|local| admits(bound.global(local)));
+            let all = all.into_iter().map(|(local, score)| (bound.global(local), score));
+            assert_eq!(like, all.collect::<Vec<_>>(), "like {item}");
+        }
     }
 }

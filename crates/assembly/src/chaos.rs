@@ -1,7 +1,10 @@
 //! Faults put in on purpose, to see that answers go on without the part concerned: a ranker, an index or a store that is slow or
 //! fails. Only where the configuration asks for it in so many words; without that there is nothing here that a request passes through.
 
-use domain::{Candidate, Evidence, Explanation, Outcome, Query, Ranker, Retriever, StageError, StoreError};
+use domain::{
+    Candidate, Evidence, Explanation, FeatureRecord, Outcome, Query, Ranker, Retriever, StageError,
+    StoreError,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -198,6 +201,10 @@ impl Ranker for ChaosRanker {
     fn explain_candidate(&self, query: &Query, candidate: &Candidate) -> Explanation {
         self.inner.explain_candidate(query, candidate)
     }
+
+    fn features(&self, query: &Query, candidates: &[&Candidate]) -> Option<FeatureRecord> {
+        self.inner.features(query, candidates)
+    }
 }
 
 /// A source that can be made to fail.
@@ -221,5 +228,59 @@ impl Retriever for ChaosRetriever {
             return Err(failed());
         }
         self.inner.retrieve(query, budget, allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Contribution;
+
+    /// Says something of its own wherever it can.
+    struct Telling;
+
+    impl Ranker for Telling {
+        fn name(&self) -> &'static str {
+            "telling"
+        }
+
+        fn rank(&self, _: &Query, candidates: &[Candidate]) -> Result<Vec<Outcome>, StageError> {
+            Ok(candidates.iter().map(|_| Outcome::Score(1.0)).collect())
+        }
+
+        fn explain(&self, _: &Query, _: u32) -> Explanation {
+            let part = Contribution {
+                source: domain::ContributionSource::History { item: 1 },
+                model: "telling".into(),
+                value: 1.0,
+            };
+            Explanation {
+                contributions: vec![part],
+            }
+        }
+
+        fn features(&self, _: &Query, candidates: &[&Candidate]) -> Option<FeatureRecord> {
+            Some(FeatureRecord::new(
+                vec!["hour".to_owned()],
+                &vec![2.0; candidates.len()],
+            ))
+        }
+    }
+
+    #[test]
+    fn a_ranker_that_may_fail_notes_what_the_one_inside_knows() {
+        let unsure = ChaosRanker {
+            inner: Arc::new(Telling),
+            chaos: ChaosConfig::asked_for().now,
+        };
+        let (query, candidate) = (Query::default(), Candidate::default());
+        assert_eq!(
+            unsure.features(&query, &[&candidate]),
+            Telling.features(&query, &[&candidate])
+        );
+        assert_eq!(
+            unsure.explain_candidate(&query, &candidate).contributions.len(),
+            1
+        );
     }
 }

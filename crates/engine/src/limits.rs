@@ -14,6 +14,36 @@ pub struct Keeping<'a> {
     left: usize,
 }
 
+/// By item, the limits in which it counts, ascending.
+fn memberships(limits: &[Limit], items: &[u32]) -> Vec<Vec<usize>> {
+    let mut of = vec![Vec::new(); items.len()];
+    let mut order: Vec<(u32, usize)> = items.iter().copied().zip(0..).collect();
+    order.sort_unstable();
+    for (at, limit) in limits.iter().enumerate() {
+        if limit.members.len() * 4 > items.len() {
+            // Both ascend, so one walk finds all.
+            let mut members = limit.members.iter().peekable();
+            for (item, place) in &order {
+                while members.next_if(|member| *member < item).is_some() {}
+                if members.peek() == Some(&item) {
+                    of[*place].push(at);
+                }
+            }
+        } else {
+            for member in &limit.members {
+                let first = order.partition_point(|(item, _)| item < member);
+                let same = order[first..].iter().take_while(|(item, _)| item == member);
+                same.for_each(|(_, place)| {
+                    if of[*place].last() != Some(&at) {
+                        of[*place].push(at);
+                    }
+                });
+            }
+        }
+    }
+    of
+}
+
 /// A state that is tried out.
 #[derive(Clone)]
 struct Trial {
@@ -25,18 +55,13 @@ struct Trial {
 impl<'a> Keeping<'a> {
     /// Nobody stands yet but those `taken` elsewhere on the slate; `places` are to be filled from `items`.
     pub fn new(limits: &'a [Limit], items: &[u32], taken: &[u32], places: usize) -> Keeping<'a> {
-        let of = |item: u32| -> Vec<usize> {
-            let counted = limits.iter().enumerate().filter(|(_, limit)| limit.counts(item));
-            counted.map(|(at, _)| at).collect()
-        };
-        let mut counts = vec![0; limits.len()];
-        for item in taken {
-            of(*item).into_iter().for_each(|at| counts[at] += 1);
-        }
+        let counts = limits
+            .iter()
+            .map(|limit| taken.iter().filter(|item| limit.counts(**item)).count());
         Keeping {
-            of: items.iter().map(|item| of(*item)).collect(),
+            counts: counts.collect(),
+            of: memberships(limits, items),
             used: vec![false; items.len()],
-            counts,
             is_active: vec![true; limits.len()],
             left: places.min(items.len()),
             limits,
@@ -110,16 +135,29 @@ impl<'a> Keeping<'a> {
         self.plan(trial).is_some()
     }
 
-    fn mask(&self) -> Vec<bool> {
-        let trial = Trial {
+    fn current_plan(&self) -> Option<Vec<usize>> {
+        self.plan(Trial {
             counts: self.counts.clone(),
             used: self.used.clone(),
             left: self.left,
-        };
-        let plan = self.plan(trial);
+        })
+    }
+
+    fn mask(&self) -> Vec<bool> {
+        let plan = self.current_plan();
         (0..self.of.len())
             .map(|candidate| self.admits(candidate, plan.as_deref()))
             .collect()
+    }
+
+    /// The first that may stand next: the first `true` of [`admitted`](Self::admitted), the others not being looked at.
+    fn first_admitted(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            return None;
+        }
+        let plan = self.current_plan();
+        let first = (0..self.of.len()).find(|candidate| self.admits(*candidate, plan.as_deref()));
+        first.or_else(|| self.admitted().iter().position(|admitted| *admitted))
     }
 
     /// Who may stand next. Limits that are not hard give way where nobody may: the last one that helps alone, else the last.
@@ -186,7 +224,7 @@ pub(crate) fn in_order(ordered: &[Candidate], limits: &[Limit], taken: &[u32], n
         places.extend(0..n.min(items.len()));
     } else {
         while places.len() < n {
-            let Some(next) = keeping.admitted().iter().position(|admitted| *admitted) else {
+            let Some(next) = keeping.first_admitted() else {
                 break;
             };
             keeping.put(next);
@@ -268,6 +306,27 @@ mod tests {
     }
 
     proptest! {
+        /// Against asking every limit about every item; a member given twice counts once.
+        #[test]
+        fn an_item_is_found_in_its_limits(
+            items in proptest::collection::vec(0u32..40, 0..30),
+            members in proptest::collection::vec(proptest::collection::vec(0u32..40, 0..30), 0..6),
+        ) {
+            let limits: Vec<Limit> = members
+                .into_iter()
+                .map(|mut members| {
+                    members.sort_unstable();
+                    limit("one", members, 0, 2, true)
+                })
+                .collect();
+            let slow = |item: &u32| -> Vec<usize> {
+                (0..limits.len()).filter(|at| limits[*at].counts(*item)).collect()
+            };
+            prop_assert_eq!(memberships(&limits, &items), items.iter().map(slow).collect::<Vec<_>>());
+        }
+    }
+
+    proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
         /// Against all slates: whatever is not named as relaxed holds, hard limits always do, and one group's bounds with one minimum
         /// give way only if no slate keeps them.
@@ -285,8 +344,20 @@ mod tests {
                 .collect();
             let special = (0..7u32).filter(|i| special[*i as usize]).collect();
             limits.push(limit("min", special, min, 9, false));
+            let items: Vec<u32> = (0..7).collect();
+            let mut keeping = Keeping::new(&limits, &items, &[], n);
+            let mut slowly = Vec::new();
+            while let Some(next) = keeping.admitted().iter().position(|admitted| *admitted) {
+                keeping.put(next);
+                slowly.push(next as u32);
+            }
             let choice = in_order(&candidates(7), &limits, &[], n);
             let items: Vec<u32> = choice.slate.iter().map(|(c, _)| c.item).collect();
+            let first: Vec<u32> = (0..n as u32).collect();
+            if !hold(&limits, &first) {
+                prop_assert_eq!(&items, &slowly);
+                prop_assert_eq!(&choice.relaxed, &keeping.relaxed());
+            }
             prop_assert!(hold(&limits[..3], &items));
             if feasible(&limits, n) {
                 prop_assert_eq!(choice.relaxed, Vec::<String>::new());

@@ -608,18 +608,10 @@ impl Model for Als {
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let Some(own) = self.factor(item) else {
-            return Vec::new();
-        };
-        let length = norm(own);
-        let cosine = |other: u32| {
-            let factor = self.factor(other)?;
-            let both = length * norm(factor);
-            (both > 0.0).then(|| (other, dot(own, factor) / both))
-        };
         let items = 0..self.vocabulary.len() as u32;
         let admitted = items.filter(|i| *i != item && allowed(*i));
-        best(&self.vocabulary, n, admitted.filter_map(cosine))
+        let like = admitted.filter_map(|other| Some((other, self.likeness(item, other)?)));
+        best(&self.vocabulary, n, like)
     }
 
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation {
@@ -757,6 +749,12 @@ impl VectorSpace for Als {
 
     fn item_vector(&self, item: u32) -> Option<&[f32]> {
         self.factor(item)
+    }
+
+    fn likeness(&self, item: u32, other: u32) -> Option<f32> {
+        let (own, factor) = (self.factor(item)?, self.factor(other)?);
+        let both = norm(own) * norm(factor);
+        (both > 0.0).then(|| dot(own, factor) / both)
     }
 
     fn vector_of(&self, someone: Someone<'_>) -> Option<Vec<f32>> {

@@ -583,10 +583,21 @@ impl Model for Blend {
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
+        self.similar_by(item, n, allowed, &|_, _| None)
+    }
+
+    fn similar_by(
+        &self,
+        item: u32,
+        n: usize,
+        allowed: &dyn Fn(u32) -> bool,
+        nearest: &dyn Fn(usize, usize) -> Option<TopItems>,
+    ) -> TopItems {
         // Likenesses are on different scales: each list counts relative to its best.
         let mut sums: BTreeMap<u32, f32> = BTreeMap::new();
-        for part in &self.parts {
-            let list = part.model.similar(item, self.depth.max(n), allowed);
+        let depth = self.depth.max(n);
+        for (at, part) in self.parts.iter().enumerate() {
+            let list = nearest(at, depth).unwrap_or_else(|| part.model.similar(item, depth, allowed));
             let top = list.first().map_or(0.0, |(_, score)| *score);
             for (other, score) in list.into_iter().filter(|_| top > 0.0) {
                 *sums.entry(other).or_insert(0.0) += score / top;

@@ -198,6 +198,17 @@ pub trait Model: Send + Sync {
     }
     /// The items most like one item, itself left out; empty if the model has no notion of likeness.
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems;
+    /// The same, for a model of parts, of which some are searched by an index: `nearest` gives the list of the part at a place, so many long, or nothing
+    /// if the part is to be asked itself.
+    fn similar_by(
+        &self,
+        item: u32,
+        n: usize,
+        allowed: &dyn Fn(u32) -> bool,
+        _nearest: &dyn Fn(usize, usize) -> Option<TopItems>,
+    ) -> TopItems {
+        self.similar(item, n, allowed)
+    }
     /// Takes the score of one item apart (positions are the model's).
     fn explain(&self, history: &[HistoryEvent], item: u32) -> Explanation;
     /// What speaks for each of these items, in short and in their order (positions are the model's): the same sums as
@@ -294,6 +305,8 @@ pub trait VectorSpace {
     fn dims(&self) -> usize;
     /// The vector of an item; `None` for one that is not known.
     fn item_vector(&self, item: u32) -> Option<&[f32]>;
+    /// How like two items are, as [`Model::similar`] has it: a cosine of their vectors; `None` where one has none.
+    fn likeness(&self, item: u32, other: u32) -> Option<f32>;
     /// The vector of someone; `None` if nothing that it can use is known of them.
     fn vector_of(&self, someone: Someone<'_>) -> Option<Vec<f32>>;
     /// Items whose vectors may differ from those that this model, or the one it was copied from, had when it was trained or loaded.

@@ -30,24 +30,25 @@ impl Reranker for MmrReranker {
         let relevance = relevance(pool);
         let places = query.n.max(self.depth).min(pool.len());
         let mut most_alike = vec![0.0f64; pool.len()];
-        let mut is_used = vec![false; pool.len()];
-        let mut chosen = Vec::with_capacity(places);
+        // Those that do not stand yet, in order.
+        let mut left: Vec<usize> = (0..pool.len()).collect();
+        let mut chosen: Vec<usize> = Vec::with_capacity(places);
         while chosen.len() < places {
-            let worth = |at: usize| (1.0 - self.diversity) * relevance[at] - self.diversity * most_alike[at];
+            let last = chosen.last().map(|last| labels[*last].as_slice());
             let mut best: Option<(f64, usize)> = None;
-            for at in (0..pool.len()).filter(|at| !is_used[*at]) {
-                if best.is_none_or(|(most, _)| worth(at) > most) {
-                    best = Some((worth(at), at));
+            for (place, at) in left.iter().copied().enumerate() {
+                if let Some(last) = last {
+                    most_alike[at] = most_alike[at].max(cosine(&labels[at], last));
+                }
+                let worth = (1.0 - self.diversity) * relevance[at] - self.diversity * most_alike[at];
+                if best.is_none_or(|(most, _)| worth > most) {
+                    best = Some((worth, place));
                 }
             }
-            let Some((_, next)) = best else {
+            let Some((_, place)) = best else {
                 break;
             };
-            is_used[next] = true;
-            chosen.push(next);
-            for at in 0..pool.len() {
-                most_alike[at] = most_alike[at].max(cosine(&labels[at], &labels[next]));
-            }
+            chosen.push(left.remove(place));
         }
         Reranked {
             chosen: in_front(ranked, &chosen),

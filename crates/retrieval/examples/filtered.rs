@@ -7,7 +7,7 @@
 //! for the cost of a request.
 
 use numeric::{SeededStream, dot, top_k};
-use retrieval::{ItemSet, SHARED_MAX, Shortlist, Together, VectorIndex, Wanted};
+use retrieval::{ItemSet, Measure, SHARED_MAX, Shortlist, Together, VectorIndex, Wanted};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,7 @@ fn main() {
             vector: &queries[at % queries.len()],
             n: N,
             within: set.as_deref(),
+            measure: Measure::Product,
         };
         let score =
             |list: Shortlist, at: usize| table.best(list.items.into_iter(), &queries[at % queries.len()]);
@@ -119,7 +120,10 @@ fn main() {
                             let at = took.len() * SHARED_MAX + thread;
                             let start = Instant::now();
                             let vector = queries[at % queries.len()].clone();
-                            score(together.shortlist(index, vector, N, set.clone()), at);
+                            score(
+                                together.shortlist(index, vector, N, set.clone(), Measure::Product),
+                                at,
+                            );
                             took.push(start.elapsed());
                         }
                         took

@@ -11,20 +11,27 @@
 //! What this crate does not know: models, item ids, attributes, the clock.
 
 mod attributes;
+#[cfg(feature = "graph")]
+mod graph;
 mod item_set;
+mod layout;
 mod list;
+mod nearest;
 mod recent;
 mod segments;
 mod together;
 mod vectors;
 
 pub use attributes::{AttributeIndex, Predicate, Value};
+#[cfg(feature = "graph")]
+pub use graph::{GraphError, GraphIndex};
 pub use item_set::ItemSet;
 pub use list::ListRetriever;
+pub use nearest::Nearest;
 pub use recent::RecentRetriever;
 pub use segments::{SegmentRetriever, SegmentTable, SegmentTerms, Standing};
 pub use together::{SHARED_MAX, Together};
-pub use vectors::{Shortlist, VectorIndex, Wanted};
+pub use vectors::{Measure, Shortlist, VectorIndex, Wanted};
 
 #[cfg(test)]
 mod tests {

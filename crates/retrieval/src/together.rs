@@ -4,7 +4,7 @@
 //! a few passes run side by side, so that a pass is shared only when otherwise there would be a queue: a request that comes alone does
 //! not wait. A pass that comes to grief answers nobody, and those who waited for it go alone.
 
-use crate::{ItemSet, Shortlist, VectorIndex, Wanted};
+use crate::{ItemSet, Measure, Shortlist, VectorIndex, Wanted};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,7 @@ struct Waiting {
     vector: Vec<f32>,
     n: usize,
     within: Option<Arc<ItemSet>>,
+    measure: Measure,
 }
 
 #[derive(Default)]
@@ -95,6 +96,7 @@ impl Together {
         vector: Vec<f32>,
         n: usize,
         within: Option<Arc<ItemSet>>,
+        measure: Measure,
     ) -> Shortlist {
         assert_eq!(vector.len(), index.dims(), "numbers of a vector");
         let alone = (vector.clone(), within.clone());
@@ -107,6 +109,7 @@ impl Together {
             vector,
             n,
             within,
+            measure,
         });
         loop {
             if let Some(answer) = state.answers.remove(&ticket) {
@@ -116,6 +119,7 @@ impl Together {
                         vector: &alone.0,
                         n,
                         within: alone.1.as_deref(),
+                        measure,
                     };
                     index.shortlists(&[wanted]).pop().unwrap_or_default()
                 });
@@ -146,6 +150,7 @@ impl Together {
                 vector: &one.vector,
                 n: one.n,
                 within: one.within.as_deref(),
+                measure: one.measure,
             })
             .collect();
         pass.answers = index.shortlists(&wanted);
@@ -175,13 +180,16 @@ mod tests {
                 scope.spawn(move || {
                     for (at, vector) in asked.iter().enumerate().filter(|(at, _)| at % 8 == thread) {
                         let within = (at % 3 == 0).then(|| odd.clone());
+                        let measure = [Measure::Product, Measure::Cosine][at / 8 % 2];
                         let wanted = Wanted {
                             vector,
                             n: 20,
                             within: within.as_deref(),
+                            measure,
                         };
                         let mut alone = index.shortlists(&[wanted]).remove(0);
-                        let mut shared = together.shortlist(index, vector.clone(), 20, within.clone());
+                        let mut shared =
+                            together.shortlist(index, vector.clone(), 20, within.clone(), measure);
                         alone.items.sort_unstable();
                         shared.items.sort_unstable();
                         assert_eq!(alone, shared);

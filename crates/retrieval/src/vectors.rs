@@ -6,15 +6,19 @@
 //! of. The bound, for a vector y = s·c + e and a request q = a·d + f: |y·q − s·a·(c·d)| ≤ s·(‖q‖·‖e‖/s + ‖f‖·‖c‖), by
 //! Cauchy and Schwarz, with the greatest ‖e‖/s and ‖c‖ of the chunk.
 //!
-//! Items are laid out longest vector first when the index is made. A run of [`RUN`] items whose longest vector cannot reach
-//! the floor, ‖y‖·‖q‖ < floor, is passed over unread, so long-tailed spaces cost a fraction of a pass.
+//! Items that lie near each other are laid out together when the index is made ([`layout`](crate::layout)). A run of [`RUN`] items is passed over unread if
+//! none of it can reach the floor: with m the middle of the run, y·q ≤ m·q + ‖y − m‖·‖q‖, and y·q ≤ ‖y‖·‖q‖. Each request begins with the runs of
+//! its highest bounds, so that the floor is high before the pass; long-tailed spaces and those that have groups cost a fraction of one.
+//!
+//! By [`Measure::Cosine`] the best are those of the greatest y·q / ‖y‖: the same codes with steps divided by the lengths.
 //!
 //! Several requests share one pass ([`VectorIndex::shortlists`]): reading the codes is what a pass alone costs most.
 //!
 //! A copy shares every untouched chunk of [`CHUNK`] items: changing one item of a copy costs one chunk.
-//! Memory: dims + 9 bytes per item. Nothing is random.
+//! Memory: dims + 13 bytes per item, and 4 · dims for each run. Nothing is random.
 
 use crate::ItemSet;
+use crate::layout::arranged;
 use numeric::codes::{self, BLOCK, GROUP, Hit, Probe, Rounded};
 use std::sync::Arc;
 
@@ -22,6 +26,8 @@ use std::sync::Arc;
 const RUN: usize = 256;
 /// Items in a chunk.
 const CHUNK: usize = 4096;
+/// Runs of a chunk.
+const RUNS: usize = CHUNK / RUN;
 /// No item.
 const NOBODY: u32 = u32::MAX;
 /// What single precision may cost a product, as a share of both lengths.
@@ -35,23 +41,60 @@ struct Chunk {
     blocks: Vec<u8>,
     /// Step of each vector; not a number where there is none.
     steps: Vec<f32>,
+    /// The same over the length of the vector; not a number where that is 0.
+    unit_steps: Vec<f32>,
     items: Vec<u32>,
-    /// Greatest length of a vector, by run.
-    longest: [f32; CHUNK / RUN],
+    /// Greatest and least length of a vector, by run.
+    longest: [f32; RUNS],
+    shortest: [f32; RUNS],
+    /// Middle of each run as it was laid out, `dims` numbers each, and how far its vectors are from it at most.
+    middles: Vec<f32>,
+    reach: [f32; RUNS],
     /// Greatest ‖e‖ / s and ‖c‖.
     lost: f32,
     code_length: f32,
 }
 
 impl Chunk {
-    fn new(groups: usize) -> Chunk {
+    fn new(dims: usize, groups: usize) -> Chunk {
         Chunk {
             blocks: vec![0; CHUNK * groups * GROUP],
             steps: vec![f32::NAN; CHUNK],
+            unit_steps: vec![f32::NAN; CHUNK],
             items: vec![NOBODY; CHUNK],
-            longest: [0.0; CHUNK / RUN],
+            longest: [0.0; RUNS],
+            shortest: [f32::INFINITY; RUNS],
+            middles: vec![0.0; RUNS * dims],
+            reach: [0.0; RUNS],
             lost: 0.0,
             code_length: 0.0,
+        }
+    }
+
+    /// What the products of each run's vectors with a request cannot exceed, with something for the rounding of all that is summed here and where
+    /// vectors are scored. A run without vectors has minus infinity.
+    fn bounds(&self, rough: &Rough<'_>, measure: Measure, out: &mut [f32; RUNS]) {
+        let length = rough.length;
+        numeric::dot_rows(&self.middles, rough.vector, out);
+        for (run, out) in out.iter_mut().enumerate() {
+            let (longest, reach) = (self.longest[run], self.reach[run]);
+            let by_middle = *out + (reach + 2.0 * ROUNDING * (longest + reach)) * length;
+            let by_length = longest * (1.0 + 2.0 * ROUNDING) * length;
+            let bound = by_middle.min(by_length);
+            *out = match measure {
+                _ if self.shortest[run] == f32::INFINITY => f32::NEG_INFINITY,
+                Measure::Product => bound,
+                // The more negative a product, the nearer to zero a greater length brings it.
+                Measure::Cosine if bound < 0.0 => bound / longest * (1.0 - 2.0 * ROUNDING),
+                Measure::Cosine => (bound / self.shortest[run]).min(length) * (1.0 + 2.0 * ROUNDING),
+            };
+        }
+    }
+
+    fn steps(&self, measure: Measure) -> &[f32] {
+        match measure {
+            Measure::Product => &self.steps,
+            Measure::Cosine => &self.unit_steps,
         }
     }
 }
@@ -71,6 +114,16 @@ pub struct VectorIndex {
     len: usize,
 }
 
+/// By what items are the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Measure {
+    /// The product of the vectors.
+    #[default]
+    Product,
+    /// The same over the length of the item's vector; those of length 0 are never found.
+    Cosine,
+}
+
 /// What one request asks of the index.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
@@ -80,6 +133,8 @@ pub struct Wanted<'a> {
     pub n: usize,
     /// If given, only these.
     pub within: Option<&'a ItemSet>,
+    /// By what.
+    pub measure: Measure,
 }
 
 /// Items that are certain to hold the best `n` of those wanted.
@@ -92,16 +147,18 @@ pub struct Shortlist {
 }
 
 /// A request rounded to codes.
-struct Rough {
+struct Rough<'a> {
+    vector: &'a [f32],
     codes: Vec<i8>,
     rounded: Rounded,
     length: f32,
 }
 
-impl Rough {
-    fn new(vector: &[f32], groups: usize) -> Rough {
+impl<'a> Rough<'a> {
+    fn new(vector: &'a [f32], groups: usize) -> Rough<'a> {
         let mut codes = vec![0; groups * GROUP];
         Rough {
+            vector,
             rounded: codes::round(vector, &mut codes),
             codes,
             length: numeric::norm(vector),
@@ -144,10 +201,11 @@ impl<'a> Running<'a> {
     /// Takes in what may lie above the floor and raises it.
     fn take(&mut self, chunk: &Chunk, first: usize, hits: &[Hit], slack: f32) {
         let n = self.wanted.n;
+        let steps = chunk.steps(self.wanted.measure);
         for hit in hits {
             let at = first + hit.at as usize;
             let item = chunk.items[at];
-            let margin = slack * chunk.steps[at];
+            let margin = slack * steps[at];
             let upper = hit.product + margin;
             if upper < self.floor || self.wanted.within.is_some_and(|within| !within.contains(item)) {
                 continue;
@@ -161,7 +219,8 @@ impl<'a> Running<'a> {
                 self.raise();
             }
         }
-        if self.lower.len() >= n {
+        // Not after every run: each time costs a look at all of them.
+        if self.lower.len() >= n + n / 4 || self.floor == f32::NEG_INFINITY {
             self.raise();
         }
         if self.kept.len() > 64 + 8 * n {
@@ -182,6 +241,7 @@ impl<'a> Running<'a> {
     }
 
     fn finish(mut self) -> Shortlist {
+        self.raise();
         let floor = self.floor;
         let before = self.kept.len();
         self.kept.retain(|(_, upper)| *upper >= floor);
@@ -207,8 +267,7 @@ impl VectorIndex {
         }
     }
 
-    /// An index of these items, `vector` giving the numbers of each; those that have none are left out. Items are laid out
-    /// longest first.
+    /// An index of these items, `vector` giving the numbers of each; those that have none are left out. Items are laid out by where they lie.
     ///
     /// # Panics
     /// If a vector is not `dims` long.
@@ -217,18 +276,33 @@ impl VectorIndex {
         items: impl IntoIterator<Item = u32>,
         vector: impl Fn(u32) -> Option<&'v [f32]>,
     ) -> VectorIndex {
-        let mut order: Vec<(u32, f32)> = items
-            .into_iter()
-            .filter_map(|item| Some((item, numeric::norm(vector(item)?))))
-            .collect();
-        order.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let known: Vec<u32> = items.into_iter().filter(|item| vector(*item).is_some()).collect();
+        let own = |item: u32| vector(item).unwrap_or_default();
+        let order = arranged(known, RUN, &own);
         let mut index = VectorIndex::new(dims);
-        for (item, _) in order {
-            if let Some(vector) = vector(item) {
-                index.put(item, vector);
-            }
+        for run in order.chunks(RUN) {
+            let mut middle = vec![0f32; dims];
+            run.iter()
+                .for_each(|item| numeric::axpy(1.0 / run.len() as f32, own(*item), &mut middle));
+            index.begin_run(&middle);
+            run.iter().for_each(|item| index.put(*item, own(*item)));
         }
         index
+    }
+
+    /// The middle of the run that the next new item begins.
+    fn begin_run(&mut self, middle: &[f32]) {
+        let chunk = self.chunk_of(self.used);
+        let start = self.used % CHUNK / RUN * middle.len();
+        Arc::make_mut(&mut self.chunks[chunk]).middles[start..start + middle.len()].copy_from_slice(middle);
+    }
+
+    /// The number of the chunk that a place is in, made if it is the next one.
+    fn chunk_of(&mut self, place: usize) -> usize {
+        if place / CHUNK == self.chunks.len() {
+            self.chunks.push(Arc::new(Chunk::new(self.dims, self.groups)));
+        }
+        place / CHUNK
     }
 
     /// Numbers of a vector.
@@ -255,7 +329,9 @@ impl VectorIndex {
 
     /// Bytes held.
     pub fn memory_bytes(&self) -> usize {
-        self.chunks.len() * CHUNK * (self.groups * GROUP + 8) + self.places.len() * 4 + self.free.len() * 4
+        self.chunks.len() * (CHUNK * (self.groups * GROUP + 12) + RUNS * 4 * self.dims)
+            + self.places.len() * 4
+            + self.free.len() * 4
     }
 
     /// Puts an item in, or changes its vector in place.
@@ -277,19 +353,32 @@ impl VectorIndex {
             places[item as usize] = place as u32;
             place
         };
-        if place / CHUNK == self.chunks.len() {
-            self.chunks.push(Arc::new(Chunk::new(self.groups)));
-        }
-        let chunk = Arc::make_mut(&mut self.chunks[place / CHUNK]);
+        let chunk = self.chunk_of(place);
+        let chunk = Arc::make_mut(&mut self.chunks[chunk]);
         let at = place % CHUNK;
         let mut codes = vec![0i8; self.groups * GROUP];
         let rounded = codes::round(vector, &mut codes);
         codes::place(&mut chunk.blocks, self.groups, at, &codes);
         chunk.steps[at] = rounded.step;
         chunk.items[at] = item;
+        let length = numeric::norm(vector);
+        chunk.unit_steps[at] = if length > 0.0 {
+            rounded.step / length
+        } else {
+            f32::NAN
+        };
         // Bounds only widen: what they were made wide by may be gone, which costs time and nothing else.
-        let longest = &mut chunk.longest[at / RUN];
-        *longest = longest.max(numeric::norm(vector));
+        let run = at / RUN;
+        chunk.longest[run] = chunk.longest[run].max(length);
+        chunk.shortest[run] = chunk.shortest[run].min(length);
+        let middle = &chunk.middles[run * self.dims..(run + 1) * self.dims];
+        let away = vector
+            .iter()
+            .zip(middle)
+            .map(|(y, m)| (y - m) * (y - m))
+            .sum::<f32>()
+            .sqrt();
+        chunk.reach[run] = chunk.reach[run].max(away);
         if rounded.step > 0.0 {
             chunk.lost = chunk.lost.max(rounded.lost / rounded.step);
             chunk.code_length = chunk.code_length.max(rounded.code_length);
@@ -305,6 +394,7 @@ impl VectorIndex {
         let chunk = Arc::make_mut(&mut self.chunks[place as usize / CHUNK]);
         let at = place as usize % CHUNK;
         chunk.steps[at] = f32::NAN;
+        chunk.unit_steps[at] = f32::NAN;
         chunk.items[at] = NOBODY;
         self.free.push(place);
         self.len -= 1;
@@ -321,7 +411,7 @@ impl VectorIndex {
     pub fn shortlists(&self, wanted: &[Wanted<'_>]) -> Vec<Shortlist> {
         let mut answers: Vec<Option<Shortlist>> = wanted.iter().map(|one| self.direct(one)).collect();
         let open: Vec<usize> = (0..wanted.len()).filter(|at| answers[*at].is_none()).collect();
-        let rough: Vec<Rough> = open
+        let rough: Vec<Rough<'_>> = open
             .iter()
             .map(|at| Rough::new(wanted[*at].vector, self.groups))
             .collect();
@@ -344,182 +434,122 @@ impl VectorIndex {
         })
     }
 
-    fn pass(&self, rough: &[Rough], running: &mut [Running<'_>]) {
-        let size = self.groups * GROUP;
-        let mut hits: Vec<Vec<Hit>> = vec![Vec::new(); running.len()];
-        let all: Vec<Probe<'_>> = rough
-            .iter()
-            .map(|rough| Probe::new(&rough.codes, rough.rounded.step, 0.0, 0.0))
-            .collect();
-        let (mut active, mut probes) = (Vec::new(), Vec::new());
-        let mut slacks = vec![0f32; running.len()];
-        for (number, chunk) in self.chunks.iter().enumerate() {
-            for (slack, rough) in slacks.iter_mut().zip(rough) {
-                *slack = rough.slack(chunk);
+    fn pass(&self, rough: &[Rough<'_>], running: &mut [Running<'_>]) {
+        let n_runs = self.used.div_ceil(RUN);
+        // By request, then by run; not a number for a run that the request has been through.
+        let mut bounds: Vec<f32> = Vec::with_capacity(n_runs * running.len());
+        for (rough, running) in rough.iter().zip(&*running) {
+            bounds.extend(self.bounds(rough, running.wanted.measure, n_runs));
+        }
+        let mut scratch = Scratch::default();
+        for (at, running) in running.iter_mut().enumerate() {
+            let rough = std::slice::from_ref(&rough[at]);
+            let own = &mut bounds[at * n_runs..(at + 1) * n_runs];
+            for run in highest(own, first_runs(running.wanted.n)) {
+                own[run] = f32::NAN;
+                self.through(run, rough, std::slice::from_mut(running), &[0], &mut scratch);
             }
-            let filled = (self.used - number * CHUNK).min(CHUNK).next_multiple_of(BLOCK);
-            for run in 0..filled.div_ceil(RUN) {
-                let (first, last) = (run * RUN, ((run + 1) * RUN).min(filled));
-                // A little is added for the rounding of the lengths themselves.
-                let reach = chunk.longest[run] * (1.0 + 2.0 * ROUNDING);
+        }
+        let mut active = Vec::new();
+        for run in 0..n_runs {
+            for measure in [Measure::Product, Measure::Cosine] {
                 active.clear();
-                probes.clear();
                 for (at, running) in running.iter_mut().enumerate() {
-                    if reach * rough[at].length >= running.floor {
+                    let bound = bounds[at * n_runs + run];
+                    if running.wanted.measure != measure || bound.is_nan() {
+                        continue;
+                    }
+                    if bound >= running.floor {
                         active.push(at);
-                        let mut probe = all[at];
-                        (probe.slack, probe.floor) = (slacks[at], running.floor);
-                        probes.push(probe);
                     } else {
                         running.cut = true;
                     }
                 }
-                if active.is_empty() {
-                    continue;
-                }
-                let lists = &mut hits[..active.len()];
-                lists.iter_mut().for_each(Vec::clear);
-                codes::scan(
-                    &chunk.blocks[first * size..last * size],
-                    &chunk.steps[first..last],
-                    self.groups,
-                    &probes,
-                    lists,
-                );
-                for (at, hits) in active.iter().zip(lists.iter()) {
-                    running[*at].take(chunk, first, hits, slacks[*at]);
-                }
+                self.through(run, rough, running, &active, &mut scratch);
             }
         }
     }
+
+    fn bounds(&self, rough: &Rough<'_>, measure: Measure, n_runs: usize) -> Vec<f32> {
+        let mut all = Vec::with_capacity(self.chunks.len() * RUNS);
+        let mut own = [0f32; RUNS];
+        for chunk in &self.chunks {
+            chunk.bounds(rough, measure, &mut own);
+            all.extend_from_slice(&own);
+        }
+        all.truncate(n_runs);
+        all
+    }
+
+    /// Compares the items of a run with the requests at `active`, which have one measure.
+    fn through(
+        &self,
+        run: usize,
+        rough: &[Rough<'_>],
+        running: &mut [Running<'_>],
+        active: &[usize],
+        scratch: &mut Scratch,
+    ) {
+        let Some(measure) = active.first().map(|at| running[*at].wanted.measure) else {
+            return;
+        };
+        let chunk = &self.chunks[run / RUNS];
+        let filled = (self.used - run / RUNS * CHUNK)
+            .min(CHUNK)
+            .next_multiple_of(BLOCK);
+        let first = run % RUNS * RUN;
+        let last = (first + RUN).min(filled);
+        let size = self.groups * GROUP;
+        let probes: Vec<Probe<'_>> = active
+            .iter()
+            .map(|at| {
+                let Rough { codes, rounded, .. } = &rough[*at];
+                Probe::new(codes, rounded.step, rough[*at].slack(chunk), running[*at].floor)
+            })
+            .collect();
+        if scratch.0.len() < active.len() {
+            scratch.0.resize(active.len(), Vec::new());
+        }
+        let lists = &mut scratch.0[..active.len()];
+        lists.iter_mut().for_each(Vec::clear);
+        codes::scan(
+            &chunk.blocks[first * size..last * size],
+            &chunk.steps(measure)[first..last],
+            self.groups,
+            &probes,
+            lists,
+        );
+        for ((at, hits), probe) in active.iter().zip(lists.iter()).zip(&probes) {
+            running[*at].take(chunk, first, hits, probe.slack);
+        }
+    }
+}
+
+/// Lists of hits, kept from run to run.
+#[derive(Default)]
+struct Scratch(Vec<Vec<Hit>>);
+
+/// Runs that a request begins with, enough for a floor near where it will end.
+fn first_runs(n: usize) -> usize {
+    if n == 0 {
+        0
+    } else {
+        (8 * n).div_ceil(RUN).clamp(4, 64)
+    }
+}
+
+/// The places of the `n` highest.
+fn highest(bounds: &[f32], n: usize) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..bounds.len()).collect();
+    let by_bound = |a: &usize, b: &usize| bounds[*b].total_cmp(&bounds[*a]).then(a.cmp(b));
+    if n < places.len() {
+        places.select_nth_unstable_by(n, by_bound);
+        places.truncate(n);
+    }
+    places.sort_unstable_by(by_bound);
+    places
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use numeric::SeededStream;
-    use proptest::prelude::*;
-
-    fn vector(stream: &mut SeededStream, dims: usize) -> Vec<f32> {
-        let length = (0.5 * stream.normal()).exp();
-        (0..dims).map(|_| (stream.normal() * length) as f32).collect()
-    }
-
-    /// Best n by products, ties by item.
-    fn best(n: usize, items: impl Iterator<Item = u32>, of: impl Fn(u32) -> f32) -> Vec<(u32, f32)> {
-        numeric::top_k(n, items.map(|item| (item, of(item))))
-    }
-
-    fn check(index: &VectorIndex, table: &[Option<Vec<f32>>], asked: &[(Vec<f32>, usize, Option<ItemSet>)]) {
-        let wanted: Vec<Wanted<'_>> = asked
-            .iter()
-            .map(|(vector, n, within)| Wanted {
-                vector,
-                n: *n,
-                within: within.as_ref(),
-            })
-            .collect();
-        for (list, wanted) in index.shortlists(&wanted).iter().zip(&wanted) {
-            let of = |item: u32| {
-                let own = table[item as usize].as_ref().expect("only what is in the index");
-                numeric::dot(own, wanted.vector)
-            };
-            let admitted = |item: &u32| {
-                table[*item as usize].is_some() && wanted.within.is_none_or(|within| within.contains(*item))
-            };
-            let all = || (0..table.len() as u32).filter(admitted);
-            let mut sorted = list.items.clone();
-            sorted.sort_unstable();
-            sorted.dedup();
-            assert_eq!(sorted.len(), list.items.len(), "no item twice");
-            assert!(sorted.iter().all(admitted), "nothing that was not asked for");
-            if list.is_whole {
-                assert_eq!(sorted, all().collect::<Vec<_>>());
-            }
-            assert_eq!(best(wanted.n, sorted.into_iter(), of), best(wanted.n, all(), of));
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-        /// Puts, changes and removals in any order; every request gets the same as by looking at everything.
-        #[test]
-        fn equals_looking_at_everything(dims in 1usize..40, size in 1usize..700, seed in 0u64..10_000) {
-            let mut stream = SeededStream::new(seed, 3);
-            let mut table: Vec<Option<Vec<f32>>> = (0..size)
-                .map(|_| (stream.uniform() < 0.9).then(|| vector(&mut stream, dims)))
-                .collect();
-            let mut index = VectorIndex::of(dims, 0..size as u32, |item| table[item as usize].as_deref());
-            let untouched = index.clone();
-            let first = table.clone();
-            for _ in 0..size / 2 {
-                let item = (stream.uniform() * (size as f64 + 5.0)) as usize;
-                table.resize(table.len().max(item + 1), None);
-                table[item] = (stream.uniform() < 0.6).then(|| vector(&mut stream, dims));
-                match &table[item] {
-                    Some(vector) => index.put(item as u32, vector),
-                    None => { index.remove(item as u32); }
-                }
-            }
-            prop_assert_eq!(index.len(), table.iter().flatten().count());
-            let n_asked = 1 + (seed % 11) as usize;
-            let asked: Vec<_> = (0..n_asked)
-                .map(|_| {
-                    let share = stream.uniform();
-                    let set: ItemSet = (0..size as u32).filter(|_| stream.uniform() < share).collect();
-                    let n = (stream.uniform() * 30.0) as usize;
-                    (vector(&mut stream, dims), n, (stream.uniform() < 0.7).then_some(set))
-                })
-                .collect();
-            check(&index, &table, &asked);
-            check(&untouched, &first, &asked);
-        }
-    }
-
-    /// Shares of 0.01 %, 1 %, 10 %, 50 % and all of 20,000 items with long-tailed lengths, sixteen requests in one pass.
-    #[test]
-    fn any_share_of_many_items() {
-        let (dims, size) = (32, 20_000);
-        let mut stream = SeededStream::new(7, 0);
-        let table: Vec<_> = (0..size).map(|_| Some(vector(&mut stream, dims))).collect();
-        let index = VectorIndex::of(dims, 0..size as u32, |item| table[item as usize].as_deref());
-        let mut asked = Vec::new();
-        for share in [0.0001, 0.01, 0.1, 0.5] {
-            let set: ItemSet = (0..size as u32).filter(|_| stream.uniform() < share).collect();
-            asked.extend((0..4).map(|_| (vector(&mut stream, dims), 100, Some(set.clone()))));
-        }
-        asked.extend((0..4).map(|_| (vector(&mut stream, dims), 100, None)));
-        check(&index, &table, &asked);
-    }
-
-    #[test]
-    fn odd_vectors() {
-        let table = vec![
-            Some(vec![0.0, 0.0]),
-            Some(vec![1.0, 0.0]),
-            Some(vec![-1.0, 1e-30]),
-            None,
-        ];
-        let index = VectorIndex::of(2, 0..4, |item| table[item as usize].as_deref());
-        let asked = |x, y, n| (vec![x, y], n, None);
-        check(
-            &index,
-            &table,
-            &[
-                asked(0.0, 0.0, 2),
-                asked(-1.0, 0.0, 1),
-                asked(1.0, 1.0, 0),
-                asked(1.0, 0.0, 9),
-            ],
-        );
-        assert!(
-            VectorIndex::new(2).shortlists(&[Wanted {
-                vector: &[1.0, 2.0],
-                n: 3,
-                within: None
-            }])[0]
-                .items
-                .is_empty()
-        );
-    }
-}
+#[path = "vectors_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@
 //! exceeds a bound, none exceeds the next. What is left in the end, the lowest bit, is the leaf.
 //! Nothing branches on data but the end of a feature's list.
 
+use crate::bins::category;
 use crate::forest::{Forest, Place, Test, Tree, in_set};
 
 /// Leaves of a tree that one word has bits for.
@@ -38,12 +39,113 @@ pub(crate) struct List {
     pub(crate) trees: Vec<u32>,
 }
 
-/// Sets of one feature.
+/// Entries of a table of sets at most; beyond, tests are asked one by one.
+const TABLE_MAX: usize = 1 << 20;
+
+/// A test for a set, with what it strikes out if it fails.
 #[derive(Debug, Clone)]
-pub(crate) struct SetTest {
+struct SetTest {
     set: Vec<u32>,
     keeps: u32,
     tree: u32,
+}
+
+/// All tests of one feature for sets. What a value strikes out of each tree is known beforehand, so that a row costs one step per tree, however many tests
+/// there are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sets {
+    tests: Vec<SetTest>,
+    /// Categories that are in some set, ascending.
+    codes: Vec<u32>,
+    /// The trees that are asked, ascending.
+    trees: Vec<u32>,
+    /// Bits that stay of each of these trees, for each of `codes` and last for whatever is in no set; empty if that would be too much.
+    keeps: Vec<u32>,
+}
+
+impl Sets {
+    fn new(tests: Vec<SetTest>) -> Sets {
+        let mut codes: Vec<u32> = tests.iter().flat_map(|test| members(&test.set)).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        let mut trees: Vec<u32> = tests.iter().map(|test| test.tree).collect();
+        trees.sort_unstable();
+        trees.dedup();
+        let mut sets = Sets {
+            tests,
+            codes,
+            trees,
+            keeps: Vec::new(),
+        };
+        let size = (sets.codes.len() + 1) * sets.trees.len();
+        if size <= TABLE_MAX && !sets.tests.is_empty() {
+            let values = sets.codes.iter().map(|code| *code as f32).chain([f32::NAN]);
+            sets.keeps = values.flat_map(|value| sets.keeps_of(value)).collect();
+        }
+        sets
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tests.is_empty()
+    }
+
+    /// Bits that stay of each tree that is asked, by asking every test.
+    fn keeps_of(&self, value: f32) -> Vec<u32> {
+        let mut keeps = vec![u32::MAX; self.trees.len()];
+        for test in self.tests.iter().filter(|test| !in_set(&test.set, value)) {
+            let at = self.trees.partition_point(|tree| *tree < test.tree);
+            keeps[at] &= test.keeps;
+        }
+        keeps
+    }
+
+    /// Where the bits of a value begin.
+    fn start(&self, value: f32) -> usize {
+        let known = category(value).and_then(|code| self.codes.binary_search(&code).ok());
+        known.unwrap_or(self.codes.len()) * self.trees.len()
+    }
+
+    fn strike(&self, column: &[f32; LANES], alive: &mut [[u32; LANES]]) {
+        if self.keeps.is_empty() {
+            for test in &self.tests {
+                let alive = &mut alive[test.tree as usize];
+                for (alive, value) in alive.iter_mut().zip(column) {
+                    *alive &= if in_set(&test.set, *value) {
+                        u32::MAX
+                    } else {
+                        test.keeps
+                    };
+                }
+            }
+            return;
+        }
+        let starts = column.map(|value| self.start(value));
+        if starts.iter().all(|start| *start == starts[0]) {
+            let own = &self.keeps[starts[0]..starts[0] + self.trees.len()];
+            for (tree, keeps) in self.trees.iter().zip(own) {
+                alive[*tree as usize].iter_mut().for_each(|alive| *alive &= keeps);
+            }
+            return;
+        }
+        let rows = starts.map(|start| &self.keeps[start..start + self.trees.len()]);
+        for (at, tree) in self.trees.iter().enumerate() {
+            let alive = &mut alive[*tree as usize];
+            for (alive, row) in alive.iter_mut().zip(&rows) {
+                *alive &= row[at];
+            }
+        }
+    }
+}
+
+/// The categories of a set.
+fn members(set: &[u32]) -> impl Iterator<Item = u32> + '_ {
+    let of_word = |(at, word): (usize, &u32)| {
+        let word = *word;
+        (0..32)
+            .filter(move |bit| word >> bit & 1 == 1)
+            .map(move |bit| at as u32 * 32 + bit)
+    };
+    set.iter().enumerate().flat_map(of_word)
 }
 
 /// All that is asked of one feature.
@@ -54,7 +156,7 @@ pub(crate) struct Asked {
     pub(crate) missing_left: List,
     /// Nodes where it goes right: it fails every test.
     pub(crate) missing_right: List,
-    pub(crate) sets: Vec<SetTest>,
+    pub(crate) sets: Sets,
 }
 
 /// A forest laid out for speed: scores are those of [`Forest::score`], to the last bit.
@@ -170,6 +272,7 @@ impl Layout {
             })
             .collect();
         let mut found: Vec<[Vec<(f32, u32, u32)>; 2]> = vec![Default::default(); asked.len()];
+        let mut sets: Vec<Vec<SetTest>> = vec![Vec::new(); asked.len()];
         let mut leaves = Vec::with_capacity(forest.trees.len());
         for (at, tree) in forest.trees.iter().enumerate() {
             let (order, struck) = in_order(tree);
@@ -186,7 +289,7 @@ impl Layout {
                         found[feature][usize::from(!node.missing_left)].push((*bound, keeps, tree));
                     }
                     Test::OneOf(set) => {
-                        asked[feature].sets.push(SetTest {
+                        sets[feature].push(SetTest {
                             set: set.clone(),
                             keeps,
                             tree,
@@ -195,7 +298,8 @@ impl Layout {
                 }
             }
         }
-        for (asked, [left, right]) in asked.iter_mut().zip(found) {
+        for ((asked, [left, right]), sets) in asked.iter_mut().zip(found).zip(sets) {
+            asked.sets = Sets::new(sets);
             asked.missing_left = List::new(left);
             asked.missing_right = List::new(right);
         }
@@ -212,17 +316,7 @@ impl Layout {
 
     /// Strikes out by sets, the same for all kernels.
     pub(crate) fn strike_sets(asked: &Asked, column: &[f32; LANES], alive: &mut [[u32; LANES]]) {
-        for test in &asked.sets {
-            let alive = &mut alive[test.tree as usize];
-            for (alive, value) in alive.iter_mut().zip(column) {
-                let keeps = if in_set(&test.set, *value) {
-                    u32::MAX
-                } else {
-                    test.keeps
-                };
-                *alive &= keeps;
-            }
-        }
+        asked.sets.strike(column, alive);
     }
 
     fn plain(&self, columns: &[[f32; LANES]], alive: &mut [[u32; LANES]], sums: &mut [f64; LANES]) {
@@ -303,4 +397,42 @@ fn in_order(tree: &Tree) -> (Vec<u32>, Vec<u32>) {
     };
     visit(tree, root, &mut order, &mut struck);
     (order, struck)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use numeric::SeededStream;
+
+    /// The table against asking every test, for categories that are in sets, in none, and for what is no category.
+    #[test]
+    fn a_table_of_sets_strikes_out_what_the_tests_do() {
+        let mut stream = SeededStream::new(4, 2);
+        let tests: Vec<SetTest> = (0..200)
+            .map(|_| SetTest {
+                set: (0..4)
+                    .map(|_| (stream.uniform() * 4e9) as u32 & (stream.uniform() * 4e9) as u32)
+                    .collect(),
+                keeps: (stream.uniform() * 4e9) as u32,
+                tree: stream.below(12) as u32 * 2,
+            })
+            .collect();
+        let table = Sets::new(tests);
+        assert!(!table.keeps.is_empty());
+        let slow = Sets {
+            keeps: Vec::new(),
+            ..table.clone()
+        };
+        for round in 0..40 {
+            let mut column: [f32; LANES] = std::array::from_fn(|_| stream.below(200) as f32);
+            (column[3], column[5], column[7]) = (f32::NAN, -1.0, 2.5);
+            if round % 4 == 0 {
+                column = [column[round % LANES]; LANES];
+            }
+            let (mut one, mut two) = ([[u32::MAX; LANES]; 24], [[u32::MAX; LANES]; 24]);
+            table.strike(&column, &mut one);
+            slow.strike(&column, &mut two);
+            assert_eq!(one, two, "{column:?}");
+        }
+    }
 }

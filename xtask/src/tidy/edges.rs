@@ -62,6 +62,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("tokio",                       &["server", "cli"]),
     ("tracing-subscriber",          &["cli"]),
     ("ureq",                        &[]),
+    ("usearch",                     &["retrieval"]),
 ];
 
 /// All that the two bottom crates may have.

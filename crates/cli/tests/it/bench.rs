@@ -36,3 +36,37 @@ fn every_loop_reports_what_it_measured() {
     let fresh = on(&data, &freshness).code(0).json();
     assert!(fresh["fresh_ms"]["p99"].as_f64() > Some(0.0), "{fresh:#}");
 }
+
+#[test]
+fn slates_are_of_the_whole_pipeline() {
+    let small = "bench serve --items 1000 --users 1000 --events 20000 --decisions 1200 --seconds 1 --overload 0 --json";
+    let told = concierge(small).code(0).json();
+    let (pipeline, steady) = (&told["pipeline"], &told["steady"]);
+    let at_least = |field: &str, least: u64| {
+        let found = pipeline[field]
+            .as_u64()
+            .or(pipeline[field].as_f64().map(|n| n as u64));
+        assert!(found >= Some(least), "{field}: {pipeline:#}");
+    };
+    at_least("candidates_scored", 300);
+    at_least("features", 60);
+    at_least("trees", 100);
+    at_least("rules", 8);
+    let stages = pipeline["stages"].to_string();
+    for stage in [
+        "rank/trees@1",
+        "rerank/mmr",
+        "rules/in-stock",
+        "retrieve/als",
+        "retrieve/pinned",
+    ] {
+        assert!(stages.contains(stage), "{stage} is not among {stages}");
+    }
+    assert!(
+        steady["stages_us"]["rank/trees@1"].as_f64() > Some(0.0),
+        "{steady:#}"
+    );
+    concierge("bench serve --overload-seconds 2")
+        .code(2)
+        .says(&["--overload-seconds"]);
+}

@@ -64,6 +64,25 @@ impl Cells {
     }
 }
 
+/// Windows that [`Tallies`] know, days.
+const TALLIED: [i32; 4] = [1, 2, 7, 30];
+
+/// Events of some items by type in each of the usual windows, read from their cells at once.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies {
+    n_kinds: usize,
+    /// By item as given, type and window.
+    counts: Vec<[u64; TALLIED.len()]>,
+}
+
+impl Tallies {
+    /// Events of a type about the item at `row`; `None` for a window that is not among the usual ones.
+    pub(crate) fn get(&self, row: usize, kind: u16, days: i32) -> Option<u64> {
+        let window = TALLIED.iter().position(|tallied| *tallied == days)?;
+        Some(self.counts[row * self.n_kinds + usize::from(kind)][window])
+    }
+}
+
 /// Events counted by item, type and day; copies share what has not changed.
 ///
 /// Cost: 12 bytes per item, type and day with events, the latest 31 days; reading looks at an item's cells.
@@ -125,6 +144,25 @@ impl ItemCounts {
         cells.map_or(0, |cells| cells.count(kind, day(now), days))
     }
 
+    /// The same of several items, for all types and the usual windows.
+    pub(crate) fn tallies(&self, items: impl ExactSizeIterator<Item = u32>, now: Timestamp) -> Tallies {
+        let (n_kinds, today) = (self.kinds.len(), day(now));
+        let mut counts = vec![[0u64; TALLIED.len()]; n_kinds * items.len()];
+        for (item, own) in items.zip(counts.chunks_mut(n_kinds.max(1))) {
+            let chunk = self.chunks.get(item as usize / CHUNK);
+            let cells = chunk.and_then(|chunk| chunk.get(item as usize % CHUNK));
+            for cell in cells.into_iter().flat_map(|cells| &cells.cells) {
+                let age = i64::from(today) - i64::from(cell.day);
+                let own = &mut own[usize::from(cell.kind)];
+                for (count, days) in own.iter_mut().zip(TALLIED) {
+                    let is_inside = (0..i64::from(days)).contains(&age);
+                    *count += if is_inside { u64::from(cell.count) } else { 0 };
+                }
+            }
+        }
+        Tallies { n_kinds, counts }
+    }
+
     /// The same about all items together.
     pub(crate) fn of_all(&self, kind: u16, now: Timestamp, days: i32) -> u64 {
         self.all.count(kind, day(now), days)
@@ -165,6 +203,12 @@ mod tests {
                 let now = Timestamp(today * DAY_MS + 5);
                 let got = one.of_item(item, click, now, days);
                 assert_eq!(got, two.of_item(item, click, now, days));
+                let tallies = one.tallies([7, item, 9_999_999].into_iter(), now);
+                assert_eq!(tallies.get(1, click, days), Some(got));
+                assert_eq!(
+                    (tallies.get(2, click, days), tallies.get(1, click, 5)),
+                    (Some(0), None)
+                );
                 // Reading is exact while what it asks for has been kept, which is so at the newest days.
                 if today == 59 {
                     let inside = |at: i64| {

@@ -349,10 +349,7 @@ fn count(argument: &str) -> Option<(Kind, Read)> {
             (0..candidates.len()).for_each(|row| put(row, 0.0));
             return;
         }
-        for (row, candidate) in candidates.iter().enumerate() {
-            let count = moment
-                .counts
-                .of_item(candidate.item, kind, moment.query.now, days);
+        for (row, count) in moment.counts_of(candidates, kind, days).enumerate() {
             put(row, (1.0 + count as f64).ln() as f32);
         }
     });
@@ -375,9 +372,9 @@ fn rate(argument: &str) -> Option<(Kind, Read)> {
             return;
         }
         let prior = events as f64 / exposures as f64;
-        for (row, candidate) in candidates.iter().enumerate() {
-            let own = counts.of_item(candidate.item, kind, now, days) as f64;
-            let shown = counts.of_item(candidate.item, shown, now, days) as f64;
+        let own = moment.counts_of(candidates, kind, days);
+        for (row, (own, shown)) in own.zip(moment.counts_of(candidates, shown, days)).enumerate() {
+            let (own, shown) = (own as f64, shown as f64);
             put(row, ((own + SHRINKAGE * prior) / (shown + SHRINKAGE)) as f32);
         }
     });
@@ -391,13 +388,10 @@ fn trend(argument: &str) -> Option<(Kind, Read)> {
         let Some(kind) = moment.counts.kind(&event_type) else {
             return;
         };
-        for (row, candidate) in candidates.iter().enumerate() {
-            let of = |days| {
-                moment
-                    .counts
-                    .of_item(candidate.item, kind, moment.query.now, days) as f64
-            };
-            put(row, ((of(2) + 0.5) / 2.0 / ((of(30) + 0.5) / 30.0)).ln() as f32);
+        let latest = moment.counts_of(candidates, kind, 2);
+        for (row, (two, thirty)) in latest.zip(moment.counts_of(candidates, kind, 30)).enumerate() {
+            let (two, thirty) = (two as f64, thirty as f64);
+            put(row, ((two + 0.5) / 2.0 / ((thirty + 0.5) / 30.0)).ln() as f32);
         }
     });
     (!argument.is_empty()).then_some((Kind::Number, read))
