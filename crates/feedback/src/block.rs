@@ -109,9 +109,9 @@ impl Added<'_> {
         self.open.ids.len() == 1
     }
 
-    /// What the decision added to the streams.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.open.encoder.since(&self.before)
+    /// Appends what the decision added to the streams.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        self.open.encoder.since(&self.before, out);
     }
 
     /// Takes the decision out again.
@@ -147,11 +147,21 @@ pub(crate) fn blocks<'a>(
 
 /// A body with its length and checksum in front.
 pub(crate) fn framed(body: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(body.len() + 8);
-    frame.extend((body.len() as u32).to_le_bytes());
-    frame.extend(crc32fast::hash(body).to_le_bytes());
+    let mut frame = Vec::with_capacity(body.len() + FRAME_HEAD);
+    frame.extend([0; FRAME_HEAD]);
     frame.extend(body);
+    fill_head(&mut frame);
     frame
+}
+
+/// Bytes of the head of a frame: length and checksum of its body.
+pub(crate) const FRAME_HEAD: usize = 8;
+
+/// Writes the head of a frame whose body is there.
+pub(crate) fn fill_head(frame: &mut [u8]) {
+    let (head, body) = frame.split_at_mut(FRAME_HEAD);
+    head[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    head[4..].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
 }
 
 /// Length and checksum from the head of a frame.

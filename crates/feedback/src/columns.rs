@@ -362,16 +362,15 @@ impl Encoder {
         self.streams.each_ref().map(Vec::len)
     }
 
-    /// What was added since the streams had got so far.
-    pub(crate) fn since(&self, marks: &[usize; STREAMS]) -> Vec<u8> {
+    /// Appends what was added since the streams had got so far.
+    pub(crate) fn since(&self, marks: &[usize; STREAMS], out: &mut Vec<u8>) {
         let parts = self
             .streams
             .iter()
             .zip(marks)
             .map(|(stream, from)| &stream[*from..]);
-        let mut out = Vec::with_capacity(parts.clone().map(|part| part.len() + 5).sum());
-        parts.for_each(|part| put_bytes(&mut out, part));
-        out
+        out.reserve(parts.clone().map(|part| part.len() + 5).sum());
+        parts.for_each(|part| put_bytes(out, part));
     }
 
     /// Takes back what was added since the streams had got so far.
@@ -384,7 +383,9 @@ impl Encoder {
 
     /// All records.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.since(&[0; STREAMS])
+        let mut out = Vec::new();
+        self.since(&[0; STREAMS], &mut out);
+        out
     }
 }
 

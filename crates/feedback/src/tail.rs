@@ -38,17 +38,16 @@ const FRONT_BYTES: usize = 9;
 
 /// What a decision added to its block, as a frame of the tail.
 pub(crate) fn frame(added: &Added<'_>, turn: u64) -> Result<Vec<u8>, String> {
-    let mut body = vec![if added.is_first() { FIRST } else { NEXT }];
-    body.extend(turn.to_le_bytes());
-    body.extend(added.bytes());
-    if body.len() > BODY_BYTES_MAX / 2 {
-        return Err(format!(
-            "{} bytes, at most {} fit",
-            body.len(),
-            BODY_BYTES_MAX / 2
-        ));
+    let mut frame = vec![0; block::FRAME_HEAD];
+    frame.push(if added.is_first() { FIRST } else { NEXT });
+    frame.extend(turn.to_le_bytes());
+    added.write(&mut frame);
+    let length = frame.len() - block::FRAME_HEAD;
+    if length > BODY_BYTES_MAX / 2 {
+        return Err(format!("{length} bytes, at most {} fit", BODY_BYTES_MAX / 2));
     }
-    Ok(block::framed(&body))
+    block::fill_head(&mut frame);
+    Ok(frame)
 }
 
 /// The decisions of whole frames of one turn, up to the first that is not.

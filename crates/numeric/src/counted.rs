@@ -8,30 +8,43 @@ pub const COUNTED_LANES: usize = 12;
 /// One number in each lane.
 pub type CountedLanes = [f64; COUNTED_LANES];
 
+/// Adds independent events to the distributions of a count: in each lane, `counts[k]` is the probability that k have happened, truncated at the length of `counts`, and an event
+/// happens with its probability in that lane. The same to the last bit on every machine.
+///
+/// Cost: `counts.len() × chances.len() × 12` of a product, a difference and a sum; up to a length of 12 in registers.
+pub fn count_events(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f")]
+        fn with_avx512(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
+            counted::<8>(counts, chances);
+        }
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the machine has the feature, which is all that the call asks for.
+            return unsafe { with_avx512(counts, chances) };
+        }
+    }
+    count_by_four(counts, chances);
+}
+
 wide! {
-    /// Adds independent events to the distributions of a count: in each lane, `counts[k]` is the probability that k have happened, truncated at the length of `counts`, and an event
-    /// happens with its probability in that lane. The same to the last bit on every machine.
-    ///
-    /// Cost: `counts.len() × chances.len() × 12` of a product, a difference and a sum; up to a length of 12 in registers.
-    pub fn count_events(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
-        match counts.len() {
-            1 => few::<1>(counts, chances),
-            2 => few::<2>(counts, chances),
-            3 => few::<3>(counts, chances),
-            4 => few::<4>(counts, chances),
-            5 => few::<5>(counts, chances),
-            6 => few::<6>(counts, chances),
-            7 => few::<7>(counts, chances),
-            8 => few::<8>(counts, chances),
-            9 => few::<9>(counts, chances),
-            10 => few::<10>(counts, chances),
-            11 => few::<11>(counts, chances),
-            12 => few::<12>(counts, chances),
-            _ => {
-                for chance in chances {
-                    another(counts, chance);
-                }
+    fn count_by_four(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
+        counted::<4>(counts, chances);
+    }
+
+    /// The chances of having happened by each of the times, for events with these rates: the first times so short that four terms of the series are exact, each later one twice that `per_doubling`
+    /// places before it. The same to the last bit on every machine.
+    pub fn chances_by(rates: &[f64], times: &CountedLanes, per_doubling: usize, out: &mut Vec<CountedLanes>) {
+        for rate in rates {
+            let mut lanes = [0.0; COUNTED_LANES];
+            for (lane, time) in lanes.iter_mut().zip(times).take(per_doubling) {
+                let expected = rate * time;
+                *lane = expected * (1.0 - expected / 2.0 * (1.0 - expected / 3.0 * (1.0 - expected / 4.0)));
             }
+            for lane in per_doubling..COUNTED_LANES {
+                lanes[lane] = lanes[lane - per_doubling] * (2.0 - lanes[lane - per_doubling]);
+            }
+            out.push(lanes);
         }
     }
 
@@ -47,31 +60,62 @@ wide! {
     }
 }
 
-/// Lanes that are worked on together where there are few counts.
-const GROUP: usize = 4;
+/// Counts, so many lanes at a time where there are few counts.
+#[inline(always)]
+fn counted<const G: usize>(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
+    match counts.len() {
+        1 => few::<1, G>(counts, chances),
+        2 => few::<2, G>(counts, chances),
+        3 => few::<3, G>(counts, chances),
+        4 => few::<4, G>(counts, chances),
+        5 => few::<5, G>(counts, chances),
+        6 => few::<6, G>(counts, chances),
+        7 => few::<7, G>(counts, chances),
+        8 => few::<8, G>(counts, chances),
+        9 => few::<9, G>(counts, chances),
+        10 => few::<10, G>(counts, chances),
+        11 => few::<11, G>(counts, chances),
+        12 => few::<12, G>(counts, chances),
+        _ => {
+            for chance in chances {
+                another(counts, chance);
+            }
+        }
+    }
+}
+
+/// Groups of G lanes, and the lanes that are left in groups of four.
+#[inline(always)]
+fn few<const N: usize, const G: usize>(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
+    let whole = COUNTED_LANES / G * G;
+    for from in (0..whole).step_by(G) {
+        group::<N, G>(counts, chances, from);
+    }
+    for from in (whole..COUNTED_LANES).step_by(4) {
+        group::<N, 4>(counts, chances, from);
+    }
+}
 
 #[inline(always)]
-fn few<const N: usize>(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
-    for from in (0..COUNTED_LANES).step_by(GROUP) {
-        let mut own = [[0.0; GROUP]; N];
-        for (own, counts) in own.iter_mut().zip(counts.iter()) {
-            own.copy_from_slice(&counts[from..from + GROUP]);
-        }
-        for chance in chances {
-            let mut happens = [0.0; GROUP];
-            happens.copy_from_slice(&chance[from..from + GROUP]);
-            for at in (1..N).rev() {
-                for lane in 0..GROUP {
-                    own[at][lane] += happens[lane] * (own[at - 1][lane] - own[at][lane]);
-                }
-            }
-            for lane in 0..GROUP {
-                own[0][lane] *= 1.0 - happens[lane];
+fn group<const N: usize, const G: usize>(counts: &mut [CountedLanes], chances: &[CountedLanes], from: usize) {
+    let mut own = [[0.0; G]; N];
+    for (own, counts) in own.iter_mut().zip(counts.iter()) {
+        own.copy_from_slice(&counts[from..from + G]);
+    }
+    for chance in chances {
+        let mut happens = [0.0; G];
+        happens.copy_from_slice(&chance[from..from + G]);
+        for at in (1..N).rev() {
+            for lane in 0..G {
+                own[at][lane] += happens[lane] * (own[at - 1][lane] - own[at][lane]);
             }
         }
-        for (own, counts) in own.iter().zip(counts.iter_mut()) {
-            counts[from..from + GROUP].copy_from_slice(own);
+        for lane in 0..G {
+            own[0][lane] *= 1.0 - happens[lane];
         }
+    }
+    for (own, counts) in own.iter().zip(counts.iter_mut()) {
+        counts[from..from + G].copy_from_slice(own);
     }
 }
 
@@ -111,6 +155,10 @@ mod tests {
             other[0] = [1.0; COUNTED_LANES];
             count_events(&mut other, &chances);
             assert!(other.iter().zip(&counts).all(|(a, b)| a == b), "{n}");
+            let mut narrow = vec![[0.0; COUNTED_LANES]; n];
+            narrow[0] = [1.0; COUNTED_LANES];
+            count_by_four(&mut narrow, &chances);
+            assert_eq!(narrow, other);
         }
         for lane in 0..COUNTED_LANES {
             let mut expected = [0.0; 8];
@@ -128,6 +176,19 @@ mod tests {
                     "{} {expected}",
                     count[lane]
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn chances_by_a_time_are_exponential() {
+        let times = std::array::from_fn(|lane| 1e-4 * 2f64.powf(lane as f64 / 3.0));
+        let mut found = Vec::new();
+        chances_by(&[0.2, 1.0], &times, 3, &mut found);
+        for (rate, lanes) in [0.2, 1.0].into_iter().zip(&found) {
+            for (time, chance) in times.iter().zip(lanes) {
+                let expected = -(-rate * time).exp_m1();
+                assert!((chance / expected - 1.0).abs() < 1e-13, "{chance} {expected}");
             }
         }
     }

@@ -6,10 +6,11 @@
 //!
 //! Cost: n·m exponentials for a slate of n from m arms. Source: Luce (1959); Plackett (1975), *The Analysis of Permutations*.
 
-use crate::contract::{Chances, SlatePolicy};
+use crate::contract::{Chances, Drawn, SlatePolicy, pick};
 use crate::settings::{parse, shown, within};
 use crate::softmax_marginals::softmax_marginals;
 use crate::{Arms, PolicyEntry, PolicyError};
+use numeric::SeededStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -58,16 +59,34 @@ impl SlatePolicy for PlackettLuce {
         let best = (logs.iter().zip(arms.list()))
             .filter(|(_, arm)| arm.open)
             .fold(f64::NEG_INFINITY, |best, (log, _)| best.max(*log));
-        let weights = logs.iter().map(|log| (log - best).exp()).collect();
-        Box::new(Weighted { logs, weights, arms })
+        let weights = logs.iter().zip(arms.list());
+        let open = weights
+            .map(|(log, arm)| if arm.open { (log - best).exp() } else { 0.0 })
+            .collect();
+        Box::new(Weighted { logs, open, arms })
+    }
+
+    fn draw(&self, arms: &Arms, n: usize, stream: &mut SeededStream) -> Drawn {
+        let mut chances = self.chances(arms);
+        let n = n.min(arms.n_open());
+        let (mut slate, mut conditionals) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        let mut out = vec![0.0; arms.len()];
+        while slate.len() < n {
+            // What is drawn from says the probability, too.
+            chances.next(&slate, &mut out);
+            let next = pick(&out, stream.uniform());
+            slate.push(next);
+            conditionals.push(out[next]);
+        }
+        Drawn { slate, conditionals }
     }
 }
 
 struct Weighted<'a> {
     /// Logarithm of each weight.
     logs: Vec<f64>,
-    /// The weights, the greatest of the open ones being 1.
-    weights: Vec<f64>,
+    /// The weights of the open ones, the greatest of which is 1; 0 for the others.
+    open: Vec<f64>,
     arms: &'a Arms,
 }
 
@@ -76,13 +95,11 @@ const SMALL: f64 = 1e-200;
 
 impl Chances for Weighted<'_> {
     fn next(&mut self, prefix: &[usize], out: &mut [f64]) {
-        let left = self.arms.left(prefix);
-        let mut total = 0.0;
-        for ((out, weight), left) in out.iter_mut().zip(&self.weights).zip(&left) {
-            *out = if *left { *weight } else { 0.0 };
-            total += *out;
-        }
+        out.copy_from_slice(&self.open);
+        prefix.iter().for_each(|at| out[*at] = 0.0);
+        let mut total: f64 = out.iter().sum();
         if total < SMALL {
+            let left = self.arms.left(prefix);
             let best = (self.logs.iter().zip(&left))
                 .filter(|(_, left)| **left)
                 .fold(f64::NEG_INFINITY, |best, (log, _)| best.max(*log));

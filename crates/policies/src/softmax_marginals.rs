@@ -12,7 +12,7 @@
 //! Cost: about 70 nodes × m × n operations for all items of one slate of up to 12, against the m!/(m−n)! terms of the sum over prefixes.
 //! Source: the race is Yellott (1977), J. Math. Psych. 15; trapezium rule: Trefethen and Weideman (2014), SIAM Review 56.
 
-use numeric::{COUNTED_LANES, CountedLanes as Lanes, count_events, double_times};
+use numeric::{COUNTED_LANES, CountedLanes as Lanes, chances_by, count_events, double_times};
 
 /// Nodes at once.
 const LANES: usize = COUNTED_LANES;
@@ -110,23 +110,15 @@ fn integrate(
     let rest = (0..weights.len()).filter(|arm| !is_wanted[*arm]);
     // The time times the rate at each of the first nodes, and the chance of having arrived by then. Times are so short that four terms of the series are exact.
     let times: Lanes = std::array::from_fn(|lane| (START + step * lane as f64).exp());
-    let first = |rate: f64| rate * (1.0 - rate / 2.0 * (1.0 - rate / 3.0 * (1.0 - rate / 4.0)));
-    let by_then = |arm: usize| {
-        let mut lanes = [0.0; LANES];
-        for lane in 0..LANES {
-            lanes[lane] = match lane.checked_sub(per_doubling) {
-                Some(half) => lanes[half] * (2.0 - lanes[half]),
-                None => first(weights[arm] * times[lane]),
-            };
-        }
-        lanes
-    };
-    let asked_for = wanted.iter().map(|(arm, _)| *arm);
-    let mut rates: Vec<Lanes> = asked_for
-        .clone()
-        .map(|arm| times.map(|time| weights[arm] * time))
+    let order: Vec<f64> = (wanted.iter().map(|(arm, _)| *arm).chain(rest))
+        .map(|arm| weights[arm])
         .collect();
-    let mut arrived: Vec<Lanes> = asked_for.chain(rest).map(by_then).collect();
+    let mut rates: Vec<Lanes> = order[..wanted.len()]
+        .iter()
+        .map(|weight| times.map(|time| weight * time))
+        .collect();
+    let mut arrived: Vec<Lanes> = Vec::with_capacity(order.len());
+    chances_by(&order, &times, per_doubling, &mut arrived);
     // The chance of not having arrived: what is missing to 1, and where that loses its digits, squares.
     let mut left: Vec<Lanes> = arrived[..wanted.len()]
         .iter()
