@@ -452,9 +452,9 @@ impl Blend {
     }
 
     fn write(&self, to: &mut Writer<'_>) {
-        to.u64(self.depth as u64);
         let kind = KINDS.iter().position(|kind| *kind == self.normalise);
-        to.u32(kind.expect("one of all kinds") as u32);
+        // The kind of unit above the depth: artefacts from before there were kinds have the first.
+        to.u64(self.depth as u64 | (kind.expect("one of all kinds") as u64) << 32);
         to.u32s(&self.events);
         to.u64(self.parts.len() as u64);
         for part in &self.parts {
@@ -472,8 +472,11 @@ impl Blend {
 
     pub(crate) fn load(payload: &[u8]) -> Result<Box<dyn Model>, ModelError> {
         let mut from = Reader::new(NAME, payload);
-        let depth = from.u64()? as usize;
-        let normalise = KINDS.get(from.u32()? as usize).copied();
+        let both = from.u64()?;
+        let (depth, kind) = ((both & 0xffff_ffff) as usize, both >> 32);
+        let normalise = usize::try_from(kind)
+            .ok()
+            .and_then(|kind| KINDS.get(kind).copied());
         let normalise = normalise.ok_or_else(|| from.damaged("an unknown kind of unit"))?;
         let events = from.u32s()?;
         let n_parts = from.u64()?;
