@@ -209,7 +209,10 @@ pub(crate) fn dots(table: &[f32], start: impl Fn(usize) -> usize, x: &[f32], out
     let n = out.len();
     let mut k = 0;
     while k + ROWS <= n {
-        let rows: [&[f32]; ROWS] = std::array::from_fn(|r| &table[start(k + r)..start(k + r) + x.len()]);
+        let mut rows: [&[f32]; ROWS] = [x; ROWS];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = &table[start(k + r)..start(k + r) + x.len()];
+        }
         let sums = dot_each(rows, x);
         out[k..k + ROWS].copy_from_slice(&sums);
         k += ROWS;
@@ -238,10 +241,13 @@ fn dot_each<const R: usize>(rows: [&[f32]; R], x: &[f32]) -> [f32; R] {
         }
         at += LANES;
     }
-    std::array::from_fn(|r| {
-        let rest = rows[r][whole..].iter().zip(&x[whole..]);
-        rest.fold(folded(sums[r]), |sum, (a, b)| a.mul_add(*b, sum))
-    })
+    // A loop: a closure may end up in a function of its own, compiled without the features.
+    let mut found = [0.0; R];
+    for ((found, row), sum) in found.iter_mut().zip(rows).zip(sums) {
+        let rest = row[whole..].iter().zip(&x[whole..]);
+        *found = rest.fold(folded(sum), |sum, (a, b)| a.mul_add(*b, sum));
+    }
+    found
 }
 
 /// Adds α times the products of 48 rows of A with 8 columns of B, both as `blocked` copies them, to 8 columns of up to 48 numbers.
