@@ -174,8 +174,17 @@ impl Service {
         let mut entries: Vec<Entry> = Vec::new();
         let mut replaced: HashMap<(u64, u64), Option<f32>> = HashMap::new();
         let read = self.decisions.each(|stored| {
+            // An order that was asked for shows nothing by itself.
+            let is_order = stored
+                .request
+                .as_ref()
+                .is_some_and(|asked| asked.get("rank").is_some());
             let decision = stored.decision;
-            let Some(user) = decision.user_id.as_ref().filter(|_| is_in_time(decision.now)) else {
+            let user = decision
+                .user_id
+                .as_ref()
+                .filter(|_| !is_order && is_in_time(decision.now));
+            let Some(user) = user else {
                 return;
             };
             let user = users.place(user);

@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 /// Places in a generation.
 const PLACES: u64 = 1 << 32;
-/// A journal longer than this, and than some of its learners, ends its generation.
+/// A journal longer than this, and than four times its state, ends its generation.
 const BYTES_MAX: u64 = 16 << 20;
-/// So does one that is older than this, if it is not much shorter than its learner.
+/// So does one that is older than this, if it is a quarter of its state or more.
 const AGE_MAX_MS: i64 = 24 * 3_600_000;
 const HEAD_BYTES: usize = 8;
 

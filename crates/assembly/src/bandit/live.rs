@@ -57,6 +57,7 @@ impl Slot {
         if batch.made.is_empty() && batch.rewards.is_empty() {
             return;
         }
+        self.is_spare = false;
         if let Err(error) = self.journal.append(&batch) {
             tracing::warn!(
                 placement,
@@ -67,7 +68,7 @@ impl Slot {
         if is_due && self.journal.is_full(now) {
             self.tried = now;
             match Journal::begin(dir, placement, &self.learner, now) {
-                Ok(journal) => (self.journal, self.is_spare) = (journal, false),
+                Ok(journal) => self.journal = journal,
                 Err(error) => tracing::warn!(placement, "what was learnt cannot be written: {error}"),
             }
         }

@@ -61,6 +61,43 @@ fn clicks_are_weighed_by_how_improbable_they_were() {
     }
 }
 
+/// Orders that were asked for say nothing of what was shown: whatever stands in them, what is learnt stays the same.
+#[test]
+fn an_order_that_was_asked_for_is_no_showing() {
+    let learnt = |orders: u32| {
+        let dir = TempDir::new().unwrap();
+        let config = "[training]\nmodel = \"popular\"\nfallbacks = []\ndoubly_robust = {}\n[placements.home]\nexclude_seen = false\n";
+        std::fs::write(dir.path().join("concierge.toml"), config).unwrap();
+        let clock = Arc::new(FixedClock::at(START));
+        let (service, _) = Service::open(dir.path(), clock.clone()).unwrap();
+        let world = World { dir, clock, service };
+        let items = ["mug", "pen"].map(|id| Ok(item(id, "thing")));
+        world.service.put_items(items.into()).unwrap();
+        for user in 0..6 {
+            let answer = world.service.recommend(&ask(&format!("u{user}"))).unwrap();
+            let click = EventInput {
+                decision_id: Some(answer.decision_id.clone()),
+                ..event(&format!("u{user}"), "mug", "click")
+            };
+            world.service.ingest(vec![Ok(click)]).unwrap();
+        }
+        for user in 0..orders {
+            let asked = assembly::RankRequest {
+                candidates: vec!["pen".into(), "mug".into()],
+                placement: Some("home".into()),
+                user_id: Some(format!("u{user}")),
+                session: Vec::new(),
+                explain: false,
+            };
+            world.service.rank(&asked).unwrap();
+        }
+        world.service.train(&|_| {}).unwrap();
+        let answer = world.service.recommend(&ask("nobody")).unwrap();
+        answer.items.iter().map(|item| item.score).collect::<Vec<_>>()
+    };
+    assert_eq!(learnt(0), learnt(6));
+}
+
 #[test]
 fn one_way_to_weigh_is_taken_at_a_time() {
     let refused = |text: &str| {
