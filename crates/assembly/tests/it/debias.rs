@@ -66,7 +66,7 @@ fn clicks_are_weighed_by_how_improbable_they_were() {
 fn an_order_that_was_asked_for_is_no_showing() {
     let learnt = |orders: u32| {
         let dir = TempDir::new().unwrap();
-        let config = "[training]\nmodel = \"popular\"\nfallbacks = []\ndoubly_robust = {}\n[placements.home]\nexclude_seen = false\n";
+        let config = "[training]\nmodel = \"popular\"\nfallbacks = []\ndoubly_robust = { clip = 1.0, examination = [1.0, 0.5] }\n[placements.home]\nexclude_seen = false\n";
         std::fs::write(dir.path().join("concierge.toml"), config).unwrap();
         let clock = Arc::new(FixedClock::at(START));
         let (service, _) = Service::open(dir.path(), clock.clone()).unwrap();
