@@ -1,6 +1,6 @@
-//! How many bytes a decision takes, and how long it takes to record and to write: `cargo run --release -p feedback --example size -- [CANDIDATES] [DECISIONS]`.
+//! How many bytes a decision takes, and how long it takes to record and to write: `cargo run --release -p feedback --example size -- [CANDIDATES] [DECISIONS] [ITEMS]`.
 //!
-//! Decisions are made up: a catalogue of 20,000 items, four sources that propose overlapping parts of the candidates with scores of their own, 40 events of history, 10 items
+//! Decisions are made up: a catalogue of 20,000 items (or `ITEMS`), some far more popular than others, four sources that propose overlapping parts of the candidates with scores of their own, 40 events of history, 10 items
 //! shown with reasons. Scores are noise, as those of models are.
 
 use domain::{
@@ -8,6 +8,7 @@ use domain::{
     SourceHit, StageReport, Timestamp, UserId,
 };
 use feedback::{DecisionLog, DecisionLogOptions, StoredDecision};
+use std::sync::Arc;
 use std::time::Instant;
 
 struct Dice(u64);
@@ -26,10 +27,15 @@ impl Dice {
     }
 }
 
-fn decision(number: u64, candidates: usize) -> Result<StoredDecision, Box<dyn std::error::Error>> {
+fn decision(
+    number: u64,
+    candidates: usize,
+    items: &[ItemId],
+    sources: &[Arc<str>; 4],
+) -> Result<StoredDecision, Box<dyn std::error::Error>> {
     let mut dice = Dice(number);
-    let item = |dice: &mut Dice| ItemId::new(format!("item-{}", dice.roll(20_000)));
-    let sources = ["als", "item-cosine", "trending", "popular"];
+    // Some far more often than others.
+    let item = |dice: &mut Dice| items[(dice.unit().powi(3) * items.len() as f32) as usize].clone();
     let mut considered = Vec::new();
     for place in 0..candidates {
         let mut hits = Vec::new();
@@ -37,14 +43,14 @@ fn decision(number: u64, candidates: usize) -> Result<StoredDecision, Box<dyn st
             // The first half from one source alone, the rest from several.
             if at == place % 4 || (place >= candidates / 2 && dice.roll(3) == 0) {
                 hits.push(SourceHit {
-                    source: (*source).into(),
+                    source: source.clone(),
                     rank: 0,
                     score: dice.unit(),
                 });
             }
         }
         considered.push(DecisionItem {
-            item_id: item(&mut dice)?,
+            item_id: item(&mut dice),
             score: dice.unit(),
             sources: hits,
         });
@@ -54,7 +60,7 @@ fn decision(number: u64, candidates: usize) -> Result<StoredDecision, Box<dyn st
         let mut own: Vec<&mut SourceHit> = considered
             .iter_mut()
             .flat_map(|item| &mut item.sources)
-            .filter(|hit| &*hit.source == source)
+            .filter(|hit| hit.source == *source)
             .collect();
         own.sort_by(|a, b| b.score.total_cmp(&a.score));
         own.into_iter().zip(1..).for_each(|(hit, rank)| hit.rank = rank);
@@ -72,12 +78,12 @@ fn decision(number: u64, candidates: usize) -> Result<StoredDecision, Box<dyn st
     let shown = shown.collect();
     let mut history = Vec::new();
     for _ in 0..40 {
-        history.push((item(&mut dice)?, [0.2, 1.0, 0.4, 0.05][dice.roll(4) as usize]));
+        history.push((item(&mut dice), [0.2, 1.0, 0.4, 0.05][dice.roll(4) as usize]));
     }
     let mut removals = Vec::new();
     for _ in 0..20 {
         removals.push(Removal {
-            item_id: item(&mut dice)?,
+            item_id: item(&mut dice),
             rule: "seen".to_owned(),
             reason: "already seen".to_owned(),
         });
@@ -146,8 +152,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ..DecisionLogOptions::default()
         },
     )?;
+    // As in a catalogue, every mention of an item shares its id.
+    let n_items: u64 = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
+    let items = (0..n_items).map(|number| ItemId::new(format!("item-{number}")));
+    let items: Vec<ItemId> = items.collect::<Result<_, _>>()?;
+    let sources = ["als", "item-cosine", "trending", "popular"].map(Arc::from);
     let all: Vec<StoredDecision> = (0..n)
-        .map(|number| decision(number, candidates))
+        .map(|number| decision(number, candidates, &items, &sources))
         .collect::<Result<_, _>>()?;
     let mut json = 0;
     for stored in all.iter().take(100) {

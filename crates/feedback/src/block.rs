@@ -24,6 +24,8 @@ pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 const LEVEL: i32 = 1;
 /// Longest text that a body is believed to hold.
 const TEXT_BYTES_MAX: usize = 256 << 20;
+/// Room for texts is given back beyond this.
+const ROOM_BYTES_MAX: usize = 4 * BLOCK_BYTES;
 /// Marks a body in columns.
 const COLUMNS: u16 = 0x8000;
 
@@ -48,6 +50,15 @@ pub(crate) struct Added<'a> {
 }
 
 impl Open {
+    /// The block after this one, which is closed.
+    pub(crate) fn next(&mut self) -> Open {
+        Open {
+            ids: Vec::with_capacity(BLOCK_DECISIONS_MAX),
+            moments: None,
+            encoder: self.encoder.next(),
+        }
+    }
+
     /// Adds a decision.
     pub(crate) fn push(&mut self, head: columns::Head<'_>) -> Added<'_> {
         let before = self.encoder.marks();
@@ -71,29 +82,60 @@ impl Open {
 
     /// Its decisions, not compressed.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.encoder.bytes()
+        let mut bytes = Vec::new();
+        self.encoder.write(&mut bytes);
+        bytes
     }
 
     /// The earliest and the latest moment.
     pub(crate) fn moments(&self) -> (Timestamp, Timestamp) {
         self.moments.unwrap_or((Timestamp(0), Timestamp(0)))
     }
+}
 
-    /// The frame of the block, ready to be written.
-    pub(crate) fn frame(&self) -> Result<Vec<u8>, String> {
-        let mut body = Vec::new();
-        body.extend((self.ids.len() as u16 | COLUMNS).to_le_bytes());
-        for id in &self.ids {
+/// Makes frames of blocks. What compression needs is some hundred kilobytes of memory: fresh ones for each block would cost more than the work itself.
+#[derive(Default)]
+pub(crate) struct Press {
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    text: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+impl Press {
+    /// The frame of a block, ready to be written.
+    pub(crate) fn frame(&mut self, block: &Open) -> Result<Vec<u8>, String> {
+        let Press {
+            compressor,
+            text,
+            packed,
+        } = self;
+        let compressor = match compressor {
+            Some(ready) => ready,
+            none => none.insert(zstd::bulk::Compressor::new(LEVEL).map_err(|e| e.to_string())?),
+        };
+        text.clear();
+        block.encoder.write(text);
+        packed.clear();
+        packed.reserve(zstd::zstd_safe::compress_bound(text.len()));
+        compressor
+            .compress_to_buffer(text.as_slice(), packed)
+            .map_err(|e| e.to_string())?;
+        let mut body = Vec::with_capacity(packed.len() + 64 * block.ids.len() + 64);
+        body.extend((block.ids.len() as u16 | COLUMNS).to_le_bytes());
+        for id in &block.ids {
             let id = id.as_str().as_bytes();
             body.extend((id.len() as u16).to_le_bytes());
             body.extend(id);
         }
-        let (earliest, latest) = self.moments();
+        let (earliest, latest) = block.moments();
         body.extend(earliest.0.to_le_bytes());
         body.extend(latest.0.to_le_bytes());
-        let text = self.encoder.bytes();
-        body.extend(zstd::bulk::compress(&text, LEVEL).map_err(|e| e.to_string())?);
-        if body.len() > BODY_BYTES_MAX || text.len() > TEXT_BYTES_MAX {
+        body.extend(&*packed);
+        let fits = body.len() <= BODY_BYTES_MAX && text.len() <= TEXT_BYTES_MAX;
+        if text.capacity() > ROOM_BYTES_MAX {
+            (*text, *packed) = Default::default();
+        }
+        if !fits {
             return Err(format!(
                 "a block of {} bytes, at most {BODY_BYTES_MAX} fit",
                 body.len()
@@ -130,7 +172,8 @@ pub(crate) fn blocks<'a>(
         match columns::head(stored) {
             Ok(head) => {
                 if blocks.last().is_none_or(Open::is_full) {
-                    blocks.push(Open::default());
+                    let next = blocks.last_mut().map(Open::next).unwrap_or_default();
+                    blocks.push(next);
                 }
                 if let Some(open) = blocks.last_mut() {
                     let _ = open.push(head);

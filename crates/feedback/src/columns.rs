@@ -186,6 +186,14 @@ struct Names {
 }
 
 impl Names {
+    /// One for other texts, with as much room as these took.
+    fn next(&self) -> Names {
+        Names {
+            table: HashTable::with_capacity(self.table.len()),
+            hasher: self.hasher.clone(),
+        }
+    }
+
     fn number(&mut self, stream: &mut Vec<u8>, name: &str) -> u64 {
         let text = |stream: &[u8], of: &Name| self.hasher.hash_one(&stream[of.start..of.start + of.len]);
         let hash = self.hasher.hash_one(name.as_bytes());
@@ -235,25 +243,30 @@ impl Head<'_> {
     }
 }
 
+/// What a line mostly fits in.
+const LINE_BYTES: usize = 8 << 10;
+
 /// Prepares a record.
 pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
     let said = said(&stored.decision);
-    let json = serde_json::to_vec(&Line {
+    let mut json = Vec::with_capacity(LINE_BYTES);
+    let line = Line {
         stored,
         with_candidates: said.is_none(),
-    });
-    Ok(Head {
-        stored,
-        json: json.map_err(|e| e.to_string())?,
-        said,
-    })
+    };
+    serde_json::to_writer(&mut json, &line).map_err(|e| e.to_string())?;
+    Ok(Head { stored, json, said })
 }
 
 /// The sources, in an order in which every candidate names them, with what they said; `None` if there is no such order.
 fn said(decision: &Decision) -> Option<Vec<(&str, Vec<Hit>)>> {
     let reports = decision.stages.iter();
     let mut said: Vec<(&str, Vec<Hit>)> = reports
-        .filter_map(|report| Some((report.stage.strip_prefix("retrieve/")?, Vec::new())))
+        .filter_map(|report| {
+            let name = report.stage.strip_prefix("retrieve/")?;
+            let most = decision.considered.len().min(report.output as usize);
+            Some((name, Vec::with_capacity(most)))
+        })
         .collect();
     for (place, item) in (0..).zip(&decision.considered) {
         let mut last = None;
@@ -283,6 +296,18 @@ fn said(decision: &Decision) -> Option<Vec<(&str, Vec<Hit>)>> {
 }
 
 impl Encoder {
+    /// One for the records after these, with as much room as these took.
+    pub(crate) fn next(&mut self) -> Encoder {
+        Encoder {
+            streams: self
+                .streams
+                .each_ref()
+                .map(|stream| Vec::with_capacity(stream.len() + stream.len() / 8)),
+            names: self.names.next(),
+            by_rank: std::mem::take(&mut self.by_rank),
+        }
+    }
+
     /// Adds a record.
     pub(crate) fn push(&mut self, head: Head<'_>) {
         let decision = &head.stored.decision;
@@ -381,11 +406,9 @@ impl Encoder {
         self.names.table.retain(|name| name.start < marks[NAMES]);
     }
 
-    /// All records.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.since(&[0; STREAMS], &mut out);
-        out
+    /// Appends all records.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        self.since(&[0; STREAMS], out);
     }
 }
 
@@ -466,7 +489,7 @@ pub(crate) fn streams(bytes: &[u8]) -> Result<[&[u8]; STREAMS], String> {
     Ok(streams)
 }
 
-/// The records of [`Encoder::bytes`].
+/// The records of [`Encoder::write`].
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<StoredDecision>, String> {
     records(streams(bytes)?)
 }

@@ -1,6 +1,6 @@
 //! The files of the decision log: numbered, each a magic word and frames, the last one growing.
 
-use crate::block::{self, BODY_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC, Open};
+use crate::block::{self, BODY_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC, Open, Press};
 use crate::{DecisionLogOptions, FeedbackError, StoredDecision};
 use domain::{DecisionId, Timestamp};
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +41,7 @@ pub(crate) struct Files {
     lengths: BTreeMap<u64, u64>,
     pub(crate) moments: Moments,
     current: Option<(u64, File)>,
+    press: Press,
 }
 
 pub(crate) fn path_of(dir: &Path, file: u64) -> PathBuf {
@@ -156,6 +157,7 @@ impl Files {
             lengths: BTreeMap::new(),
             moments: Moments::new(),
             current: None,
+            press: Press::default(),
         };
         let (mut index, mut unreadable) = (Index::new(), 0);
         for number in &numbers {
@@ -243,7 +245,7 @@ impl Files {
     }
 
     fn append_block(&mut self, block: &Open) -> Result<Location, FeedbackError> {
-        let frame = block.frame().map_err(|reason| FeedbackError::Encode {
+        let frame = self.press.frame(block).map_err(|reason| FeedbackError::Encode {
             id: block.ids.first().map(ToString::to_string).unwrap_or_default(),
             reason,
         })?;
@@ -379,8 +381,8 @@ impl Files {
                 }));
                 moments.insert((number, offset), block.moments());
                 bytes.extend(
-                    block
-                        .frame()
+                    self.press
+                        .frame(&block)
                         .map_err(|reason| FeedbackError::damaged(&path, offset, reason))?,
                 );
             }

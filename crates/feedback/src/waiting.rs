@@ -82,7 +82,8 @@ impl Waiting {
     /// What comes now begins another block.
     pub(crate) fn close(&mut self) {
         if !self.open.ids.is_empty() {
-            self.full.push(Arc::new(std::mem::take(&mut self.open)));
+            let next = self.open.next();
+            self.full.push(Arc::new(std::mem::replace(&mut self.open, next)));
         }
     }
 

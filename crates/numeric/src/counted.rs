@@ -32,19 +32,34 @@ wide! {
         counted::<4>(counts, chances);
     }
 
-    /// The chances of having happened by each of the times, for events with these rates: the first times so short that four terms of the series are exact, each later one twice that `per_doubling`
+    /// The chances of having happened by each of the times, for events with these rates: the first times so short that five terms of the series are exact, each later one twice that `per_doubling`
     /// places before it. The same to the last bit on every machine.
     pub fn chances_by(rates: &[f64], times: &CountedLanes, per_doubling: usize, out: &mut Vec<CountedLanes>) {
         for rate in rates {
             let mut lanes = [0.0; COUNTED_LANES];
             for (lane, time) in lanes.iter_mut().zip(times).take(per_doubling) {
                 let expected = rate * time;
-                *lane = expected * (1.0 - expected / 2.0 * (1.0 - expected / 3.0 * (1.0 - expected / 4.0)));
+                let series = 1.0 - expected * const { 1.0 / 4.0 } * (1.0 - expected * const { 1.0 / 5.0 });
+                let series = 1.0 - expected * const { 1.0 / 3.0 } * series;
+                *lane = expected * (1.0 - expected * 0.5 * series);
             }
             for lane in per_doubling..COUNTED_LANES {
                 lanes[lane] = lanes[lane - per_doubling] * (2.0 - lanes[lane - per_doubling]);
             }
             out.push(lanes);
+        }
+    }
+
+    /// As [`double_times`], with the chances of nothing having happened: what is missing to 1, and where that loses its digits, squares.
+    pub fn double_times_with(chances: &mut [CountedLanes], none: &mut [CountedLanes], times: usize) {
+        for (lanes, none) in chances.iter_mut().zip(none) {
+            for _ in 0..times {
+                for (lane, none) in lanes.iter_mut().zip(none.iter_mut()) {
+                    *lane *= 2.0 - *lane;
+                    let (missing, square) = (1.0 - *lane, *none * *none);
+                    *none = if *lane < 0.75 { missing } else { square };
+                }
+            }
         }
     }
 
@@ -204,5 +219,12 @@ mod tests {
                 .flatten()
                 .all(|chance| (chance - expected).abs() < 1e-15)
         );
+        for once in [0.001, 0.3, 0.8, 1.0 - 1e-9] {
+            let (mut chances, mut none) = ([[once; COUNTED_LANES]], [[1.0 - once; COUNTED_LANES]]);
+            double_times_with(&mut chances, &mut none, 2);
+            let (expected, left) = (1.0 - (1.0 - once).powi(4), (1.0f64 - once).powi(4));
+            assert!((chances[0][5] - expected).abs() < 1e-15);
+            assert!((none[0][5] / left - 1.0).abs() < 1e-14, "{} {left}", none[0][5]);
+        }
     }
 }

@@ -33,7 +33,7 @@ mod wide;
 pub use approach::{ApproachRoom, WeightedRows, approach};
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use chunked::Chunked;
-pub use counted::{COUNTED_LANES, CountedLanes, chances_by, count_events, double_times};
+pub use counted::{COUNTED_LANES, CountedLanes, chances_by, count_events, double_times, double_times_with};
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};

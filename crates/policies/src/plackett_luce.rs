@@ -120,7 +120,11 @@ impl Chances for Weighted<'_> {
 
     fn marginals(&mut self, n: usize, pairs: &[(usize, usize)]) -> Option<Vec<f64>> {
         let open = self.arms.open();
-        let logs: Vec<f64> = open.iter().map(|arm| self.logs[*arm]).collect();
+        let weights: Vec<f64> = open.iter().map(|arm| self.open[*arm]).collect();
+        let logs = open.iter().map(|arm| self.logs[*arm]);
+        let (least, best) = logs.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, best), log| {
+            (log.min(least), log.max(best))
+        });
         let mut place = vec![usize::MAX; self.arms.len()];
         for (at, arm) in open.iter().enumerate() {
             place[*arm] = at;
@@ -129,6 +133,6 @@ impl Chances for Weighted<'_> {
             .iter()
             .map(|(arm, position)| (place[*arm], *position))
             .collect();
-        softmax_marginals(&logs, n, &known)
+        softmax_marginals(&weights, least - best, n, &known)
     }
 }

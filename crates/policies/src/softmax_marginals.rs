@@ -12,50 +12,66 @@
 //! Cost: about 70 nodes × m × n operations for all items of one slate of up to 12, against the m!/(m−n)! terms of the sum over prefixes.
 //! Source: the race is Yellott (1977), J. Math. Psych. 15; trapezium rule: Trefethen and Weideman (2014), SIAM Review 56.
 
-use numeric::{COUNTED_LANES, CountedLanes as Lanes, chances_by, count_events, double_times};
+use numeric::{
+    COUNTED_LANES, CountedLanes as Lanes, chances_by, count_events, double_times, double_times_with,
+};
 
 /// Nodes at once.
 const LANES: usize = COUNTED_LANES;
-/// With the sum of the weights at 1: below this, three arrivals have a probability under 1e-12.
-const START: f64 = -9.5;
+/// With the sum of the weights at 1: below this, three arrivals have a probability under 1e-10.
+const START: f64 = -7.2;
 /// What the tail may leave out.
-const TAIL: f64 = 1e-13;
+const TAIL: f64 = 1e-11;
 const N_MAX: usize = 64;
 const NODES_MAX: usize = 4096;
 
-/// Marginals of (arm, position) in slates of `n`; an arm past the end has none. `None` if the slate is too long, or the weights span too wide a range.
-pub(crate) fn softmax_marginals(logs: &[f64], n: usize, pairs: &[(usize, usize)]) -> Option<Vec<f64>> {
-    let n = n.min(logs.len());
+/// An arm that is asked for, with the positions in question: from the first up to, not including, the last.
+#[derive(Clone, Copy)]
+struct Wanted {
+    arm: usize,
+    from: usize,
+    to: usize,
+}
+
+/// Marginals of (arm, position) in slates of `n` from weights, the greatest of which is 1, and the logarithm of the least; an arm past the end has none. `None` if the slate is too long, or the weights span too wide a range.
+pub(crate) fn softmax_marginals(
+    weights: &[f64],
+    least: f64,
+    n: usize,
+    pairs: &[(usize, usize)],
+) -> Option<Vec<f64>> {
+    let n = n.min(weights.len());
     if n > N_MAX {
         return None;
     }
-    let best = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut weights: Vec<f64> = logs.iter().map(|log| (log - best).exp()).collect();
     let total: f64 = weights.iter().sum();
-    weights.iter_mut().for_each(|weight| *weight /= total);
-    let least = logs.iter().copied().fold(f64::INFINITY, f64::min) - best - total.ln();
-    // For each arm that is asked for, how many positions of the table it needs: one past the last.
-    let mut wanted: Vec<(usize, usize)> = pairs
+    let weights: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
+    let least = least - total.ln();
+    let mut wanted: Vec<Wanted> = pairs
         .iter()
-        .filter(|(arm, position)| *arm < logs.len() && *position < n)
-        .map(|(arm, position)| (*arm, position + 1))
+        .filter(|(arm, position)| *arm < weights.len() && *position < n)
+        .map(|(arm, position)| Wanted {
+            arm: *arm,
+            from: *position,
+            to: position + 1,
+        })
         .collect();
-    wanted.sort_unstable();
+    wanted.sort_unstable_by_key(|wanted| wanted.arm);
     wanted.dedup_by(|later, first| {
-        let same = later.0 == first.0;
+        let same = later.arm == first.arm;
         if same {
-            first.1 = first.1.max(later.1);
+            (first.from, first.to) = (first.from.min(later.from), first.to.max(later.to));
         }
         same
     });
     // Those of which few positions are asked for stand together: little has to be counted for them.
-    wanted.sort_by_key(|(_, need)| *need);
+    wanted.sort_by_key(|wanted| wanted.to);
     let table = if n > 2 {
         Some(integrate(&weights, least, n, &wanted, per_doubling(n))?)
     } else {
         None
     };
-    let place = |arm: &usize| wanted.iter().position(|(known, _)| known == arm);
+    let place = |arm: &usize| wanted.iter().position(|known| known.arm == *arm);
     let one = |(arm, position): &(usize, usize)| match (place(arm), position) {
         (Some(_), 0) if n > 0 => weights[*arm],
         (Some(_), 1) if n > 1 => second(&weights, *arm),
@@ -97,20 +113,20 @@ fn integrate(
     weights: &[f64],
     least: f64,
     n: usize,
-    wanted: &[(usize, usize)],
+    wanted: &[Wanted],
     per_doubling: usize,
 ) -> Option<Vec<f64>> {
     let step = std::f64::consts::LN_2 / per_doubling as f64;
     let doublings = LANES / per_doubling;
-    let need = wanted.iter().map(|(_, need)| *need).max().unwrap_or(0);
+    let need = most(wanted);
     let mut table = vec![0.0; wanted.len() * n];
     // Those that are asked for stand first.
     let mut is_wanted = vec![false; weights.len()];
-    wanted.iter().for_each(|(arm, _)| is_wanted[*arm] = true);
+    wanted.iter().for_each(|wanted| is_wanted[wanted.arm] = true);
     let rest = (0..weights.len()).filter(|arm| !is_wanted[*arm]);
-    // The time times the rate at each of the first nodes, and the chance of having arrived by then. Times are so short that four terms of the series are exact.
+    // The time times the rate at each of the first nodes, and the chance of having arrived by then. Times are so short that five terms of the series are exact.
     let times: Lanes = std::array::from_fn(|lane| (START + step * lane as f64).exp());
-    let order: Vec<f64> = (wanted.iter().map(|(arm, _)| *arm).chain(rest))
+    let order: Vec<f64> = (wanted.iter().map(|wanted| wanted.arm).chain(rest))
         .map(|arm| weights[arm])
         .collect();
     let mut rates: Vec<Lanes> = order[..wanted.len()]
@@ -125,6 +141,8 @@ fn integrate(
         .map(|lanes| lanes.map(|a| 1.0 - a))
         .collect();
     let mut others = vec![[0.0; LANES]; need];
+    let levels = wanted.len().next_power_of_two().ilog2() as usize;
+    let mut room = vec![[0.0; LANES]; need * levels];
     for block in 0.. {
         let x = |lane: usize| START + step * (block * LANES + lane) as f64;
         if x(0) + least > 4.0 {
@@ -137,9 +155,14 @@ fn integrate(
         others.iter_mut().take(1).for_each(|none| *none = [1.0; LANES]);
         count_events(&mut others, &arrived[wanted.len()..]);
         let mut seen: f64 = 0.0;
-        without_each(&others, &arrived[..wanted.len()], wanted, 0, &mut |at, counts| {
+        let asked_for = &arrived[..wanted.len()];
+        without_each(&others, asked_for, wanted, 0, &mut room, &mut |at, counts| {
             let density: Lanes = std::array::from_fn(|lane| step * rates[at][lane] * left[at][lane]);
-            for (out, chances) in table[at * n..].iter_mut().zip(counts) {
+            let positions = wanted[at].from..wanted[at].to;
+            for (out, chances) in table[at * n..][positions.clone()]
+                .iter_mut()
+                .zip(&counts[positions])
+            {
                 *out += (0..LANES).map(|lane| density[lane] * chances[lane]).sum::<f64>();
             }
             seen = seen.max(counts.iter().map(|chances| chances[LANES - 1]).sum());
@@ -149,49 +172,41 @@ fn integrate(
         }
         let (asked_for, others) = arrived.split_at_mut(wanted.len());
         double_times(others, doublings);
-        for _ in 0..doublings {
-            double_times(asked_for, 1);
-            for (left, arrived) in left.iter_mut().flatten().zip(asked_for.iter().flatten()) {
-                *left = if *arrived < 0.75 {
-                    1.0 - arrived
-                } else {
-                    *left * *left
-                };
-            }
-        }
+        double_times_with(asked_for, &mut left, doublings);
         let longer = (1u32 << doublings) as f64;
         rates.iter_mut().flatten().for_each(|rate| *rate *= longer);
     }
     Some(table)
 }
 
-/// What was counted, and all of these but one, for each of them: halves are counted in for each other, so that an event is counted as often as they can be halved, and for no more than is needed.
+/// Positions that some arm needs: one past the last.
+fn most(wanted: &[Wanted]) -> usize {
+    wanted.iter().map(|wanted| wanted.to).max().unwrap_or(0)
+}
+
+/// What was counted, and all of these but one, for each of them: halves are counted in for each other, so that an event is counted as often as they can be halved, and for no more than is needed. `room` is written over.
 fn without_each(
     counted: &[Lanes],
     arrived: &[Lanes],
-    wanted: &[(usize, usize)],
+    wanted: &[Wanted],
     from: usize,
+    room: &mut [Lanes],
     visit: &mut dyn FnMut(usize, &[Lanes]),
 ) {
-    let Some(need) = wanted.iter().map(|(_, need)| *need).max() else {
-        return;
-    };
-    if wanted.len() == 1 {
-        return visit(from, &counted[..need]);
+    if wanted.len() <= 1 {
+        return wanted
+            .iter()
+            .for_each(|wanted| visit(from, &counted[..wanted.to]));
     }
     let half = wanted.len() / 2;
     for (one, other, at) in [
         (0..half, half..wanted.len(), from),
         (half..wanted.len(), 0..half, from + half),
     ] {
-        let need = wanted[one.clone()]
-            .iter()
-            .map(|(_, need)| *need)
-            .max()
-            .unwrap_or(0);
-        let mut more = counted[..need].to_vec();
-        count_events(&mut more, &arrived[other]);
-        without_each(&more, &arrived[one.clone()], &wanted[one], at, visit);
+        let (more, room) = room.split_at_mut(most(&wanted[one.clone()]));
+        more.copy_from_slice(&counted[..more.len()]);
+        count_events(more, &arrived[other]);
+        without_each(more, &arrived[one.clone()], &wanted[one], at, room, visit);
     }
 }
 
@@ -208,7 +223,8 @@ mod tests {
                 let logs: Vec<f64> = (0..120).map(|_| spread * stream.normal()).collect();
                 let total = logs.iter().map(|log| log.exp()).sum::<f64>().ln();
                 let logs: Vec<f64> = logs.iter().map(|log| log - total).collect();
-                let all: Vec<(usize, usize)> = (0..logs.len()).map(|arm| (arm, n)).collect();
+                let all = (0..logs.len()).map(|arm| Wanted { arm, from: 0, to: n });
+                let all: Vec<Wanted> = all.collect();
                 let weights: Vec<f64> = logs.iter().map(|log| log.exp()).collect();
                 let least = logs.iter().copied().fold(f64::INFINITY, f64::min);
                 let coarse = integrate(&weights, least, n, &all, per_doubling(n)).expect("few nodes");
