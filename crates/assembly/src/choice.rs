@@ -377,18 +377,22 @@ pub(crate) fn draw(
     n: usize,
     candidates: Vec<Candidate>,
 ) -> Choice {
-    let drawn = policy.draw(arms, n, &mut SeededStream::new(query.seed, STREAM));
-    let mut marginals = Vec::new();
-    if n <= MARGINALS_N_MAX {
-        let pairs: Vec<(usize, usize)> = drawn.slate.iter().enumerate().map(|(t, arm)| (*arm, t)).collect();
-        marginals = policy.chances(arms).marginals(n, &pairs).unwrap_or_default();
-    }
+    let mut stream = SeededStream::new(query.seed, STREAM);
+    let (drawn, marginals) = if n <= MARGINALS_N_MAX {
+        policy.draw_with_marginals(arms, n, &mut stream)
+    } else {
+        (policy.draw(arms, n, &mut stream), None)
+    };
     let (slate, held_back) = parted(candidates, &drawn.slate, &drawn.conditionals);
     Choice {
         slate,
         held_back,
         // What the integral gives for something all but certain may lie a rounding above 1.
-        marginals: marginals.into_iter().map(|chance| chance.min(1.0)).collect(),
+        marginals: marginals
+            .into_iter()
+            .flatten()
+            .map(|chance| chance.min(1.0))
+            .collect(),
         relaxed: Vec::new(),
     }
 }

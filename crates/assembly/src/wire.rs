@@ -182,6 +182,9 @@ pub struct RecommendRequest {
     /// Source of all randomness; drawn if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// A look at what would be shown, not to be shown to anyone: nothing is recorded, counted or learnt from, so there is no decision either that events could belong to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preview: bool,
 }
 
 /// A candidate of the caller's own: an id, or an id with a score.
@@ -227,7 +230,8 @@ pub struct SessionEvent {
 /// A slate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RecommendResponse {
-    /// Id of the decision, for events and for `GET /v1/decisions/{id}`.
+    /// Id of the decision, for events and for `GET /v1/decisions/{id}`; empty, and left out of JSON, for a preview.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub decision_id: String,
     /// The slate, best first.
     pub items: Vec<Recommended>,

@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Seed of all randomness; drawn if absent
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// Only look: record nothing and count nothing
+    #[arg(long)]
+    preview: bool,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -53,6 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         filter: parse_filter(args.filter.as_deref())?,
         explain: args.explain,
         seed: args.seed,
+        preview: args.preview,
         ..RecommendRequest::default()
     };
     let service = args.folder.open()?;
@@ -88,9 +92,13 @@ pub(crate) fn parse_filter(text: Option<&str>) -> anyhow::Result<Option<serde_js
 
 fn show(service: &Service, response: &RecommendResponse) -> anyhow::Result<()> {
     slate(service, &response.items)?;
+    let what = match &*response.decision_id {
+        "" => "preview".to_owned(),
+        id => format!("decision {id}"),
+    };
     output::line(format!(
-        "decision {} by snapshot {} after event {}",
-        response.decision_id, response.snapshot, response.sequence
+        "{what} by snapshot {} after event {}",
+        response.snapshot, response.sequence
     ))?;
     if let Some(policy) = response.policy.as_ref().filter(|policy| policy.name != "greedy") {
         output::line(format!(

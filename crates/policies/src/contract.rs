@@ -56,6 +56,27 @@ pub trait SlatePolicy: Send + Sync + std::fmt::Debug {
         let conditionals = chances.conditionals(&slate);
         Drawn { slate, conditionals }
     }
+
+    /// As [`draw`](Self::draw), and for each position the probability of what stands there, whatever stands elsewhere; `None` where there is no closed form.
+    fn draw_with_marginals(
+        &self,
+        arms: &Arms,
+        n: usize,
+        stream: &mut SeededStream,
+    ) -> (Drawn, Option<Vec<f64>>) {
+        let drawn = self.draw(arms, n, stream);
+        let marginals = self.chances(arms).marginals(n, &placed(&drawn.slate));
+        (drawn, marginals)
+    }
+}
+
+/// The arms of a slate with their positions.
+pub(crate) fn placed(slate: &[usize]) -> Vec<(usize, usize)> {
+    slate
+        .iter()
+        .enumerate()
+        .map(|(position, arm)| (*arm, position))
+        .collect()
 }
 
 /// A policy in front of one list of arms.

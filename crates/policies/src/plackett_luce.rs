@@ -6,7 +6,7 @@
 //!
 //! Cost: n·m exponentials for a slate of n from m arms. Source: Luce (1959); Plackett (1975), *The Analysis of Permutations*.
 
-use crate::contract::{Chances, Drawn, SlatePolicy, pick};
+use crate::contract::{Chances, Drawn, SlatePolicy, pick, placed};
 use crate::settings::{parse, shown, within};
 use crate::softmax_marginals::softmax_marginals;
 use crate::{Arms, PolicyEntry, PolicyError};
@@ -46,7 +46,7 @@ impl SlatePolicy for PlackettLuce {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn settings(&self) -> Value {
@@ -54,6 +54,28 @@ impl SlatePolicy for PlackettLuce {
     }
 
     fn chances<'a>(&'a self, arms: &'a Arms) -> Box<dyn Chances + 'a> {
+        Box::new(self.weighted(arms))
+    }
+
+    fn draw(&self, arms: &Arms, n: usize, stream: &mut SeededStream) -> Drawn {
+        self.weighted(arms).drawn(n, stream)
+    }
+
+    fn draw_with_marginals(
+        &self,
+        arms: &Arms,
+        n: usize,
+        stream: &mut SeededStream,
+    ) -> (Drawn, Option<Vec<f64>>) {
+        let mut weighted = self.weighted(arms);
+        let drawn = weighted.drawn(n, stream);
+        let marginals = weighted.marginals(n, &placed(&drawn.slate));
+        (drawn, marginals)
+    }
+}
+
+impl PlackettLuce {
+    fn weighted<'a>(&self, arms: &'a Arms) -> Weighted<'a> {
         let logs = arms.list().iter().map(|arm| arm.score / self.temperature);
         let logs: Vec<f64> = logs.collect();
         let best = (logs.iter().zip(arms.list()))
@@ -63,22 +85,7 @@ impl SlatePolicy for PlackettLuce {
         let open = weights
             .map(|(log, arm)| if arm.open { (log - best).exp() } else { 0.0 })
             .collect();
-        Box::new(Weighted { logs, open, arms })
-    }
-
-    fn draw(&self, arms: &Arms, n: usize, stream: &mut SeededStream) -> Drawn {
-        let mut chances = self.chances(arms);
-        let n = n.min(arms.n_open());
-        let (mut slate, mut conditionals) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        let mut out = vec![0.0; arms.len()];
-        while slate.len() < n {
-            // What is drawn from says the probability, too.
-            chances.next(&slate, &mut out);
-            let next = pick(&out, stream.uniform());
-            slate.push(next);
-            conditionals.push(out[next]);
-        }
-        Drawn { slate, conditionals }
+        Weighted { logs, open, arms }
     }
 }
 
@@ -88,6 +95,22 @@ struct Weighted<'a> {
     /// The weights of the open ones, the greatest of which is 1; 0 for the others.
     open: Vec<f64>,
     arms: &'a Arms,
+}
+
+impl Weighted<'_> {
+    fn drawn(&mut self, n: usize, stream: &mut SeededStream) -> Drawn {
+        let n = n.min(self.arms.n_open());
+        let (mut slate, mut conditionals) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        let mut out = vec![0.0; self.arms.len()];
+        while slate.len() < n {
+            // What is drawn from says the probability, too.
+            self.next(&slate, &mut out);
+            let next = pick(&out, stream.uniform());
+            slate.push(next);
+            conditionals.push(out[next]);
+        }
+        Drawn { slate, conditionals }
+    }
 }
 
 /// Weights that sum to less have lost their digits: they are taken anew, below the best that is left.

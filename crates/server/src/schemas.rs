@@ -155,6 +155,7 @@ fn requests() -> Value {
                 "description": "Items that score less than this share of the way from the weakest candidate to the best are left out"},
             "explain": flag("Whether to take every score apart"),
             "seed": {"type": ["integer", "null"], "minimum": 0},
+            "preview": flag("Only a look: nothing is recorded, counted or learnt from, and there is no decision_id"),
         })),
         "ScoredItem": object(&["item_id", "score"], json!({
             "item_id": id("Which"), "score": number("How good, in any unit; higher is better"),
@@ -350,7 +351,7 @@ fn views() -> Value {
     }))});
     let degraded_too = degraded.clone();
     let slate = json!({
-            "decision_id": id("To be sent with what comes of it"), "items": list("Shown"),
+            "decision_id": id("To be sent with what comes of it; absent in a preview"), "items": list("Shown"),
             "snapshot": text("Version of what answered"), "sequence": count("Last event that the person's state included"),
             "policy": object(&["name", "version", "slate_propensity"], json!({
                 "name": text("Who chose"), "version": text("Code and settings"),
@@ -359,7 +360,6 @@ fn views() -> Value {
             "arms": {"type": "object"}, "degraded": degraded, "timings_us": counts("Microseconds by stage"),
     });
     let of_slate = [
-        "decision_id",
         "items",
         "snapshot",
         "sequence",

@@ -148,17 +148,23 @@ impl Service {
     /// [`ServiceError::Input`] names the field at fault; [`ServiceError::NotFound`] an item that the
     /// placement should be about but nobody knows.
     pub fn recommend(&self, request: &RecommendRequest) -> Result<RecommendResponse, ServiceError> {
+        if request.preview {
+            return self.preview(request);
+        }
         let (snapshot, decided) = self.decided(request)?;
         Ok(self.answer(&snapshot, decided, AskedFor::Recommend(request.clone())))
     }
 
-    /// The same without a record: a look at what would be shown, not to be shown to anyone, since nothing could be learnt from it.
+    /// The same without a record, as for a request with `preview`: a look at what would be shown, not to be shown to anyone, since nothing could be learnt from it.
     ///
     /// # Errors
     /// As [`recommend`](Self::recommend).
     pub fn preview(&self, request: &RecommendRequest) -> Result<RecommendResponse, ServiceError> {
         let (snapshot, decided) = self.decided(request)?;
-        Ok(self.response(&snapshot, &decided))
+        Ok(RecommendResponse {
+            decision_id: String::new(),
+            ..self.response(&snapshot, &decided)
+        })
     }
 
     /// A decision, made or, where that comes to the same, made a moment ago.

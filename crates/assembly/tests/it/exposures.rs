@@ -180,6 +180,15 @@ fn an_order_that_was_asked_for_is_no_exposure() {
     };
     world.service.rank(&request).unwrap();
     world.service.preview(&ask("somebody")).unwrap();
+    let recorded = world.service.status().decisions;
+    let look = assembly::RecommendRequest {
+        preview: true,
+        ..ask("somebody")
+    };
+    let look = world.service.recommend(&look).unwrap();
+    assert!(look.decision_id.is_empty() && !look.items.is_empty());
+    world.service.flush().unwrap();
+    assert_eq!(world.service.status().decisions, recorded);
     world.service.absorb().unwrap();
     assert_eq!(status_of(&world, "home").exposures, 0);
     world.service.recommend(&ask("somebody")).unwrap();

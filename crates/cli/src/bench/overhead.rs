@@ -1,5 +1,7 @@
 //! `concierge bench overhead`: what recording decisions and exploring cost.
 
+use super::child::Server;
+use super::http::{Connection, Prepared};
 use super::scratch::Scratch;
 use super::tell;
 use crate::failure::bad_input;
@@ -7,6 +9,7 @@ use crate::{demo, folder, memory};
 use assembly::{CONFIG_FILE, Config, PolicyConfig, RecommendRequest, Service};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Users that slates are made for.
@@ -15,10 +18,11 @@ const USERS_MAX: usize = 500;
 const PLAIN: &str = "bench-plain";
 const EXPLORING: &str = "bench-exploring";
 
-/// What recording decisions and exploring cost: slates per second in one process on all cores, without and with them, in turns.
+/// What recording decisions and exploring cost: slates per second on all cores, without and with them, in turns.
 ///
-/// Each turn makes slates for the same people on one thread per core: greedily and without a record, greedily with a record, and by the policy with a record. A turn ends when every record is on
-/// the disk, so that the log's own thread counts. Turns follow each other at once, and each is compared with its neighbours, so that whatever else the machine does falls on all alike. Processor time is told beside
+/// Each turn makes slates for the same people: greedily and without a record (a preview), greedily with a record, and by the policy with a record. In process there is one thread per core, and a turn ends when every record is on
+/// the disk, so that the log's own thread counts. With --http a server of its own answers two connections per core, of which the load generator takes its part of the same cores; what is then still to be written, at most a second's worth, falls
+/// on the next turn, and processor time is the server's. Turns follow each other at once, and each is compared with its neighbours, so that whatever else the machine does falls on all alike. Processor time is told beside
 /// the throughput: where all cores are busy it is what throughput comes from, and others on the machine take less part in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  concierge bench overhead --policy softmax --seconds 60 --json")]
@@ -35,6 +39,9 @@ pub(crate) struct Args {
     /// Measure for about this long
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// Ask a server over HTTP instead of making slates in this process
+    #[arg(long)]
+    http: bool,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -74,12 +81,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return Err(bad_input("--data", got, "a folder after `concierge train`"));
     }
     service.warm();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let maker = if args.http {
+        service.close()?;
+        // The server is another process, which takes the folder over.
+        drop(service);
+        Maker::Server(Server::start(&data)?)
+    } else {
+        Maker::Here(service)
+    };
+    let load = Load::new(&users, args, if args.http { 2 * cores } else { cores });
     let (mut turns, mut cpu) = (Vec::new(), Vec::new());
-    turn(&service, Arm::Explored, &users, args.slates, threads)?;
+    maker.turn(Arm::Explored, &load)?;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(args.seconds) {
-        let one = |arm| turn(&service, arm, &users, args.slates, threads);
+        let one = |arm| maker.turn(arm, &load);
         // There and back, so that a drift of the machine cancels.
         let there = [one(Arm::Bare)?, one(Arm::Recorded)?, one(Arm::Explored)?];
         let back = [one(Arm::Explored)?, one(Arm::Recorded)?, one(Arm::Bare)?];
@@ -87,9 +103,137 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         turns.push(both(&|took| took.seconds));
         cpu.push(both(&|took| took.cpu_seconds));
     }
-    let report = report(&turns, &cpu, args, threads, &service);
-    service.close()?;
+    let report = report(&turns, &cpu, args, &load, maker.bytes_per_decision()?);
+    if let Maker::Here(service) = maker {
+        service.close()?;
+    }
     tell(&report, args.json)
+}
+
+/// Slates that are asked for again and again, arm by arm.
+struct Load {
+    /// In the order of [`Arm`].
+    requests: [Vec<RecommendRequest>; 3],
+    prepared: [Vec<Prepared>; 3],
+    slates: u64,
+    /// Threads that ask, each for itself.
+    carriers: usize,
+}
+
+impl Load {
+    fn new(users: &[String], args: &Args, carriers: usize) -> Load {
+        let requests = [Arm::Bare, Arm::Recorded, Arm::Explored].map(|arm| {
+            let one = |user: &String| RecommendRequest {
+                placement: if matches!(arm, Arm::Explored) {
+                    EXPLORING
+                } else {
+                    PLAIN
+                }
+                .to_owned(),
+                user_id: Some(user.clone()),
+                preview: matches!(arm, Arm::Bare),
+                ..RecommendRequest::default()
+            };
+            users.iter().map(one).collect::<Vec<_>>()
+        });
+        let prepared = requests.each_ref().map(|requests| {
+            let texts = requests.iter().map(|request| json!(request).to_string());
+            texts.map(|text| Prepared::post("/v1/recommend", &text)).collect()
+        });
+        Load {
+            requests,
+            prepared,
+            slates: args.slates,
+            carriers,
+        }
+    }
+
+    /// Has every carrier do its part of the work; `begin` gives it what it works with.
+    fn carry<T>(
+        &self,
+        begin: impl Fn() -> anyhow::Result<T> + Sync,
+        work: impl Fn(&mut T, usize) -> anyhow::Result<()> + Sync,
+    ) -> anyhow::Result<()> {
+        std::thread::scope(|scope| {
+            let (begin, work) = (&begin, &work);
+            let carriers: Vec<_> = (0..self.carriers)
+                .map(|carrier| {
+                    scope.spawn(move || {
+                        let mut with = begin()?;
+                        let own = (carrier as u64..self.slates).step_by(self.carriers);
+                        own.map(|n| n as usize).try_for_each(|n| work(&mut with, n))
+                    })
+                })
+                .collect();
+            carriers.into_iter().try_for_each(|carrier| {
+                let panicked = |_| Err(anyhow::anyhow!("a thread panicked"));
+                carrier.join().unwrap_or_else(panicked)
+            })
+        })
+    }
+}
+
+/// Who makes the slates.
+enum Maker {
+    Here(Arc<Service>),
+    Server(Server),
+}
+
+impl Maker {
+    /// What it takes to make a turn's slates and, in this process, to bring what is recorded to the disk.
+    fn turn(&self, arm: Arm, load: &Load) -> anyhow::Result<Took> {
+        let (start, cpu) = (Instant::now(), self.cpu_seconds());
+        match self {
+            Maker::Here(service) => {
+                let requests = &load.requests[arm as usize];
+                load.carry(
+                    || Ok(()),
+                    |(), n| Ok(service.recommend(&requests[n % requests.len()]).map(|_| ())?),
+                )?;
+                service.flush()?;
+            }
+            Maker::Server(server) => {
+                let requests = &load.prepared[arm as usize];
+                load.carry(
+                    || Connection::open(server.address),
+                    |connection, n| {
+                        let status = connection.send_prepared(&requests[n % requests.len()])?;
+                        anyhow::ensure!(status == 200, "the server says {status}: {}", connection.text());
+                        Ok(())
+                    },
+                )?;
+            }
+        }
+        Ok(Took {
+            seconds: start.elapsed().as_secs_f64(),
+            cpu_seconds: self.cpu_seconds() - cpu,
+        })
+    }
+
+    fn cpu_seconds(&self) -> f64 {
+        let told = match self {
+            Maker::Here(_) => memory::cpu_seconds_of("self"),
+            Maker::Server(server) => server.cpu_seconds(),
+        };
+        told.unwrap_or(0.0)
+    }
+
+    fn bytes_per_decision(&self) -> anyhow::Result<u64> {
+        let (bytes, decisions) = match self {
+            Maker::Here(service) => {
+                let status = service.status();
+                (status.decision_bytes, status.decisions)
+            }
+            Maker::Server(server) => {
+                let mut connection = Connection::open(server.address)?;
+                connection.send_prepared(&Prepared::get("/v1/status"))?;
+                let status: Value = serde_json::from_slice(&connection.body)?;
+                let number = |name: &str| status[name].as_u64().unwrap_or(0);
+                (number("decision_bytes"), number("decisions"))
+            }
+        };
+        Ok(bytes / decisions.max(1))
+    }
 }
 
 /// Adds two placements that differ in their policy alone.
@@ -113,50 +257,7 @@ struct Took {
     cpu_seconds: f64,
 }
 
-fn cpu_seconds() -> f64 {
-    memory::cpu_seconds_of("self").unwrap_or(0.0)
-}
-
-/// What it takes to make so many slates and to bring what is recorded to the disk.
-fn turn(service: &Service, arm: Arm, users: &[String], slates: u64, threads: usize) -> anyhow::Result<Took> {
-    let placement = match arm {
-        Arm::Explored => EXPLORING,
-        Arm::Bare | Arm::Recorded => PLAIN,
-    };
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    let made = std::thread::scope(|scope| {
-        let makers: Vec<_> = (0..threads)
-            .map(|thread| {
-                scope.spawn(move || {
-                    for n in (thread as u64..slates).step_by(threads) {
-                        let request = RecommendRequest {
-                            placement: placement.to_owned(),
-                            user_id: users.get(n as usize % users.len()).cloned(),
-                            ..RecommendRequest::default()
-                        };
-                        match arm {
-                            Arm::Bare => service.preview(&request)?,
-                            Arm::Recorded | Arm::Explored => service.recommend(&request)?,
-                        };
-                    }
-                    Ok::<(), assembly::ServiceError>(())
-                })
-            })
-            .collect();
-        makers.into_iter().try_for_each(|maker| match maker.join() {
-            Ok(made) => made.map_err(anyhow::Error::from),
-            Err(_) => Err(anyhow::anyhow!("a thread panicked")),
-        })
-    });
-    made?;
-    service.flush()?;
-    Ok(Took {
-        seconds: start.elapsed().as_secs_f64(),
-        cpu_seconds: cpu_seconds() - cpu,
-    })
-}
-
-fn report(turns: &[[f64; 3]], cpu: &[[f64; 3]], args: &Args, threads: usize, service: &Service) -> Value {
+fn report(turns: &[[f64; 3]], cpu: &[[f64; 3]], args: &Args, load: &Load, bytes: u64) -> Value {
     let rate = |arm: usize| {
         let seconds: f64 = turns.iter().map(|turn| turn[arm]).sum();
         (2.0 * args.slates as f64 * turns.len() as f64 / seconds).round()
@@ -171,7 +272,6 @@ fn report(turns: &[[f64; 3]], cpu: &[[f64; 3]], args: &Args, threads: usize, ser
         let percent = |share: f64| (share * 1e4).round() / 1e2;
         json!({"percent": percent(mean), "low": percent(mean - half), "high": percent(mean + half)})
     };
-    let status = service.status();
     let cpu_ms = |arm: usize| {
         let seconds: f64 = cpu.iter().map(|turn| turn[arm]).sum();
         let slates = 2.0 * args.slates as f64 * cpu.len() as f64;
@@ -185,7 +285,8 @@ fn report(turns: &[[f64; 3]], cpu: &[[f64; 3]], args: &Args, threads: usize, ser
     json!({
         "turns": turns.len(),
         "slates_per_turn": 2 * args.slates,
-        "threads": threads,
+        "over_http": args.http,
+        "carriers": load.carriers,
         "bare_per_second": rate(0),
         "recorded_per_second": rate(1),
         "explored_per_second": rate(2),
@@ -195,6 +296,6 @@ fn report(turns: &[[f64; 3]], cpu: &[[f64; 3]], args: &Args, threads: usize, ser
         "cpu_ms_per_slate": { "bare": cpu_ms(0), "recorded": cpu_ms(1), "explored": cpu_ms(2) },
         "lost_by_recording_cpu": lost_cpu(1),
         "lost_by_recording_and_exploring_cpu": lost_cpu(2),
-        "bytes_per_decision": status.decision_bytes / status.decisions.max(1),
+        "bytes_per_decision": bytes,
     })
 }

@@ -101,6 +101,10 @@ proptest! {
             let drawn = policy.draw(&arms, n, &mut SeededStream::new(seed, 9));
             prop_assert_eq!(&drawn, &policy.draw(&arms, n, &mut SeededStream::new(seed, 9)), "{}", name);
             prop_assert_eq!(drawn.slate.len(), n.min(arms.n_open()), "{}", name);
+            let (same, marginals) = policy.draw_with_marginals(&arms, n, &mut SeededStream::new(seed, 9));
+            let places: Vec<(usize, usize)> = drawn.slate.iter().copied().zip(0..).collect();
+            prop_assert_eq!(&drawn, &same, "{}", name);
+            prop_assert_eq!(marginals, policy.chances(&arms).marginals(n, &places), "{}", name);
             let mut chances = policy.chances(&arms);
             let mut again = policy.chances(&arms);
             for (at, (arm, chance)) in drawn.slate.iter().zip(&drawn.conditionals).enumerate() {

@@ -121,6 +121,12 @@ fn every_operation_answers_as_documented() {
             "POST",
             "/v1/recommend",
             "/v1/recommend".into(),
+            json!({"placement": "home", "user_id": "user-0001", "preview": true}),
+        ),
+        (
+            "POST",
+            "/v1/recommend",
+            "/v1/recommend".into(),
             json!({"placement": "home", "item_id": "nothing"}),
         ),
         (
