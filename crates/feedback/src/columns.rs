@@ -3,12 +3,13 @@
 //! Nearly all of a record is its candidates: for each an item, a score, and for each source that proposed it a rank and a score. Those, the removals
 //! and the history are taken out of the records and stood side by side: texts once per block, in the order of first mention, and
 //! then by number; scores as differences of their bit patterns from the one before, which are small since lists are in order; ranks as differences. What remains of a
-//! record is a line of JSON. A record whose candidates name their sources in an order that columns cannot tell keeps them in its line.
+//! record is a line of JSON. A record whose candidates name their sources in an order that columns cannot tell keeps them in its line. The features of what was shown stand
+//! feature by feature, as many of them are the same for a whole slate, under their names as one text.
 //!
 //! Everything comes back to the last bit.
 
 use crate::StoredDecision;
-use domain::{Decision, DecisionId, DecisionItem, ItemId, Removal, SourceHit, Timestamp};
+use domain::{Decision, DecisionId, DecisionItem, FeatureRecord, ItemId, Removal, SourceHit, Timestamp};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -16,7 +17,9 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Streams of a block, one after the other.
-pub(crate) const STREAMS: usize = 9;
+pub(crate) const STREAMS: usize = 10;
+/// Streams of earlier versions, which had the features in the line.
+const STREAMS_BEFORE: usize = 9;
 const LINES: usize = 0;
 const NAMES: usize = 1;
 const COUNTS: usize = 2;
@@ -26,16 +29,26 @@ const SOURCES: usize = 5;
 const HITS: usize = 6;
 const HISTORY: usize = 7;
 const REMOVALS: usize = 8;
+const FEATURES: usize = 9;
+
+/// Between the names of features, which have none of it.
+const BETWEEN: char = '\n';
 
 /// A record without what stands in columns.
 struct Line<'a> {
     stored: &'a StoredDecision,
-    /// Whether the candidates stay.
-    with_candidates: bool,
+    stays: Stays,
 }
 
-/// The fields of a decision, but with no history, no removals, and perhaps no candidates.
-struct Rest<'a>(&'a Decision, bool);
+/// What stays in the line although it could stand in columns.
+#[derive(Clone, Copy)]
+struct Stays {
+    candidates: bool,
+    features: bool,
+}
+
+/// The fields of a decision, but with no history, no removals, and perhaps without candidates and features.
+struct Rest<'a>(&'a Decision, Stays);
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -46,7 +59,7 @@ impl Serialize for Line<'_> {
             request,
         } = self.stored;
         let mut out = serializer.serialize_struct("StoredDecision", 3)?;
-        out.serialize_field("decision", &Rest(decision, self.with_candidates))?;
+        out.serialize_field("decision", &Rest(decision, self.stays))?;
         out.serialize_field("timings_us", timings_us)?;
         if request.is_some() {
             out.serialize_field("request", request)?;
@@ -107,7 +120,7 @@ impl Serialize for Rest<'_> {
         }
         out.serialize_field("history", &none)?;
         out.serialize_field("stages", stages)?;
-        if self.1 {
+        if self.1.candidates {
             out.serialize_field("considered", considered)?;
         } else {
             out.serialize_field("considered", &none)?;
@@ -128,7 +141,7 @@ impl Serialize for Rest<'_> {
             out.serialize_field("page", page)?;
         }
         out.serialize_field("shown", shown)?;
-        if features.is_some() {
+        if self.1.features && features.is_some() {
             out.serialize_field("features", features)?;
         }
         out.serialize_field("degraded", degraded)?;
@@ -145,9 +158,44 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// A signed number, small ones short.
-fn put_signed(out: &mut Vec<u8>, number: i64) {
-    put(out, ((number << 1) ^ (number >> 63)) as u64);
+/// Room in a stream for so many numbers of at most 35 bits, written without a look at the room at each.
+struct Wide<'a> {
+    out: &'a mut Vec<u8>,
+    at: usize,
+}
+
+impl<'a> Wide<'a> {
+    fn new(out: &'a mut Vec<u8>, numbers: usize) -> Wide<'a> {
+        let at = out.len();
+        // Five bytes each; the last is written as eight.
+        out.resize(at + 5 * numbers + 3, 0);
+        Wide { out, at }
+    }
+
+    /// As [`put`], all bytes of the number at once.
+    #[inline]
+    fn put(&mut self, number: u64) {
+        let bits = 64 - (number | 1).leading_zeros();
+        let len = (bits * 9 + 64) / 64;
+        let spread = number & 0x7f
+            | (number & 0x7f << 7) << 1
+            | (number & 0x7f << 14) << 2
+            | (number & 0x7f << 21) << 3
+            | (number & 0x7f << 28) << 4;
+        let more = 0x80_8080_8080 & ((1 << (8 * (len - 1))) - 1);
+        self.out[self.at..self.at + 8].copy_from_slice(&(spread | more).to_le_bytes());
+        self.at += len as usize;
+    }
+
+    /// A signed number, small ones short.
+    #[inline]
+    fn put_signed(&mut self, number: i64) {
+        self.put(((number << 1) ^ (number >> 63)) as u64);
+    }
+
+    fn end(self) {
+        self.out.truncate(self.at);
+    }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -231,6 +279,8 @@ pub(crate) struct Head<'a> {
     json: Vec<u8>,
     /// Sources with what they said of the candidates; `None` if the candidates stay in the JSON.
     said: Option<Vec<(&'a str, Vec<Hit>)>>,
+    /// Names of the features as one text, how many items have them, and the values feature by feature; `None` if there are none or they stay in the JSON.
+    features: Option<(String, usize, Vec<u8>)>,
 }
 
 impl Head<'_> {
@@ -250,12 +300,62 @@ const LINE_BYTES: usize = 8 << 10;
 pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
     let said = said(&stored.decision);
     let mut json = Vec::with_capacity(LINE_BYTES);
+    let features = stored.decision.features.as_ref().and_then(turned);
     let line = Line {
         stored,
-        with_candidates: said.is_none(),
+        stays: Stays {
+            candidates: said.is_none(),
+            features: features.is_none(),
+        },
     };
     serde_json::to_writer(&mut json, &line).map_err(|e| e.to_string())?;
-    Ok(Head { stored, json, said })
+    Ok(Head {
+        stored,
+        json,
+        said,
+        features,
+    })
+}
+
+/// Features by name; `None` if they could not be told apart again.
+fn turned(FeatureRecord { names, rows }: &FeatureRecord) -> Option<(String, usize, Vec<u8>)> {
+    let bytes = names.iter().map(|name| name.len() + 1).sum();
+    let mut text = String::with_capacity(bytes);
+    for (at, name) in names.iter().enumerate() {
+        if name.contains(BETWEEN) {
+            return None;
+        }
+        if at > 0 {
+            text.push(BETWEEN);
+        }
+        text.push_str(name);
+    }
+    if names.is_empty() || text.is_empty() {
+        return None;
+    }
+    let mut values = vec![0u8; 4 * names.len() * rows.len()];
+    for (at, row) in rows.iter().enumerate() {
+        if row.len() != 8 * names.len() {
+            return None;
+        }
+        for (of, digits) in row.as_bytes().as_chunks::<8>().0.iter().enumerate() {
+            let to = 4 * (of * rows.len() + at);
+            values[to..to + 4].copy_from_slice(&bits_of(digits)?.to_le_bytes());
+        }
+    }
+    Some((text, rows.len(), values))
+}
+
+/// Eight small hexadecimal digits.
+fn bits_of(digits: &[u8; 8]) -> Option<u32> {
+    let (mut bits, mut fits) = (0u32, true);
+    for digit in digits {
+        let is_letter = digit.wrapping_sub(b'a') < 6;
+        let value = digit.wrapping_sub(if is_letter { b'a' - 10 } else { b'0' });
+        fits &= value < if is_letter { 16 } else { 10 };
+        bits = bits << 4 | u32::from(value & 15);
+    }
+    fits.then_some(bits)
 }
 
 /// The sources, in an order in which every candidate names them, with what they said; `None` if there is no such order.
@@ -322,6 +422,15 @@ impl Encoder {
         if let Some(said) = head.said {
             self.put_candidates(&decision.considered, said);
         }
+        match head.features {
+            None => put(&mut self.streams[FEATURES], 0),
+            Some((names, rows, values)) => {
+                let number = self.number(&names);
+                put(&mut self.streams[FEATURES], number + 1);
+                put(&mut self.streams[FEATURES], rows as u64);
+                self.streams[FEATURES].extend_from_slice(&values);
+            }
+        }
         for (item, strength) in &decision.history {
             let number = self.number(item.as_str());
             put(&mut self.streams[HISTORY], number);
@@ -353,27 +462,35 @@ impl Encoder {
     }
 
     fn put_candidates(&mut self, considered: &[DecisionItem], said: Vec<(&str, Vec<Hit>)>) {
+        let [_, names, _, items, scores, ..] = &mut self.streams;
+        let mut items = Wide::new(items, considered.len());
+        let mut scores = Wide::new(scores, considered.len());
         let mut last = 0;
         for DecisionItem { item_id, score, .. } in considered {
-            let number = self.number(item_id.as_str());
-            put(&mut self.streams[ITEMS], number);
-            put_signed(&mut self.streams[SCORES], last - rising(*score));
+            items.put(self.names.number(names, item_id.as_str()));
+            scores.put_signed(last - rising(*score));
             last = rising(*score);
         }
+        items.end();
+        scores.end();
         put(&mut self.streams[COUNTS], said.len() as u64);
         for (name, mut hits) in said {
             let number = self.number(name);
-            let [.., sources, scores, _, _] = &mut self.streams;
+            let [.., sources, scores, _, _, _] = &mut self.streams;
             put(sources, number);
             put(sources, hits.len() as u64);
             in_order(&mut hits, &mut self.by_rank);
+            let mut sources = Wide::new(sources, 2 * hits.len());
+            let mut scores = Wide::new(scores, hits.len());
             let (mut last_rank, mut last_score) = (0i64, 0);
             for (rank, place, score) in hits {
-                put_signed(sources, i64::from(rank) - last_rank - 1);
-                put(sources, u64::from(place));
-                put_signed(scores, last_score - rising(score));
+                sources.put_signed(i64::from(rank) - last_rank - 1);
+                sources.put(u64::from(place));
+                scores.put_signed(last_score - rising(score));
                 (last_rank, last_score) = (i64::from(rank), rising(score));
             }
+            sources.end();
+            scores.end();
         }
     }
 
@@ -483,7 +600,10 @@ impl<'a> In<'a> {
 pub(crate) fn streams(bytes: &[u8]) -> Result<[&[u8]; STREAMS], String> {
     let mut bytes = In(bytes);
     let mut streams = [[].as_slice(); STREAMS];
-    for stream in &mut streams {
+    for (at, stream) in streams.iter_mut().enumerate() {
+        if at == STREAMS_BEFORE && bytes.0.is_empty() {
+            break;
+        }
         *stream = bytes.bytes()?;
     }
     Ok(streams)
@@ -511,6 +631,12 @@ pub(crate) fn records(streams: [&[u8]; STREAMS]) -> Result<Vec<StoredDecision>, 
         if let Some(n) = columns.checked_sub(1) {
             stored.decision.considered = candidates(&mut streams, &names, n)?;
         }
+        // Records of earlier versions have nothing there.
+        if !streams[FEATURES].0.is_empty()
+            && let Some(number) = streams[FEATURES].number()?.checked_sub(1)
+        {
+            stored.decision.features = Some(features(name_of(&names, number)?, &mut streams[FEATURES])?);
+        }
         for _ in 0..history {
             let item = item_of(&names, streams[HISTORY].number()?)?;
             let bits = streams[HISTORY].take(4)?;
@@ -535,6 +661,20 @@ pub(crate) fn records(streams: [&[u8]; STREAMS]) -> Result<Vec<StoredDecision>, 
 fn name_of(names: &[Arc<str>], number: u64) -> Result<&Arc<str>, String> {
     let name = usize::try_from(number).ok().and_then(|at| names.get(at));
     name.ok_or_else(|| format!("there is no text {number}"))
+}
+
+fn features(names: &str, stream: &mut In<'_>) -> Result<FeatureRecord, String> {
+    let names: Vec<String> = names.split(BETWEEN).map(str::to_owned).collect();
+    let rows = stream.size()?;
+    let bytes = rows.checked_mul(4 * names.len()).ok_or("too many features")?;
+    let values = stream.take(bytes)?;
+    let value = |row: usize, of: usize| {
+        let from = 4 * (of * rows + row);
+        f32::from_le_bytes([values[from], values[from + 1], values[from + 2], values[from + 3]])
+    };
+    let all = (0..rows).flat_map(|row| (0..names.len()).map(move |of| (row, of)));
+    let all: Vec<f32> = all.map(|(row, of)| value(row, of)).collect();
+    Ok(FeatureRecord::new(names, &all))
 }
 
 fn item_of(names: &[Arc<str>], number: u64) -> Result<ItemId, String> {
@@ -576,4 +716,22 @@ fn candidates(
         }
     }
     Ok(considered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_numbers_have_the_bytes_of_others() {
+        let numbers =
+            (0..35).flat_map(|bit| [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1, (1 << 35) - 1 - bit]);
+        let numbers: Vec<u64> = numbers.filter(|number| *number < 1 << 35).collect();
+        let (mut slow, mut fast) = (vec![7], vec![7]);
+        numbers.iter().for_each(|number| put(&mut slow, *number));
+        let mut wide = Wide::new(&mut fast, numbers.len());
+        numbers.iter().for_each(|number| wide.put(*number));
+        wide.end();
+        assert_eq!(fast, slow);
+    }
 }

@@ -2,8 +2,8 @@
 
 use crate::log::{decision, open};
 use domain::{
-    DecisionId, DecisionItem, Degradation, ItemId, PolicyRecord, Removal, Shown, SourceHit, StageReport,
-    Timestamp, UserId,
+    DecisionId, DecisionItem, Degradation, FeatureRecord, ItemId, PolicyRecord, Removal, Shown, SourceHit,
+    StageReport, Timestamp, UserId,
 };
 use feedback::{DecisionFilter, DecisionLog, DecisionLogOptions, StoredDecision};
 use std::path::Path;
@@ -100,6 +100,24 @@ fn any_decision(number: u32) -> StoredDecision {
             explanation: None,
         })
         .collect();
+    record.features = (dice.roll(3) > 0).then(|| {
+        let names = [["als", "é"], ["a\nb", ""], ["", ""]][dice.roll(3) as usize];
+        let names: Vec<String> = names[..dice.roll(3) as usize]
+            .iter()
+            .map(|n| (*n).to_owned())
+            .collect();
+        let values: Vec<f32> = (0..names.len() * dice.roll(4) as usize)
+            .map(|_| if dice.roll(9) == 0 { f32::NAN } else { dice.score() })
+            .collect();
+        let mut features = FeatureRecord::new(names, &values);
+        if dice.roll(5) == 0 {
+            // Not what is written here, yet possible by its type.
+            features
+                .rows
+                .push(["0", "", "0000000A0000000g", "zz"][dice.roll(4) as usize].to_owned());
+        }
+        features
+    });
     record.degraded = (0..dice.roll(2))
         .map(|_| Degradation {
             stage: "rank".to_owned(),
@@ -218,12 +236,15 @@ fn left_by(dir: &Path, decisions: &[StoredDecision]) -> (DecisionLog, Vec<u8>) {
 
 #[test]
 fn a_tail_of_an_earlier_version_is_read() {
-    // Its frames are those of the first of a block, without the nine bytes in front.
+    // Its frames are those of the first of a block, without the nine bytes in front and without the stream of features, which stood in the line.
     let mut tail = Vec::new();
     for number in 0..3 {
         let dir = tempfile::tempdir().expect("a folder");
-        let (_log, bytes) = left_by(dir.path(), &[any_decision(number)]);
-        let body = &bytes[8 + 9..];
+        let mut stored = any_decision(number);
+        stored.decision.features = None;
+        let (_log, bytes) = left_by(dir.path(), &[stored]);
+        let features = [1, 0];
+        let body = bytes[8 + 9..].strip_suffix(&features).expect("no features");
         tail.extend((body.len() as u32).to_le_bytes());
         tail.extend(crc32fast::hash(body).to_le_bytes());
         tail.extend(body);
@@ -232,7 +253,9 @@ fn a_tail_of_an_earlier_version_is_read() {
     std::fs::write(dir.path().join("tail-1.log"), tail).expect("written");
     let log = open(dir.path());
     for number in 0..3 {
-        assert_eq!(log.get(&id(number)), Ok(Some(any_decision(number))));
+        let mut stored = any_decision(number);
+        stored.decision.features = None;
+        assert_eq!(log.get(&id(number)), Ok(Some(stored)));
     }
 }
 
