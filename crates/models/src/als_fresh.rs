@@ -135,7 +135,7 @@ impl Als {
     /// Solves an item anew and brings YᵀY up to date.
     pub(crate) fn resolve(&mut self, item: u32) {
         let d = self.config.factors;
-        let side = self.config.side(self.n_users);
+        let side = self.config.item_side(self.n_users);
         let before = self.entries_of(item) as usize;
         let Some(fresh) = self.fresh.get(&item) else {
             return;
@@ -227,7 +227,7 @@ impl Als {
 
     /// How far a factor of the training moves with a change of its prior mean.
     fn shift(&self, before: usize, change: &[f32]) -> Vec<f32> {
-        let side = self.config.side(self.n_users);
+        let side = self.config.item_side(self.n_users);
         let like_all = before as f32 / self.n_users.max(1) as f32;
         let matrix = plain(
             &side,

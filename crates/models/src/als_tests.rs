@@ -158,7 +158,7 @@ fn variances_are_those_of_a_dense_inverse() {
             .collect();
         let of_person: f64 = product(model.factor(item).unwrap(), &solved(own.clone(), factor));
         let entries = model.entries_by_now(item);
-        let believed = entries as f64 / (entries as f64 + f64::from(config.handover));
+        let believed = entries as f64 / (entries as f64 + f64::from(model.config.item_handover.unwrap()));
         let alpha = believed * f64::from(config.unobserved_weight()) + entries as f64 / USERS as f64;
         let theirs = normal_matrix(&model.users_gram, &[], alpha, lambda(&config, entries, USERS), d);
         let of_item: f64 = solved(theirs, user.clone())
@@ -229,7 +229,7 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
         let item = takes(&mut model, &id, &histories);
         let lambda = lambda(&config, 3, USERS);
         let alpha = f64::from(config.unobserved_weight());
-        let absent = 1.0 - 3.0 / (3.0 + f64::from(config.handover));
+        let absent = 1.0 - 3.0 / (3.0 + f64::from(model.config.item_handover.unwrap()));
         let matrix = normal_matrix(&model.users_gram, &users, alpha, lambda, 5);
         let right: Vec<f64> = (0..5)
             .map(|i| {
