@@ -294,7 +294,7 @@ pub(crate) struct Als {
     pub(crate) scale: f32,
     /// σ², see `als_variance.rs`.
     pub(crate) noise: f32,
-    pub(crate) fresh: BTreeMap<u32, Fresh>,
+    pub(crate) fresh: BTreeMap<u32, Arc<Fresh>>,
     /// How many of them have taken in events.
     pub(crate) taking: usize,
     /// `users_gram` taken apart, once somebody asks; `None` if it cannot be.
@@ -488,7 +488,7 @@ impl Als {
                 sums: summed.then_some(sums),
                 counted: entries > 0 || summed,
             };
-            fresh.insert(item, one);
+            fresh.insert(item, Arc::new(one));
         }
         from.end()?;
         Ok(Box::new(Als {
@@ -695,9 +695,10 @@ impl Model for Als {
         append(&mut self.vocabulary, new_items);
         let mut touched = BTreeSet::new();
         let mut report = UpdateReport::default();
-        for (n, row) in interactions.iter().enumerate() {
+        let taken = self.absorb(interactions, histories);
+        for (n, (row, taken)) in interactions.iter().zip(taken).enumerate() {
             let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
-            if self.absorb(row, history) {
+            if taken {
                 touched.insert(row.item);
                 report.absorbed += 1;
             } else {

@@ -101,7 +101,13 @@ impl AlsConfig {
             ("item_handover", self.item_handover),
             ("user_handover", self.user_handover),
         ] {
-            within(NAME, field, f64::from(handover.unwrap_or(HANDOVER_MIN)), 1e-3, 1e6)?;
+            within(
+                NAME,
+                field,
+                f64::from(handover.unwrap_or(HANDOVER_MIN)),
+                1e-3,
+                1e6,
+            )?;
         }
         Ok(())
     }
