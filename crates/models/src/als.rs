@@ -72,13 +72,14 @@ impl AlsTrainer {
             return Err(ModelError::Empty("no interactions other than zero".to_owned()));
         }
         let by_item = by_user.transpose();
-        let pairs = taken(&by_user) as f64 * taken(&by_item) as f64;
-        let config = &self.config.settled(by_user.n_cells() as f64 / pairs.max(1.0));
+        let config = &self
+            .config
+            .settled(by_user.n_cells(), taken(&by_user), taken(&by_item));
         let d = config.factors;
         let mut items = start(rows, &by_item, d, run.seed);
         let mut users = vec![0f32; rows.n_users() * d];
-        let user_side = config.side(rows.n_items());
-        let item_side = config.side(rows.n_users());
+        let user_side = config.user_side(rows.n_items());
+        let item_side = config.item_side(rows.n_users());
         let map = |features: &[ItemFeatures], of: &Csr, side: &Side, wanted: bool| {
             let believed = |row| match of.row(row).0.len() {
                 0 => 0.0,
@@ -293,7 +294,7 @@ pub(crate) struct Als {
     pub(crate) scale: f32,
     /// σ², see `als_variance.rs`.
     pub(crate) noise: f32,
-    pub(crate) fresh: BTreeMap<u32, Fresh>,
+    pub(crate) fresh: BTreeMap<u32, Arc<Fresh>>,
     /// How many of them have taken in events.
     pub(crate) taking: usize,
     /// `users_gram` taken apart, once somebody asks; `None` if it cannot be.
@@ -351,7 +352,7 @@ impl Als {
 
     /// The constants of folding somebody in.
     pub(crate) fn user_side(&self) -> Side {
-        self.config.side(self.norms.len())
+        self.config.user_side(self.norms.len())
     }
 
     /// The same, kept for the next question about this person.
@@ -487,7 +488,7 @@ impl Als {
                 sums: summed.then_some(sums),
                 counted: entries > 0 || summed,
             };
-            fresh.insert(item, one);
+            fresh.insert(item, Arc::new(one));
         }
         from.end()?;
         Ok(Box::new(Als {
@@ -694,9 +695,10 @@ impl Model for Als {
         append(&mut self.vocabulary, new_items);
         let mut touched = BTreeSet::new();
         let mut report = UpdateReport::default();
-        for (n, row) in interactions.iter().enumerate() {
+        let taken = self.absorb(interactions, histories);
+        for (n, (row, taken)) in interactions.iter().zip(taken).enumerate() {
             let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
-            if self.absorb(row, history) {
+            if taken {
                 touched.insert(row.item);
                 report.absorbed += 1;
             } else {

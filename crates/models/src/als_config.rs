@@ -16,6 +16,11 @@ pub(crate) const GRADIENTS: usize = 2;
 const REG_MAX: f32 = 0.01;
 const UNOBSERVED_MAX: f32 = 0.2;
 
+/// Of the mean number of entries of a row, those at which absence is half believed; and the least and most of them.
+const HANDOVER_SHARE: f64 = 0.4;
+const HANDOVER_MIN: f32 = 10.0;
+const HANDOVER_MAX: f32 = 200.0;
+
 /// Configuration of implicit ALS.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,9 +46,12 @@ pub struct AlsConfig {
     pub item_attributes: bool,
     /// The same for people. Default true.
     pub user_attributes: bool,
-    /// Entries at which what somebody with attributes did not take, or who did not take something with attributes, is half believed (h).
-    /// Default 10.
-    pub handover: f32,
+    /// Entries at which it is half believed who did not take an item with attributes (h). Default: two fifths of the mean number of entries
+    /// of an item, 10 to 200. Artefacts of before have one number, under the other name.
+    #[serde(alias = "handover")]
+    pub item_handover: Option<f32>,
+    /// The same for what people with attributes did not take.
+    pub user_handover: Option<f32>,
 }
 
 impl Default for AlsConfig {
@@ -59,7 +67,8 @@ impl Default for AlsConfig {
             history_max: 1000,
             item_attributes: true,
             user_attributes: true,
-            handover: 10.0,
+            item_handover: None,
+            user_handover: None,
         }
     }
 }
@@ -88,13 +97,29 @@ impl AlsConfig {
             });
         }
         within(NAME, "history_max", self.history_max as f64, 1.0, 1e6)?;
-        within(NAME, "handover", f64::from(self.handover), 1e-3, 1e6)
+        for (field, handover) in [
+            ("item_handover", self.item_handover),
+            ("user_handover", self.user_handover),
+        ] {
+            within(
+                NAME,
+                field,
+                f64::from(handover.unwrap_or(HANDOVER_MIN)),
+                1e-3,
+                1e6,
+            )?;
+        }
+        Ok(())
     }
 
-    /// With what follows from the data filled in; the density is the share of pairs with an interaction.
-    pub(crate) fn settled(&self, density: f64) -> AlsConfig {
-        let root = density.sqrt() as f32;
+    /// With what follows from the data filled in: so many entries of so many people and items that have any.
+    pub(crate) fn settled(&self, entries: usize, people: usize, items: usize) -> AlsConfig {
+        let each = |rows: usize| entries as f64 / rows.max(1) as f64;
+        let root = (each(people) / items.max(1) as f64).sqrt() as f32;
+        let handover = |rows| ((HANDOVER_SHARE * each(rows)) as f32).clamp(HANDOVER_MIN, HANDOVER_MAX);
         AlsConfig {
+            item_handover: self.item_handover.or(Some(handover(items))),
+            user_handover: self.user_handover.or(Some(handover(people))),
             reg: self.reg.or(Some((root / 20.0).clamp(0.002, REG_MAX))),
             unobserved_weight: self.unobserved_weight.or(Some(root.clamp(0.005, UNOBSERVED_MAX))),
             ..self.clone()
@@ -119,12 +144,21 @@ impl AlsConfig {
         self.gradients.unwrap_or(usual)
     }
 
-    /// The constants of a step whose other side has `n_other` rows.
-    pub(crate) fn side(&self, n_other: usize) -> Side {
+    /// The constants of a step of people.
+    pub(crate) fn user_side(&self, n_items: usize) -> Side {
+        self.side(n_items, self.user_handover)
+    }
+
+    /// The constants of a step of items.
+    pub(crate) fn item_side(&self, n_users: usize) -> Side {
+        self.side(n_users, self.item_handover)
+    }
+
+    fn side(&self, n_other: usize, handover: Option<f32>) -> Side {
         Side {
             d: self.factors,
             block: self.block.unwrap_or(self.factors),
-            handover: self.handover,
+            handover: handover.unwrap_or(HANDOVER_MIN),
             unobserved: self.unobserved_weight(),
             reg: self.reg(),
             exponent: self.reg_exponent,

@@ -1,7 +1,7 @@
 //! Items of implicit ALS between trainings: new ones, young ones that are taken again, and those whose attributes change.
 //!
-//! An item that had no entries in training is solved exactly as training would: from its users, as they were at that
-//! moment, and its prior mean. Of one that had k entries, k < [`SETTLED`], training left the factor y₀ alone; its normal matrix is
+//! An item that had no entries in training is solved exactly as training would: from its users, as they were in that
+//! batch of events, and its prior mean. Of one that had k entries, k < [`SETTLED`], training left the factor y₀ alone; its normal matrix is
 //! taken to be A₀ = (α₀ + k/n)G + λ(k)I, as if its users had been any k of the n, and what came since is added: (A₀ + Σ w x xᵀ)y =
 //! A₀y₀ + Σ w x. New attributes move y₀ by A₀⁻¹(λI + (1 − e)α₀G) times the change of its mean, which is how the
 //! solution depends on the mean. Settled items stay until the next training.
@@ -12,6 +12,7 @@ use crate::{ItemFeatures, als_step::Side};
 use dataset::Interaction;
 use domain::{HistoryEvent, ItemId};
 use numeric::{axpy, dot};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Items that can take in events between trainings, with up to 64 factors; with more, as many as fit in the same memory.
@@ -57,6 +58,36 @@ fn plain(side: &Side, gram: &[f32], weight: f32, lambda: f32) -> Vec<f32> {
     matrix
 }
 
+/// For each of these events the last one that is the same person's: its history goes on from that of the event, and the event itself.
+fn latest<'a>(
+    events: &[usize],
+    row: impl Fn(usize) -> &'a Interaction,
+    history: impl Fn(usize) -> &'a [HistoryEvent],
+) -> Vec<usize> {
+    let bits = |h: &HistoryEvent| (h.item, h.weight.to_bits());
+    let goes_on = |long: &[HistoryEvent], event: usize| {
+        let short = history(event);
+        let next = long.get(short.len()).map(bits);
+        next == Some((row(event).item, row(event).weight.to_bits()))
+            && short.iter().zip(long).rev().all(|(a, b)| bits(a) == bits(b))
+    };
+    let mut people: BTreeMap<Option<(u32, u32)>, Vec<usize>> = BTreeMap::new();
+    let mut last = Vec::with_capacity(events.len());
+    for event in events.iter().rev() {
+        let alike = people.entry(history(*event).first().map(bits)).or_default();
+        let found = alike
+            .iter()
+            .copied()
+            .find(|later| goes_on(history(*later), *event));
+        last.push(found.unwrap_or_else(|| {
+            alike.push(*event);
+            *event
+        }));
+    }
+    last.reverse();
+    last
+}
+
 fn times(matrix: &[f32], x: &[f32]) -> Vec<f32> {
     matrix.chunks_exact(x.len()).map(|row| dot(row, x)).collect()
 }
@@ -76,10 +107,11 @@ impl Als {
     /// The item as it is, to be changed.
     fn opened(&mut self, item: u32) -> &mut Fresh {
         if !self.fresh.contains_key(&item) {
-            let fresh = self.trained(item);
+            let fresh = Arc::new(self.trained(item));
             self.fresh.insert(item, fresh);
         }
-        self.fresh.get_mut(&item).expect("it was put there if it was not")
+        let fresh = self.fresh.get_mut(&item).expect("it was put there if it was not");
+        Arc::make_mut(fresh)
     }
 
     /// The item as the training left it.
@@ -100,27 +132,51 @@ impl Als {
         }
     }
 
-    /// Takes in one event on an item that is not settled; false if nothing can be learnt from it.
-    pub(crate) fn absorb(&mut self, row: &Interaction, history: &[HistoryEvent]) -> bool {
-        let item = row.item;
+    /// Takes in the events on items that are not settled; says for each whether it did. Somebody's factor is that before the last of
+    /// their events here, so that it is worked out once.
+    pub(crate) fn absorb(&mut self, rows: &[Interaction], histories: &[Vec<HistoryEvent>]) -> Vec<bool> {
+        let of = |n: usize| histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
+        let wanted: Vec<usize> = (0..rows.len())
+            .filter(|n| self.wants(&rows[*n], of(*n)))
+            .collect();
+        let mut users: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+        let mut taken = vec![false; rows.len()];
+        for (n, last) in wanted.iter().zip(latest(&wanted, |n| &rows[n], of)) {
+            let known = |fresh: &Arc<Fresh>| fresh.sums.is_some();
+            if !self.fresh.get(&rows[*n].item).is_some_and(known)
+                && self.taking >= fresh_max(self.config.factors)
+            {
+                continue;
+            }
+            let folded = || {
+                self.fold_in(crate::Someone::with_history(of(last)))
+                    .state
+                    .factor()
+                    .to_vec()
+            };
+            let user = users.entry(last).or_insert_with(folded);
+            if user.iter().any(|x| *x != 0.0) {
+                self.add(rows[*n].item, entry(rows[*n].weight, self.scale), user);
+                taken[*n] = true;
+            }
+        }
+        taken
+    }
+
+    /// Whether there is something to learn from an event.
+    fn wants(&self, row: &Interaction, history: &[HistoryEvent]) -> bool {
+        (row.item as usize) < self.vocabulary.len()
+            && self.entries_of(row.item) < SETTLED
+            && row.weight.is_finite()
+            && row.weight > 0.0
+            && !history.iter().any(|h| h.item == row.item)
+    }
+
+    fn add(&mut self, item: u32, weight: f32, user: &[f32]) {
         let d = self.config.factors;
-        let settled = self.entries_of(item) >= SETTLED;
-        let again = history.iter().any(|h| h.item == item);
-        let usable = (item as usize) < self.vocabulary.len() && row.weight.is_finite();
-        if !usable || settled || again || row.weight <= 0.0 {
-            return false;
-        }
-        let known = self.fresh.get(&item).is_some_and(|fresh| fresh.sums.is_some());
-        if !known && self.taking >= fresh_max(d) {
-            return false;
-        }
-        let folded = self.fold_in(crate::Someone::with_history(history));
-        let user = folded.state.factor();
-        if user.iter().all(|x| *x == 0.0) {
-            return false;
-        }
-        let weight = entry(row.weight, self.scale);
-        let sums = self.opened(item).sums.get_or_insert_with(|| Sums {
+        let fresh = self.opened(item);
+        let first = fresh.sums.is_none();
+        let sums = fresh.sums.get_or_insert_with(|| Sums {
             matrix: vec![0.0; d * d],
             side: vec![0.0; d],
             users: 0,
@@ -128,14 +184,13 @@ impl Als {
         numeric::syrk_add(&mut sums.matrix, d, user, &[weight]);
         axpy(weight, user, &mut sums.side);
         sums.users += 1;
-        self.taking += usize::from(!known);
-        true
+        self.taking += usize::from(first);
     }
 
     /// Solves an item anew and brings YᵀY up to date.
     pub(crate) fn resolve(&mut self, item: u32) {
         let d = self.config.factors;
-        let side = self.config.side(self.n_users);
+        let side = self.config.item_side(self.n_users);
         let before = self.entries_of(item) as usize;
         let Some(fresh) = self.fresh.get(&item) else {
             return;
@@ -172,7 +227,7 @@ impl Als {
     /// Puts a factor in place, and in YᵀY if it counts there.
     fn replace(&mut self, item: u32, factor: Vec<f32>, counts: bool) {
         let d = self.config.factors;
-        let Some(fresh) = self.fresh.get_mut(&item) else {
+        let Some(fresh) = self.fresh.get_mut(&item).map(Arc::make_mut) else {
             return;
         };
         let mut change = |factor: &[f32], sign: f32| {
@@ -227,7 +282,7 @@ impl Als {
 
     /// How far a factor of the training moves with a change of its prior mean.
     fn shift(&self, before: usize, change: &[f32]) -> Vec<f32> {
-        let side = self.config.side(self.n_users);
+        let side = self.config.item_side(self.n_users);
         let like_all = before as f32 / self.n_users.max(1) as f32;
         let matrix = plain(
             &side,

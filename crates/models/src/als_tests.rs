@@ -158,7 +158,7 @@ fn variances_are_those_of_a_dense_inverse() {
             .collect();
         let of_person: f64 = product(model.factor(item).unwrap(), &solved(own.clone(), factor));
         let entries = model.entries_by_now(item);
-        let believed = entries as f64 / (entries as f64 + f64::from(config.handover));
+        let believed = entries as f64 / (entries as f64 + f64::from(model.config.item_handover.unwrap()));
         let alpha = believed * f64::from(config.unobserved_weight()) + entries as f64 / USERS as f64;
         let theirs = normal_matrix(&model.users_gram, &[], alpha, lambda(&config, entries, USERS), d);
         let of_item: f64 = solved(theirs, user.clone())
@@ -229,7 +229,7 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
         let item = takes(&mut model, &id, &histories);
         let lambda = lambda(&config, 3, USERS);
         let alpha = f64::from(config.unobserved_weight());
-        let absent = 1.0 - 3.0 / (3.0 + f64::from(config.handover));
+        let absent = 1.0 - 3.0 / (3.0 + f64::from(model.config.item_handover.unwrap()));
         let matrix = normal_matrix(&model.users_gram, &users, alpha, lambda, 5);
         let right: Vec<f64> = (0..5)
             .map(|i| {
@@ -249,6 +249,138 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
         let whole = normal_matrix(&model.gram, &rows, -1.0, 0.0, 5);
         assert!(whole.iter().flatten().all(|x| x.abs() < 1e-3), "{whole:?}");
     }
+}
+
+/// Somebody who takes two young items in one batch counts for both as they are before the second; others whose history merely begins alike
+/// count as they are. A copy does not change what it was copied from.
+#[test]
+fn somebody_is_folded_in_once_a_batch() {
+    let trained = fit(&config(5), &world(false));
+    let young: Vec<ItemId> = (0..2).map(|n| item_id(800 + n)).collect();
+    let first = trained.vocabulary.len() as u32;
+    let (a, b) = (first, first + 1);
+    let event = |item: u32| Interaction {
+        user: 0,
+        item,
+        weight: 1.0,
+        timestamp: Timestamp(0),
+    };
+    let events = [event(a), event(a), event(a), event(b), event(b)];
+    let histories = [
+        history(&[0, 2]),
+        history(&[0]),
+        history(&[]),
+        history(&[0, 2, a]),
+        history(&[0, 2, 4]),
+    ];
+    let factor = |items: &[u32]| {
+        let events = history(items);
+        let folded = trained.fold_in(Someone::with_history(&events));
+        folded.state.factor().to_vec()
+    };
+    let mut model = trained.clone();
+    let report = model.update(&young, &events, &histories);
+    assert_eq!(
+        (report.absorbed, report.ignored),
+        (4, 1),
+        "of nobody nothing is known"
+    );
+    let weight = trained.scale.min(10.0);
+    let side = |item: u32| model.fresh[&item].sums.as_ref().unwrap().side.clone();
+    let sum = |of: &[&[u32]]| -> Vec<f32> {
+        let factors: Vec<Vec<f32>> = of.iter().map(|items| factor(items)).collect();
+        (0..5)
+            .map(|i| factors.iter().map(|x| weight * x[i]).sum())
+            .collect()
+    };
+    let near = |got: &[f32], expected: &[f32]| {
+        let miss = got.iter().zip(expected).map(|(a, b)| (a - b).abs());
+        assert!(miss.fold(0.0, f32::max) < 1e-5, "{got:?} {expected:?}");
+    };
+    // Nothing is known of item a while the batch is taken in, so it adds nothing to 0 and 2.
+    near(&side(a), &sum(&[&[0, 2], &[0]]));
+    near(&side(b), &sum(&[&[0, 2], &[0, 2, 4]]));
+    // In a later batch it does, and the same person counts for another item as they are by then.
+    let before = model.fork();
+    let c = first + 2;
+    let events = [event(c), event(b)];
+    let own = [history(&[6, 8, a]), history(&[6, 8, a, c])];
+    let by_then = model
+        .fold_in(Someone::with_history(&own[0]))
+        .state
+        .factor()
+        .to_vec();
+    let b_before = side(b);
+    model.update(&[item_id(802)], &events, &own);
+    let moved: Vec<f32> = model.fresh[&b]
+        .sums
+        .as_ref()
+        .unwrap()
+        .side
+        .iter()
+        .zip(&b_before)
+        .map(|(now, then)| now - then)
+        .collect();
+    near(&moved, &by_then.iter().map(|x| weight * x).collect::<Vec<_>>());
+    let score = |model: &dyn Model, item: u32| {
+        let mut score = [0f32];
+        model.score(&history(&[0, 2]), &[item], &mut score);
+        score[0]
+    };
+    assert_eq!(before.vocabulary().len() as u32, c);
+    assert_ne!(score(before.as_ref(), b), score(&model, b));
+    let mut twice = trained.clone();
+    twice.update(
+        &young,
+        &[event(a), event(b)],
+        &[history(&[0, 2]), history(&[0, 2, 4])],
+    );
+    let kept = score(&twice, b);
+    let mut copy = twice.fork();
+    copy.update(&[], &[event(b)], &[history(&[1, 3])]);
+    assert_eq!(score(&twice, b), kept);
+    assert_ne!(score(copy.as_ref(), b), kept);
+}
+
+#[test]
+fn how_far_absence_is_believed_follows_from_the_data_unless_told() {
+    let handovers = |config: &AlsConfig, entries, people, items| {
+        let settled = config.settled(entries, people, items);
+        (settled.item_handover.unwrap(), settled.user_handover.unwrap())
+    };
+    let free = config(5);
+    assert_eq!(handovers(&free, 6_000, 100, 50), (48.0, 24.0));
+    assert_eq!(handovers(&free, 600, 100, 5), (48.0, 10.0), "10 at least");
+    assert_eq!(
+        handovers(&free, 1_000_000, 100, 50),
+        (200.0, 200.0),
+        "200 at most"
+    );
+    let told = AlsConfig {
+        user_handover: Some(3.0),
+        ..config(5)
+    };
+    assert_eq!(handovers(&told, 6_000, 100, 50), (48.0, 3.0));
+    // One number for both, as artefacts had it.
+    let old: AlsConfig = serde_json::from_value(serde_json::json!({"handover": 7.0})).unwrap();
+    assert_eq!(
+        (old.item_side(1).handover, old.user_side(1).handover),
+        (7.0, 10.0)
+    );
+    let data = world(true);
+    let by_item = data.interactions.rows.len() as f32 / ITEMS as f32;
+    let model = fit(&free, &data);
+    assert_eq!(
+        model.config.item_handover,
+        Some((0.4 * by_item).clamp(10.0, 200.0))
+    );
+    let refused = AlsTrainer::new(AlsConfig {
+        item_handover: Some(0.0),
+        ..config(5)
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(refused.contains("item_handover"), "{refused}");
 }
 
 #[test]

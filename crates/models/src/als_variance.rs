@@ -70,7 +70,7 @@ impl Als {
             alone = state;
             &alone
         };
-        let side = self.config.side(self.n_users);
+        let side = self.config.item_side(self.n_users);
         let apart = self
             .apart
             .get_or_init(|| symmetric_eigen(&self.users_gram, side.d).ok());
