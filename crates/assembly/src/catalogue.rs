@@ -454,6 +454,19 @@ impl AttributeSource for LiveCatalogue {
             TypedValue::Geo { .. } | TypedValue::Embedding(_) => AttributeValue::Other,
         })
     }
+
+    /// Rankers keep the hashes of what is no free text.
+    fn hashes(&self, item: u32, attribute: &str, key: u64, tell: &mut dyn FnMut(u64)) {
+        let Some(entry) = self.get(item) else {
+            return;
+        };
+        let mut kept = entry.facts.get_values(key).peekable();
+        if kept.peek().is_some() {
+            kept.for_each(tell);
+        } else if let Some(TypedValue::Text(text)) = entry.features.get(attribute) {
+            tell(numeric::hash_bytes(text.as_bytes()));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -333,7 +333,7 @@ impl Policy for Chooser {
     fn choose_within(
         &self,
         query: &Query,
-        ordered: &[Candidate],
+        ordered: Vec<Candidate>,
         limits: &[Limit],
         taken: &[u32],
     ) -> Option<Choice> {

@@ -268,7 +268,7 @@ pub trait Policy: Send + Sync {
     fn choose_within(
         &self,
         _query: &Query,
-        _ordered: &[Candidate],
+        _ordered: Vec<Candidate>,
         _limits: &[Limit],
         _taken: &[u32],
     ) -> Option<Choice> {

@@ -3,7 +3,7 @@
 use crate::eligibility::Eligibility;
 use crate::guard::guarded;
 use crate::ladder::fill;
-use crate::select::{Chosen, Ordered, best_first, choose, order, rank};
+use crate::select::{Chosen, Ordered, choose, order, rank, sort_best_first};
 use crate::sources::retrieve;
 use crate::steer::Steered;
 use crate::{CatalogueView, Clock, DecideRequest, Decided, Pipeline, Reasoner};
@@ -110,7 +110,7 @@ pub fn decide(
     let candidates = retrieve(pipeline, query, &eligibility, &wanted, &mut trace);
     let mut ranked = rank(pipeline, query, candidates, catalogue, &mut trace);
     if steered.adjust(&mut ranked.candidates, &mut trace) {
-        ranked.candidates.sort_by(|a, b| best_first(a, b, catalogue));
+        sort_best_first(&mut ranked.candidates, catalogue);
     }
     let below = cut_below(request.relevance_min, &mut ranked.candidates);
     let (considered, considered_cut) = considered(&ranked.candidates, catalogue, pipeline.caps.considered);
@@ -119,13 +119,18 @@ pub fn decide(
         mut held_back,
         limits,
         mut constraints,
+        handed,
     } = order(pipeline, query, ranked.candidates, &mut trace);
     let placed = steered.pinned(&mut ordered, &mut held_back, query.n, catalogue);
     let taken: Vec<u32> = placed.values().map(|candidate| candidate.item).collect();
     let quotas = match &request.steering {
         Some(_) => {
-            let all: Vec<Candidate> = ordered.iter().chain(placed.values()).cloned().collect();
-            steered.limits(&all, query.n, &mut trace)
+            // Those at fixed places count too; they are put behind the others for a moment.
+            let open = ordered.len();
+            ordered.extend(placed.values().cloned());
+            let limits = steered.limits(&ordered, query.n, &mut trace);
+            ordered.truncate(open);
+            limits
         }
         None => Vec::new(),
     };
@@ -142,7 +147,15 @@ pub fn decide(
         mut marginals,
         relaxed,
         by: policy,
-    } = choose(pipeline, &open, ordered, &limits, &taken, &mut trace);
+    } = choose(
+        pipeline,
+        &open,
+        ordered,
+        (&handed, &order_of),
+        &limits,
+        &taken,
+        &mut trace,
+    );
     for constraint in &mut constraints {
         constraint.kept &= !relaxed.contains(&constraint.name);
     }
@@ -278,7 +291,7 @@ pub fn conditionals(
     let candidates = retrieve(pipeline, query, &eligibility, &[], &mut trace);
     let mut ranked = rank(pipeline, query, candidates, catalogue, &mut trace);
     if steered.adjust(&mut ranked.candidates, &mut trace) {
-        ranked.candidates.sort_by(|a, b| best_first(a, b, catalogue));
+        sort_best_first(&mut ranked.candidates, catalogue);
     }
     cut_below(request.relevance_min, &mut ranked.candidates);
     let ordered = order(pipeline, query, ranked.candidates, &mut trace);

@@ -16,7 +16,8 @@ const RULE_FAILED: &str = "rule_failed";
 /// What one rule did.
 #[derive(Debug, Default, Clone)]
 struct RuleCount {
-    checked: u32,
+    /// Items for which it was the last one asked.
+    last: u32,
     dropped: u32,
     failed: u32,
     /// The first drops, up to the cap of the record.
@@ -124,15 +125,10 @@ impl<'a> Eligibility<'a> {
             Ok(None)
         });
         let memo = &mut *self.memo.borrow_mut();
-        let asked = if matches!(dropped, Ok(None)) {
-            self.rules.len()
-        } else {
-            place.get() + 1
-        };
-        for count in &mut memo.counts[..asked] {
-            count.checked += 1;
+        let mut count = memo.counts.get_mut(place.get());
+        if let Some(count) = &mut count {
+            count.last += 1;
         }
-        let count = memo.counts.get_mut(place.get());
         let (Some(count), Ok(Some(_)) | Err(_)) = (count, &dropped) else {
             return true;
         };
@@ -154,14 +150,17 @@ impl<'a> Eligibility<'a> {
     pub(crate) fn report(self, catalogue: &dyn CatalogueView) -> (Vec<StageReport>, Vec<Removal>, u32) {
         let counts = self.memo.into_inner().counts;
         let mut reports = Vec::new();
+        // Whoever was asked last had all those before it asked too.
+        let mut checked: u32 = counts.iter().map(|count| count.last).sum();
         for (rule, count) in self.rules.iter().zip(&counts) {
             let failed = format!("failed on {} items, which were removed", count.failed);
             reports.push(StageReport {
                 stage: format!("rules/{}", rule.name()),
-                input: count.checked,
-                output: count.checked - count.dropped,
+                input: checked,
+                output: checked - count.dropped,
                 error: (count.failed > 0).then_some(failed),
             });
+            checked -= count.last;
         }
         let dropped: u32 = counts.iter().map(|count| count.dropped).sum();
         let lengths: Vec<usize> = counts.iter().map(|count| count.first.len()).collect();

@@ -35,7 +35,7 @@ impl Policy for GreedyPolicy {
     fn choose_within(
         &self,
         query: &Query,
-        ordered: &[Candidate],
+        ordered: Vec<Candidate>,
         limits: &[Limit],
         taken: &[u32],
     ) -> Option<Choice> {

@@ -1,12 +1,12 @@
 //! Slates within limits: who may stand next, such that the rest can still be filled.
 
+use crate::positions::PositionMap;
 use domain::{Candidate, Choice, Limit};
 
 /// A slate that grows within limits. Candidates go by their place in the list that it was made for.
 pub struct Keeping<'a> {
     limits: &'a [Limit],
-    /// By candidate, the limits in which it counts.
-    of: Vec<Vec<usize>>,
+    of: Members,
     used: Vec<bool>,
     counts: Vec<usize>,
     is_active: Vec<bool>,
@@ -14,35 +14,75 @@ pub struct Keeping<'a> {
     left: usize,
 }
 
-/// By item, the limits in which it counts, ascending.
-fn memberships(limits: &[Limit], items: &[u32]) -> Vec<Vec<usize>> {
-    let mut of = vec![Vec::new(); items.len()];
-    let mut order: Vec<(u32, usize)> = items.iter().copied().zip(0..).collect();
-    order.sort_unstable();
-    for (at, limit) in limits.iter().enumerate() {
-        if limit.members.len() * 4 > items.len() {
-            // Both ascend, so one walk finds all.
-            let mut members = limit.members.iter().peekable();
-            for (item, place) in &order {
-                while members.next_if(|member| *member < item).is_some() {}
-                if members.peek() == Some(&item) {
-                    of[*place].push(at);
-                }
-            }
-        } else {
-            for member in &limit.members {
-                let first = order.partition_point(|(item, _)| item < member);
-                let same = order[first..].iter().take_while(|(item, _)| item == member);
-                same.for_each(|(_, place)| {
-                    if of[*place].last() != Some(&at) {
-                        of[*place].push(at);
-                    }
-                });
+/// Which candidates count in which limits.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Members {
+    /// Limits of each candidate, ascending, one candidate after the other; where those of each begin, and the end.
+    limits: Vec<u32>,
+    starts: Vec<u32>,
+    /// Candidates of each limit.
+    candidates: Vec<Vec<u32>>,
+}
+
+impl Members {
+    fn new(limits: &[Limit], items: &[u32]) -> Members {
+        // Places by item; a second place of the same item hangs on the first.
+        let mut places: PositionMap<u32> =
+            PositionMap::with_capacity_and_hasher(items.len(), Default::default());
+        let mut same = vec![NONE; items.len()];
+        for (place, item) in items.iter().enumerate().rev() {
+            if let Some(next) = places.insert(*item, place as u32) {
+                same[place] = next;
             }
         }
+        let mut starts = vec![0u32; items.len() + 1];
+        let mut candidates = Vec::with_capacity(limits.len());
+        for limit in limits {
+            let mut own = Vec::with_capacity(limit.members.len());
+            let mut last = None;
+            for member in &limit.members {
+                // They ascend, so that one given twice comes twice in a row.
+                if last.replace(*member) == Some(*member) {
+                    continue;
+                }
+                let mut place = places.get(member).copied().unwrap_or(NONE);
+                while place != NONE {
+                    own.push(place);
+                    starts[place as usize + 1] += 1;
+                    place = same[place as usize];
+                }
+            }
+            candidates.push(own);
+        }
+        (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
+        let mut ends = starts.clone();
+        let mut of = vec![0; *starts.last().unwrap_or(&0) as usize];
+        for (at, own) in (0u32..).zip(&candidates) {
+            for place in own {
+                let end = &mut ends[*place as usize];
+                of[*end as usize] = at;
+                *end += 1;
+            }
+        }
+        Members {
+            limits: of,
+            starts,
+            candidates,
+        }
     }
-    of
+
+    fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Limits in which a candidate counts, ascending.
+    fn of(&self, candidate: usize) -> &[u32] {
+        &self.limits[self.starts[candidate] as usize..self.starts[candidate + 1] as usize]
+    }
 }
+
+/// No place.
+const NONE: u32 = u32::MAX;
 
 /// A state that is tried out.
 #[derive(Clone)]
@@ -60,7 +100,7 @@ impl<'a> Keeping<'a> {
             .map(|limit| taken.iter().filter(|item| limit.counts(**item)).count());
         Keeping {
             counts: counts.collect(),
-            of: memberships(limits, items),
+            of: Members::new(limits, items),
             used: vec![false; items.len()],
             is_active: vec![true; limits.len()],
             left: places.min(items.len()),
@@ -69,8 +109,9 @@ impl<'a> Keeping<'a> {
     }
 
     fn is_within(&self, candidate: usize, counts: &[usize]) -> bool {
-        let full = |at: &usize| self.is_active[*at] && counts[*at] >= self.limits[*at].max;
-        !self.of[candidate].iter().any(full)
+        let full =
+            |at: &u32| self.is_active[*at as usize] && counts[*at as usize] >= self.limits[*at as usize].max;
+        !self.of.of(candidate).iter().any(full)
     }
 
     fn missing(&self, at: usize, counts: &[usize]) -> usize {
@@ -87,21 +128,25 @@ impl<'a> Keeping<'a> {
             if trial.left == 0 {
                 return None;
             }
+            let is_missing = |at: usize| self.missing(at, &trial.counts) > 0;
             let serves = |candidate: usize| {
-                let missing = |at: &&usize| self.missing(**at, &trial.counts) > 0;
-                self.of[candidate].iter().filter(missing).count()
+                let own = self.of.of(candidate).iter();
+                own.filter(|at| is_missing(**at as usize)).count()
             };
+            // Only those that count where something is missing can serve.
+            let wanted = (0..self.limits.len()).filter(|at| is_missing(*at));
+            let wanted = wanted.flat_map(|at| &self.of.candidates[at]).map(|c| *c as usize);
             // Those that stand in few bounded groups leave most open.
-            let open = (0..self.of.len()).filter(|c| !trial.used[*c] && self.is_within(*c, &trial.counts));
+            let open = wanted.filter(|c| !trial.used[*c] && self.is_within(*c, &trial.counts));
             let best = open.max_by_key(|c| {
                 let serves = serves(*c);
-                let bounded = self.of[*c].len() - serves;
+                let bounded = self.of.of(*c).len() - serves;
                 (serves, std::cmp::Reverse(bounded), std::cmp::Reverse(*c))
             })?;
-            if serves(best) == 0 {
-                return None;
-            }
-            self.of[best].iter().for_each(|at| trial.counts[*at] += 1);
+            self.of
+                .of(best)
+                .iter()
+                .for_each(|at| trial.counts[*at as usize] += 1);
             trial.used[best] = true;
             trial.left -= 1;
             plan.push(best);
@@ -117,11 +162,15 @@ impl<'a> Keeping<'a> {
             if plan.is_empty() || plan.contains(&candidate) {
                 return true;
             }
-            let room = |at: &usize| {
-                let planned = plan.iter().filter(|other| self.of[**other].contains(at)).count();
-                !self.is_active[*at] || self.counts[*at] + planned < self.limits[*at].max
+            let room = |at: &u32| {
+                let planned = plan
+                    .iter()
+                    .filter(|other| self.of.of(**other).contains(at))
+                    .count();
+                let at = *at as usize;
+                !self.is_active[at] || self.counts[at] + planned < self.limits[at].max
             };
-            if plan.len() < self.left && self.of[candidate].iter().all(room) {
+            if plan.len() < self.left && self.of.of(candidate).iter().all(room) {
                 return true;
             }
         }
@@ -131,7 +180,8 @@ impl<'a> Keeping<'a> {
             left: self.left - 1,
         };
         trial.used[candidate] = true;
-        self.of[candidate].iter().for_each(|at| trial.counts[*at] += 1);
+        let own = self.of.of(candidate).iter();
+        own.for_each(|at| trial.counts[*at as usize] += 1);
         self.plan(trial).is_some()
     }
 
@@ -192,7 +242,8 @@ impl<'a> Keeping<'a> {
     pub fn put(&mut self, candidate: usize) {
         self.used[candidate] = true;
         self.left = self.left.saturating_sub(1);
-        self.of[candidate].iter().for_each(|at| self.counts[*at] += 1);
+        let own = self.of.of(candidate).iter();
+        own.for_each(|at| self.counts[*at as usize] += 1);
     }
 
     /// Names of the limits that gave way.
@@ -215,14 +266,15 @@ pub(crate) fn hold(limits: &[Limit], items: &[u32]) -> bool {
 }
 
 /// The first `n` that the limits admit, in their order, each with probability 1.
-pub(crate) fn in_order(ordered: &[Candidate], limits: &[Limit], taken: &[u32], n: usize) -> Choice {
+pub(crate) fn in_order(ordered: Vec<Candidate>, limits: &[Limit], taken: &[u32], n: usize) -> Choice {
     let items: Vec<u32> = ordered.iter().map(|c| c.item).collect();
     let first: Vec<u32> = items.iter().take(n).chain(taken).copied().collect();
-    let mut keeping = Keeping::new(limits, &items, taken, n);
     let mut places: Vec<usize> = Vec::new();
+    let mut relaxed = Vec::new();
     if hold(limits, &first) {
         places.extend(0..n.min(items.len()));
     } else {
+        let mut keeping = Keeping::new(limits, &items, taken, n);
         while places.len() < n {
             let Some(next) = keeping.first_admitted() else {
                 break;
@@ -230,16 +282,15 @@ pub(crate) fn in_order(ordered: &[Candidate], limits: &[Limit], taken: &[u32], n
             keeping.put(next);
             places.push(next);
         }
+        relaxed = keeping.relaxed();
     }
-    let is_shown = |at: &usize| places.contains(at);
+    let mut left: Vec<Option<Candidate>> = ordered.into_iter().map(Some).collect();
+    let shown: Vec<Candidate> = places.iter().filter_map(|at| left[*at].take()).collect();
     Choice {
-        slate: places.iter().map(|at| (ordered[*at].clone(), 1.0)).collect(),
-        held_back: (0..items.len())
-            .filter(|at| !is_shown(at))
-            .map(|at| ordered[at].clone())
-            .collect(),
-        marginals: vec![1.0; places.len()],
-        relaxed: keeping.relaxed(),
+        marginals: vec![1.0; shown.len()],
+        slate: shown.into_iter().map(|candidate| (candidate, 1.0)).collect(),
+        held_back: left.into_iter().flatten().collect(),
+        relaxed,
     }
 }
 
@@ -268,7 +319,7 @@ mod tests {
     }
 
     fn shown(limits: &[Limit], taken: &[u32], n: usize) -> (Vec<u32>, Vec<String>) {
-        let choice = in_order(&candidates(8), limits, taken, n);
+        let choice = in_order(candidates(8), limits, taken, n);
         (choice.slate.iter().map(|(c, _)| c.item).collect(), choice.relaxed)
     }
 
@@ -319,10 +370,16 @@ mod tests {
                     limit("one", members, 0, 2, true)
                 })
                 .collect();
-            let slow = |item: &u32| -> Vec<usize> {
-                (0..limits.len()).filter(|at| limits[*at].counts(*item)).collect()
-            };
-            prop_assert_eq!(memberships(&limits, &items), items.iter().map(slow).collect::<Vec<_>>());
+            let members = Members::new(&limits, &items);
+            prop_assert_eq!(members.len(), items.len());
+            for (place, item) in items.iter().enumerate() {
+                let slow: Vec<u32> =
+                    (0..limits.len() as u32).filter(|at| limits[*at as usize].counts(*item)).collect();
+                prop_assert_eq!(members.of(place), &slow);
+                for (at, own) in (0u32..).zip(&members.candidates) {
+                    prop_assert_eq!(own.contains(&(place as u32)), slow.contains(&at));
+                }
+            }
         }
     }
 
@@ -351,7 +408,7 @@ mod tests {
                 keeping.put(next);
                 slowly.push(next as u32);
             }
-            let choice = in_order(&candidates(7), &limits, &[], n);
+            let choice = in_order(candidates(7), &limits, &[], n);
             let items: Vec<u32> = choice.slate.iter().map(|(c, _)| c.item).collect();
             let first: Vec<u32> = (0..n as u32).collect();
             if !hold(&limits, &first) {

@@ -3,18 +3,49 @@
 use crate::decide::Trace;
 use crate::guard::guarded;
 use crate::limits::{hold, in_order};
+use crate::positions::PositionMap;
 use crate::{CatalogueView, GreedyPolicy, Pipeline};
 use domain::{
     Candidate, Choice, ConstraintRecord, Limit, Outcome, Policy, PolicyRecord, Query, Ranker, Reranked,
     SourceHit, StageError,
 };
-use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Best first; equal scores by item id.
-pub(crate) fn best_first(a: &Candidate, b: &Candidate, catalogue: &dyn CatalogueView) -> Ordering {
+#[cfg(test)]
+fn best_first(a: &Candidate, b: &Candidate, catalogue: &dyn CatalogueView) -> std::cmp::Ordering {
     b.score
         .total_cmp(&a.score)
         .then_with(|| catalogue.item_id(a.item).cmp(catalogue.item_id(b.item)))
+}
+
+/// A number that falls as a score rises, in the order of all floats.
+fn falling(score: f32) -> u32 {
+    let bits = score.to_bits();
+    let rising = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+    !rising
+}
+
+/// Sorts by [`best_first`]: numbers are moved about, and each candidate once.
+pub(crate) fn sort_best_first(candidates: &mut Vec<Candidate>, catalogue: &dyn CatalogueView) {
+    let key = |(at, candidate): (u64, &Candidate)| u64::from(falling(candidate.score)) << 32 | at;
+    let mut keys: Vec<u64> = (0u64..).zip(&*candidates).map(key).collect();
+    if keys.is_sorted_by(|a, b| a >> 32 < b >> 32) {
+        return;
+    }
+    keys.sort_unstable();
+    let item = |key: u64| candidates[(key & u64::from(u32::MAX)) as usize].item;
+    for alike in keys
+        .chunk_by_mut(|a, b| a >> 32 == b >> 32)
+        .filter(|alike| alike.len() > 1)
+    {
+        alike.sort_by(|a, b| catalogue.item_id(item(*a)).cmp(catalogue.item_id(item(*b))));
+    }
+    let mut left: Vec<Option<Candidate>> = std::mem::take(candidates).into_iter().map(Some).collect();
+    candidates.extend(
+        keys.iter()
+            .filter_map(|key| left[(key & u64::from(u32::MAX)) as usize].take()),
+    );
 }
 
 /// What ranking gives.
@@ -76,7 +107,7 @@ pub(crate) fn rank<'a>(
                         Outcome::Unscorable(reason) => unscorable.push((candidate.item, reason)),
                     }
                 }
-                scored.sort_by(|a, b| best_first(a, b, catalogue));
+                sort_best_first(&mut scored, catalogue);
                 trace.report(&stage, input, scored.len() as u32, None);
                 return Ranked {
                     candidates: scored,
@@ -100,74 +131,101 @@ pub(crate) fn rank<'a>(
     }
 }
 
-/// What a stage was handed, so that its answer can be held against it without a copy of every candidate.
-struct Handed {
-    /// Item, score and number of hits, ascending by item.
+/// What stages are handed, so that their answers can be held against it without a copy of every candidate.
+#[derive(Default)]
+pub(crate) struct Handed {
+    /// Item, score and where its hits begin, in the order handed over first.
     entries: Vec<(u32, f32, u32)>,
-    /// Place of each entry in the order handed over, and where its hits begin.
-    places: Vec<(u32, u32)>,
+    /// Places in `entries` by item.
+    places: PositionMap<u32>,
     hits: Vec<SourceHit>,
+}
+
+/// What has been seen of an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    NotAsked,
+    Asked,
+    Answered,
 }
 
 impl Handed {
     fn new(candidates: &[Candidate]) -> Handed {
-        let mut order: Vec<u32> = (0..candidates.len() as u32).collect();
-        order.sort_unstable_by_key(|at| candidates[*at as usize].item);
-        let mut hits = Vec::with_capacity(2 * candidates.len());
-        let (mut entries, mut places) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
-        for at in order {
-            let candidate = &candidates[at as usize];
-            places.push((at, hits.len() as u32));
-            hits.extend_from_slice(&candidate.hits);
-            entries.push((candidate.item, candidate.score, candidate.hits.len() as u32));
+        let mut handed = Handed {
+            entries: Vec::with_capacity(candidates.len()),
+            places: PositionMap::with_capacity_and_hasher(candidates.len(), Default::default()),
+            hits: Vec::with_capacity(2 * candidates.len()),
+        };
+        for (at, candidate) in (0u32..).zip(candidates) {
+            let first = handed.hits.len() as u32;
+            handed.hits.extend_from_slice(&candidate.hits);
+            handed.entries.push((candidate.item, candidate.score, first));
+            handed.places.insert(candidate.item, at);
         }
-        Handed {
-            entries,
-            places,
-            hits,
-        }
+        handed
     }
 
     fn hits_of(&self, at: usize) -> &[SourceHit] {
-        let start = self.places[at].1 as usize;
-        &self.hits[start..start + self.entries[at].2 as usize]
+        let end = self
+            .entries
+            .get(at + 1)
+            .map_or(self.hits.len(), |next| next.2 as usize);
+        &self.hits[self.entries[at].2 as usize..end]
     }
 
-    /// Puts scores and sources back as they were, whatever the stage made of them. False if an item is missing, new or there twice.
-    fn restore<'a>(&self, answered: impl Iterator<Item = &'a mut Candidate>) -> bool {
-        let mut met = vec![false; self.entries.len()];
-        let mut count = 0;
-        for candidate in answered {
-            let Ok(at) = self
-                .entries
-                .binary_search_by_key(&candidate.item, |entry| entry.0)
-            else {
+    /// All items, in the order handed over.
+    fn items(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.entries.iter().map(|entry| entry.0)
+    }
+
+    /// Puts scores and sources back as they were, whatever the stage made of them. False unless those answered are those asked about, each once.
+    fn restore<'a>(
+        &self,
+        asked: impl ExactSizeIterator<Item = u32>,
+        answered: impl Iterator<Item = &'a mut Candidate>,
+    ) -> bool {
+        let mut seen = vec![Seen::NotAsked; self.entries.len()];
+        let mut open = asked.len();
+        for item in asked {
+            let Some(at) = self.places.get(&item) else {
                 return false;
             };
-            if std::mem::replace(&mut met[at], true) {
+            seen[*at as usize] = Seen::Asked;
+        }
+        for candidate in answered {
+            let Some(at) = self.places.get(&candidate.item).map(|at| *at as usize) else {
+                return false;
+            };
+            if std::mem::replace(&mut seen[at], Seen::Answered) != Seen::Asked {
                 return false;
             }
-            count += 1;
+            open -= 1;
             candidate.score = self.entries[at].1;
-            if candidate.hits != self.hits_of(at) {
+            if !is_same(&candidate.hits, self.hits_of(at)) {
                 candidate.hits = self.hits_of(at).to_vec();
             }
         }
-        count == self.entries.len()
+        open == 0
     }
 
-    /// All candidates in the order handed over.
-    fn all(&self) -> Vec<Candidate> {
-        let mut all = vec![Candidate::default(); self.entries.len()];
-        for (at, ((item, score, _), (place, _))) in self.entries.iter().zip(&self.places).enumerate() {
-            all[*place as usize] = Candidate {
-                item: *item,
-                score: *score,
-                hits: self.hits_of(at).to_vec(),
-            };
-        }
-        all
+    /// These as they were handed over.
+    fn all(&self, items: impl Iterator<Item = u32>) -> Vec<Candidate> {
+        let known = items.filter_map(|item| self.places.get(&item));
+        let whole = known.map(|at| Candidate {
+            item: self.entries[*at as usize].0,
+            score: self.entries[*at as usize].1,
+            hits: self.hits_of(*at as usize).to_vec(),
+        });
+        whole.collect()
     }
+}
+
+/// True if these are the same hits; names that are shared need no look.
+fn is_same(one: &[SourceHit], other: &[SourceHit]) -> bool {
+    let same = |(a, b): (&SourceHit, &SourceHit)| {
+        (Arc::ptr_eq(&a.source, &b.source) || a.source == b.source) && a.rank == b.rank && a.score == b.score
+    };
+    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 /// What ordering gives.
@@ -179,6 +237,8 @@ pub(crate) struct Ordered {
     pub(crate) limits: Vec<Limit>,
     /// What became of the constraints.
     pub(crate) constraints: Vec<ConstraintRecord>,
+    /// All of them as they were handed over, which the choice is held to as well.
+    pub(crate) handed: Handed,
 }
 
 /// Orders by the reranker, else leaves the ranker's order.
@@ -189,18 +249,18 @@ pub(crate) fn order(
     trace: &mut Trace<'_>,
 ) -> Ordered {
     let stage = format!("rerank/{}", pipeline.reranker.name());
-    let as_ranked = |list: Vec<Candidate>| Ordered {
-        list,
-        ..Ordered::default()
-    };
+    let handed = Handed::new(&ranked);
     if ranked.is_empty() || trace.late(&stage) {
-        return as_ranked(ranked);
+        return Ordered {
+            list: ranked,
+            handed,
+            ..Ordered::default()
+        };
     }
     let input = ranked.len() as u32;
-    let handed = Handed::new(&ranked);
     let answer = guarded(|| {
         let mut out = pipeline.reranker.rerank(query, ranked);
-        if handed.restore(out.chosen.iter_mut().chain(&mut out.held_back)) {
+        if handed.restore(handed.items(), out.chosen.iter_mut().chain(&mut out.held_back)) {
             Ok(out)
         } else {
             Err(StageError::Failed(
@@ -226,12 +286,17 @@ pub(crate) fn order(
                 held_back,
                 limits,
                 constraints,
+                handed,
             }
         }
         Err(error) => {
             trace.degrade(&stage, &error.to_string());
             trace.report(&stage, input, input, Some(error.to_string()));
-            as_ranked(handed.all())
+            Ordered {
+                list: handed.all(handed.items()),
+                handed,
+                ..Ordered::default()
+            }
         }
     }
 }
@@ -249,27 +314,29 @@ pub(crate) struct Chosen {
 }
 
 /// Chooses by the policy, else greedily; within limits that count what is already taken elsewhere on the slate.
+/// `items` are those of `ordered`.
 pub(crate) fn choose(
     pipeline: &Pipeline,
     query: &Query,
     ordered: Vec<Candidate>,
+    (handed, items): (&Handed, &[u32]),
     limits: &[Limit],
     taken: &[u32],
     trace: &mut Trace<'_>,
 ) -> Chosen {
     let stage = format!("choose/{}", pipeline.policy.name());
     let input = ordered.len() as u32;
-    let handed = Handed::new(&ordered);
     let policy = pipeline.policy.as_ref();
+    let handed = (handed, items);
     let answer = guarded(|| {
         if limits.is_empty() {
             let mut choice = policy.choose(query, ordered);
-            return fits(&mut choice, &handed, query.n).map(|()| choice);
+            return fits(&mut choice, handed, query.n).map(|()| choice);
         }
-        let Some(mut choice) = policy.choose_within(query, &ordered, limits, taken) else {
+        let Some(mut choice) = policy.choose_within(query, ordered, limits, taken) else {
             return Err(StageError::Failed("cannot choose within limits".into()));
         };
-        fits(&mut choice, &handed, query.n)?;
+        fits(&mut choice, handed, query.n)?;
         let on_slate: Vec<u32> = (choice.slate.iter().map(|(c, _)| c.item))
             .chain(taken.iter().copied())
             .collect();
@@ -292,7 +359,8 @@ pub(crate) fn choose(
         Ok(choice) => (choice, policy, None),
         Err(error) => {
             trace.degrade(&stage, &error.to_string());
-            let choice = in_order(&handed.all(), limits, taken, query.n);
+            let all = handed.0.all(items.iter().copied());
+            let choice = in_order(all, limits, taken, query.n);
             (choice, &GreedyPolicy, Some(error.to_string()))
         }
     };
@@ -318,7 +386,7 @@ fn is_over(limit: &Limit, items: &[u32]) -> bool {
     items.iter().filter(|item| limit.counts(**item)).count() > limit.max
 }
 
-fn fits(choice: &mut Choice, handed: &Handed, n: usize) -> Result<(), StageError> {
+fn fits(choice: &mut Choice, (handed, items): (&Handed, &[u32]), n: usize) -> Result<(), StageError> {
     let fail = |reason: String| Err(StageError::Failed(reason));
     if choice.slate.len() > n {
         return fail(format!("chose {} of {n}", choice.slate.len()));
@@ -337,8 +405,49 @@ fn fits(choice: &mut Choice, handed: &Handed, n: usize) -> Result<(), StageError
         return fail(format!("gave a marginal probability of {p}"));
     }
     let shown = choice.slate.iter_mut().map(|(candidate, _)| candidate);
-    if !handed.restore(shown.chain(&mut choice.held_back)) {
+    if !handed.restore(items.iter().copied(), shown.chain(&mut choice.held_back)) {
         return fail("shown and held back are not what went in".to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::ItemId;
+    use proptest::prelude::*;
+
+    struct Ids(Vec<ItemId>);
+
+    impl CatalogueView for Ids {
+        fn n_items(&self) -> u32 {
+            self.0.len() as u32
+        }
+
+        fn item_id(&self, item: u32) -> &ItemId {
+            &self.0[item as usize]
+        }
+    }
+
+    proptest! {
+        /// Against sorting by the comparison itself; with many equal scores, zeros of both signs and infinities.
+        #[test]
+        fn sorted_is_best_first(scores in proptest::collection::vec(-3i32..4, 0..60)) {
+            let odd = [f32::NEG_INFINITY, -1.5, -0.0, 0.0, 1e-30, 2.0, f32::INFINITY];
+            // Ids run against positions.
+            let ids = (0..60).map(|at| ItemId::new(format!("i{:02}", (at * 37) % 60)).expect("an id"));
+            let ids = Ids(ids.collect());
+            let mut candidates: Vec<Candidate> = (0u32..).zip(&scores).map(|(item, score)| Candidate {
+                item,
+                score: odd[(score + 3) as usize],
+                ..Candidate::default()
+            }).collect();
+            let mut expected = candidates.clone();
+            expected.sort_by(|a, b| best_first(a, b, &ids));
+            sort_best_first(&mut candidates, &ids);
+            prop_assert_eq!(&candidates, &expected);
+            sort_best_first(&mut candidates, &ids);
+            prop_assert_eq!(&candidates, &expected);
+        }
+    }
 }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// Source of items that a rule wants at a place.
 const PINNED: &str = "pinned";
+/// Candidates for which there is room from the start, at most.
+const ROOM_MAX: usize = 1024;
 /// Most candidates that a request may bring itself into ranking.
 const REQUESTED_MAX: usize = 10_000;
 
@@ -21,6 +23,14 @@ pub(crate) struct Union {
 }
 
 impl Union {
+    /// With room for so many.
+    fn of(size: usize) -> Union {
+        Union {
+            candidates: Vec::with_capacity(size),
+            places: PositionMap::with_capacity_and_hasher(size, Default::default()),
+        }
+    }
+
     pub(crate) fn add(&mut self, source: &str, list: &[(u32, f32)]) {
         let source: Arc<str> = source.into();
         for (place, (item, score)) in list.iter().enumerate() {
@@ -32,7 +42,9 @@ impl Union {
             let at = *self.places.entry(*item).or_insert_with(|| {
                 self.candidates.push(Candidate {
                     item: *item,
-                    ..Candidate::default()
+                    score: 0.0,
+                    // Most are proposed by one source.
+                    hits: Vec::with_capacity(1),
                 });
                 self.candidates.len() - 1
             });
@@ -79,7 +91,12 @@ pub(crate) fn retrieve(
     trace: &mut Trace<'_>,
 ) -> Vec<Candidate> {
     let allowed = |item: u32| eligibility.allows(item);
-    let mut union = Union::default();
+    let room: usize = pipeline
+        .sources
+        .iter()
+        .map(|source| source.quota.min(ROOM_MAX))
+        .sum();
+    let mut union = Union::of(room.min(ROOM_MAX));
     if !wanted.is_empty() {
         let list: Vec<(u32, f32)> = wanted
             .iter()

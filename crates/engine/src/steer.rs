@@ -2,9 +2,10 @@
 
 use crate::decide::Trace;
 use crate::guard::guarded;
+use crate::positions::PositionMap;
 use crate::{CatalogueView, DecideRequest};
 use domain::{Adjustment, Candidate, Limit, RuleChange, RuleEffect, RulesRecord, StageError, Steering};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// Rules at work on one request, and the notes of what they did.
 pub(crate) struct Steered<'a> {
@@ -61,7 +62,7 @@ impl<'a> Steered<'a> {
         if self.adjustments.is_empty() {
             return false;
         }
-        let mut sums: HashMap<u32, f32> = HashMap::new();
+        let mut sums: PositionMap<f32> = PositionMap::default();
         for one in &self.adjustments {
             *sums.entry(one.item).or_default() += one.by;
         }

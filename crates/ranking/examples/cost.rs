@@ -94,8 +94,9 @@ fn main() {
         times.sort_by(f64::total_cmp);
         (times[0], times[50])
     };
-    let mut values = Vec::new();
-    let (least, median) = best(&mut || values = set.read(&moment, &candidates));
+    let values = set.read(&moment, &candidates);
+    let mut columns = Vec::new();
+    let (least, median) = best(&mut || set.read_columns(&moment, &candidates, &mut columns));
     println!(
         "{} features of {n_candidates} candidates: best {least:.3} ms, median {median:.3} ms",
         set.len()
@@ -127,7 +128,7 @@ fn main() {
     );
     let scorer = Scorer::from(forest);
     let mut out = vec![0.0; n_candidates];
-    let (least, median) = best(&mut || scorer.score(&values, &mut out));
+    let (least, median) = best(&mut || scorer.score_columns(&columns, &mut out));
     println!("scores of {n_candidates} candidates: best {least:.3} ms, median {median:.3} ms");
     let row = &values[..set.len()];
     let (least, median) = best(&mut || drop(scorer.forest().contributions(row)));

@@ -82,9 +82,12 @@ impl Head {
         let width = self.scorer.forest().features().len();
         let mut raw = vec![0.0; rows.len() / width];
         self.scorer.score(rows, &mut raw);
-        raw.into_iter()
-            .map(|raw| self.form.value(f64::from(raw)))
-            .collect()
+        self.read(raw)
+    }
+
+    fn read(&self, raw: Vec<f32>) -> Vec<f64> {
+        let value = |raw: f32| self.form.value(f64::from(raw));
+        raw.into_iter().map(value).collect()
     }
 }
 
@@ -94,9 +97,26 @@ impl OutcomeModel {
     /// # Panics
     /// If `rows` is not a whole number of rows.
     pub fn scores(&self, rows: &[f32]) -> Vec<f32> {
-        let mut sums = vec![0.0f64; rows.len() / self.features.len()];
+        self.combined(rows.len() / self.features.len(), |head| head.values(rows))
+    }
+
+    /// The same of rows whose values come feature after feature.
+    ///
+    /// # Panics
+    /// As [`scores`](OutcomeModel::scores).
+    pub fn scores_of_columns(&self, columns: &[f32]) -> Vec<f32> {
+        let height = columns.len() / self.features.len();
+        self.combined(height, |head| {
+            let mut raw = vec![0.0; height];
+            head.scorer.score_columns(columns, &mut raw);
+            head.read(raw)
+        })
+    }
+
+    fn combined(&self, height: usize, values: impl Fn(&Head) -> Vec<f64>) -> Vec<f32> {
+        let mut sums = vec![0.0f64; height];
         for head in &self.heads {
-            let values = head.values(rows);
+            let values = values(head);
             sums.iter_mut()
                 .zip(values)
                 .for_each(|(sum, value)| *sum += f64::from(head.weight.weight) * value);

@@ -6,8 +6,17 @@ use domain::{
     Candidate, Contribution, ContributionSource, Evidence, Explanation, FeatureRecord, Outcome, Query,
     Ranker, StageError,
 };
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Numbers for which a thread keeps room from one request to the next.
+const KEPT_MAX: usize = 1 << 20;
+
+thread_local! {
+    /// Features of the candidates of a request.
+    static COLUMNS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Scores candidates by a learnt model over features; until one is published it leaves the word to the model that it
 /// stands on, and only notes the features of what is shown, to learn from.
@@ -64,12 +73,13 @@ impl TreesRanker {
         })
     }
 
-    fn read(
+    /// Reads features at the moment of a query.
+    fn at_moment<T>(
         &self,
-        set: &FeatureSet,
         query: &Query,
         candidates: &[Candidate],
-    ) -> Result<Vec<f32>, StageError> {
+        read: impl FnOnce(&Moment<'_>) -> T,
+    ) -> Result<T, StageError> {
         let scores = self.base.rank(query, candidates)?;
         let scores: Vec<f32> = scores
             .iter()
@@ -85,7 +95,16 @@ impl TreesRanker {
             model_scores: &scores,
             positions: &[],
         };
-        Ok(set.read(&moment, candidates))
+        Ok(read(&moment))
+    }
+
+    fn read(
+        &self,
+        set: &FeatureSet,
+        query: &Query,
+        candidates: &[Candidate],
+    ) -> Result<Vec<f32>, StageError> {
+        self.at_moment(query, candidates, |moment| set.read(moment, candidates))
     }
 
     /// The features that a model of this placement would be learnt from, for each candidate.
@@ -106,13 +125,15 @@ impl Ranker for TreesRanker {
         let Some(learnt) = &self.learnt else {
             return self.base.rank(query, candidates);
         };
-        let rows = self.read(&learnt.features, query, candidates)?;
-        Ok(learnt
-            .model
-            .scores(&rows)
-            .into_iter()
-            .map(Outcome::Score)
-            .collect())
+        let mut columns = COLUMNS.take();
+        let scores = self.at_moment(query, candidates, |moment| {
+            learnt.features.read_columns(moment, candidates, &mut columns);
+            learnt.model.scores_of_columns(&columns)
+        });
+        if columns.capacity() <= KEPT_MAX {
+            COLUMNS.replace(columns);
+        }
+        Ok(scores?.into_iter().map(Outcome::Score).collect())
     }
 
     fn explain(&self, query: &Query, item: u32) -> Explanation {

@@ -24,6 +24,19 @@ pub enum AttributeValue<'a> {
 pub trait AttributeSource: Send + Sync {
     /// The attribute of the item at a position, if it has one.
     fn value(&self, item: u32, attribute: &str) -> Option<AttributeValue<'_>>;
+
+    /// Tells [`numeric::hash_bytes`] of each text of an attribute, `key` being that of its name: for sources that keep them.
+    fn hashes(&self, item: u32, attribute: &str, key: u64, tell: &mut dyn FnMut(u64)) {
+        let _ = key;
+        match self.value(item, attribute) {
+            Some(AttributeValue::Text(text)) => tell(numeric::hash_bytes(text.as_bytes())),
+            Some(AttributeValue::Texts(texts)) => {
+                let hashes = texts.iter().map(|text| numeric::hash_bytes(text.as_bytes()));
+                hashes.for_each(tell);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Filter {

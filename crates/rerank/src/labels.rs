@@ -14,13 +14,21 @@ pub trait Labels: Send + Sync {
 #[derive(Clone)]
 pub struct AttributeLabels {
     source: Arc<dyn AttributeSource>,
-    attributes: Vec<String>,
+    /// Names with their hashes.
+    attributes: Vec<(String, u64)>,
 }
 
 impl AttributeLabels {
     /// Labels from these attributes.
     pub fn new(source: Arc<dyn AttributeSource>, attributes: Vec<String>) -> AttributeLabels {
-        AttributeLabels { source, attributes }
+        let hashed = |name: String| {
+            let key = numeric::hash_bytes(name.as_bytes());
+            (name, key)
+        };
+        AttributeLabels {
+            source,
+            attributes: attributes.into_iter().map(hashed).collect(),
+        }
     }
 
     /// The values of an attribute.
@@ -36,14 +44,10 @@ impl AttributeLabels {
 impl Labels for AttributeLabels {
     fn labels(&self, item: u32) -> Vec<u64> {
         let mut labels = Vec::new();
-        for (at, attribute) in self.attributes.iter().enumerate() {
+        for (at, (attribute, key)) in self.attributes.iter().enumerate() {
             let seed = numeric::mix(at as u64 + 1);
-            let mut add = |text: &str| labels.push(numeric::hash_bytes(text.as_bytes()) ^ seed);
-            match self.source.value(item, attribute) {
-                Some(AttributeValue::Text(text)) => add(text),
-                Some(AttributeValue::Texts(texts)) => texts.iter().for_each(|text| add(text)),
-                _ => {}
-            }
+            let mut add = |hash: u64| labels.push(hash ^ seed);
+            self.source.hashes(item, attribute, *key, &mut add);
         }
         labels.sort_unstable();
         labels.dedup();
@@ -68,6 +72,9 @@ pub(crate) fn cosine(a: &[u64], b: &[u64]) -> f64 {
                 j += 1;
             }
         }
+    }
+    if shared == 0 {
+        return 0.0;
     }
     f64::from(shared) / (a.len() as f64 * b.len() as f64).sqrt()
 }

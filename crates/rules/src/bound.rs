@@ -110,6 +110,36 @@ impl Active {
         values(&*self.shared.facts, item, per)
     }
 
+    /// These items, which ascend, by each of their values; those of a value ascend too, none twice.
+    fn by_value(&self, items: &[u32]) -> BTreeMap<String, Vec<u32>> {
+        let per = self.rule.form.per.as_deref().unwrap_or_default();
+        let kinds = self.shared.memos.kinds(per);
+        let mut by_kind: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut by_value: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for item in items {
+            match kinds.of(*item, || self.values(*item)) {
+                Some(kind) => by_kind.entry(kind).or_default().push(*item),
+                None => self.values(*item).into_iter().for_each(|value| {
+                    by_value.entry(value.to_owned()).or_default().push(*item);
+                }),
+            }
+        }
+        let values = kinds.values(by_kind.keys().copied());
+        for (values, items) in values.iter().zip(by_kind.values()) {
+            for value in values.iter() {
+                match by_value.get_mut(value) {
+                    Some(known) => known.extend_from_slice(items),
+                    None => drop(by_value.insert(value.clone(), items.clone())),
+                }
+            }
+        }
+        for items in by_value.values_mut() {
+            items.sort_unstable();
+            items.dedup();
+        }
+        by_value
+    }
+
     fn is_over_cap(&self, item: u32) -> bool {
         let times = self.rule.form.times.unwrap_or(u32::MAX);
         let over = |count: Option<&u32>| count.is_some_and(|count| *count >= times);
@@ -364,14 +394,8 @@ impl Steering for Bound {
                 match active.rule.form.per {
                     None => hard.push(limit(name.clone(), met.clone(), 0, max, true)),
                     Some(_) => {
-                        let mut by_value: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-                        for item in &met {
-                            for value in active.values(*item) {
-                                by_value.entry(value).or_default().push(*item);
-                            }
-                        }
-                        for (value, mut members) in by_value {
-                            members.dedup();
+                        let by_value = active.by_value(&met);
+                        for (value, members) in by_value {
                             if members.len() > max {
                                 hard.push(limit(format!("{name}={value}"), members, 0, max, true));
                             }

@@ -1,17 +1,70 @@
 //! Answers that depend on the item alone, worked out once for each item of a catalogue.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 const TRUE: u8 = 1;
 const FALSE: u8 = 2;
 const ABSENT: u8 = 3;
 
-/// Memory: one byte per item for each slot that is asked for at least once.
+/// Memory: one byte per item for each slot that is asked for at least once, and four for each attribute that a quota counts by.
 #[derive(Debug, Default)]
 pub struct Memos {
     n_items: usize,
     slots: Vec<OnceLock<Vec<AtomicU8>>>,
+    kinds: Mutex<BTreeMap<String, Arc<Kinds>>>,
+}
+
+/// Items by all they have of one attribute: those of one kind have the same values.
+#[derive(Debug)]
+pub(crate) struct Kinds {
+    /// Number of the kind by item, 0 where nobody has asked yet.
+    by_item: Vec<AtomicU32>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    numbers: BTreeMap<Vec<String>, u32>,
+    /// By number less one.
+    values: Vec<Arc<[String]>>,
+}
+
+impl Kinds {
+    fn new(n_items: usize) -> Kinds {
+        Kinds {
+            by_item: (0..n_items).map(|_| AtomicU32::new(0)).collect(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The number of an item's kind, `values` being what it has; `None` for an item beyond those that there were.
+    pub(crate) fn of<'a>(&self, item: u32, values: impl FnOnce() -> Vec<&'a str>) -> Option<u32> {
+        let cell = self.by_item.get(item as usize)?;
+        match cell.load(Ordering::Relaxed) {
+            0 => {
+                let values: Vec<String> = values().into_iter().map(str::to_owned).collect();
+                let known = &mut *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                let next = known.values.len() as u32 + 1;
+                let number = *known.numbers.entry(values.clone()).or_insert(next);
+                if number == next {
+                    known.values.push(values.into());
+                }
+                cell.store(number, Ordering::Relaxed);
+                Some(number)
+            }
+            number => Some(number),
+        }
+    }
+
+    /// What the items of these kinds have.
+    pub(crate) fn values(&self, kinds: impl Iterator<Item = u32>) -> Vec<Arc<[String]>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds
+            .map(|kind| known.values[kind as usize - 1].clone())
+            .collect()
+    }
 }
 
 impl Memos {
@@ -20,6 +73,20 @@ impl Memos {
         Memos {
             n_items,
             slots: (0..n_slots).map(|_| OnceLock::new()).collect(),
+            kinds: Mutex::default(),
+        }
+    }
+
+    /// Items by what they have of an attribute.
+    pub(crate) fn kinds(&self, attribute: &str) -> Arc<Kinds> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        match kinds.get(attribute) {
+            Some(known) => known.clone(),
+            None => {
+                let new = Arc::new(Kinds::new(self.n_items));
+                kinds.insert(attribute.to_owned(), new.clone());
+                new
+            }
         }
     }
 
@@ -47,5 +114,36 @@ impl Memos {
                 answer
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_of_one_kind_that_have_the_same_values() {
+        let memos = Memos::new(0, 4);
+        let kinds = memos.kinds("genres");
+        let of: [&[&str]; 4] = [&["war", "drama"], &[], &["war"], &["war", "drama"]];
+        let ask = |item: u32| {
+            kinds
+                .of(item, || of[item as usize].to_vec())
+                .expect("it is one of four")
+        };
+        let first: Vec<u32> = (0..4).map(ask).collect();
+        assert_eq!(first, [1, 2, 3, 1]);
+        // Nobody is asked a second time, by whatever handle.
+        let again = memos.kinds("genres");
+        let known: Vec<Option<u32>> = (0..4).map(|item| again.of(item, || unreachable!())).collect();
+        assert_eq!(known, [1, 2, 3, 1].map(Some));
+        let values = again.values([3, 1, 2].into_iter());
+        let values: Vec<Vec<&str>> = values
+            .iter()
+            .map(|list| list.iter().map(String::as_str).collect())
+            .collect();
+        assert_eq!(values, [vec!["war"], vec!["war", "drama"], vec![]]);
+        assert_eq!(kinds.of(4, || vec!["war"]), None, "it came later");
+        assert_eq!(memos.kinds("maker").of(2, || vec!["a"]), Some(1));
     }
 }

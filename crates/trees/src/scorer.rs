@@ -159,6 +159,9 @@ pub(crate) struct Asked {
     pub(crate) sets: Sets,
 }
 
+/// Puts the values of so many rows from one on into the lanes, by feature.
+type Fill<'a> = dyn Fn(usize, usize, &mut [[f32; LANES]]) + 'a;
+
 /// A forest laid out for speed: scores are those of [`Forest::score`], to the last bit.
 ///
 /// Cost: a row takes about (nodes whose test fails) / 16 steps of four instructions with AVX-512. A forest with a tree of more than 32 leaves is
@@ -212,33 +215,38 @@ impl Scorer {
             }
             return;
         };
-        let kernel = available(kernel);
-        let mut columns = vec![[0f32; LANES]; width];
-        let mut alive = vec![[0u32; LANES]; layout.leaves.len()];
-        for (rows, scores) in values.chunks(width * LANES).zip(scores.chunks_mut(LANES)) {
-            for (lane, row) in rows.chunks(width).enumerate() {
+        let fill = |start: usize, n: usize, columns: &mut [[f32; LANES]]| {
+            let rows = values[start * width..(start + n) * width].chunks(width);
+            for (lane, row) in rows.enumerate() {
                 columns
                     .iter_mut()
                     .zip(row)
                     .for_each(|(column, value)| column[lane] = *value);
             }
-            let mut sums = [0f64; LANES];
-            match kernel {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `available` has asked the machine for what the functions are compiled for.
-                Kernel::Avx512 => unsafe {
-                    crate::scorer_simd::avx512(layout, &columns, &mut alive, &mut sums)
-                },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above.
-                Kernel::Avx2 => unsafe { crate::scorer_simd::avx2(layout, &columns, &mut alive, &mut sums) },
-                _ => layout.plain(&columns, &mut alive, &mut sums),
+        };
+        layout.score(available(kernel), &fill, scores);
+    }
+
+    /// Scores rows whose values come feature after feature: those of [`score`](Scorer::score) for the same rows.
+    ///
+    /// # Panics
+    /// As [`score`](Scorer::score).
+    pub fn score_columns(&self, values: &[f32], scores: &mut [f32]) {
+        let (width, height) = (self.forest.features.len(), scores.len());
+        assert_eq!(values.len(), height * width, "a value per feature and row");
+        let Some(layout) = &self.layout else {
+            for (at, score) in scores.iter_mut().enumerate() {
+                let row: Vec<f32> = values.chunks(height).map(|column| column[at]).collect();
+                *score = self.forest.score(&row);
             }
-            scores
-                .iter_mut()
-                .zip(sums)
-                .for_each(|(score, sum)| *score = sum as f32);
-        }
+            return;
+        };
+        let fill = |start: usize, n: usize, columns: &mut [[f32; LANES]]| {
+            for (column, values) in columns.iter_mut().zip(values.chunks(height)) {
+                column[..n].copy_from_slice(&values[start..start + n]);
+            }
+        };
+        layout.score(available(Kernel::Best), &fill, scores);
     }
 }
 
@@ -312,6 +320,31 @@ impl Layout {
             asked,
             leaves,
         })
+    }
+
+    /// Scores rows, some at a time.
+    fn score(&self, kernel: Kernel, fill: &Fill<'_>, scores: &mut [f32]) {
+        let mut columns = vec![[0f32; LANES]; self.n_features];
+        let mut alive = vec![[0u32; LANES]; self.leaves.len()];
+        for (at, scores) in scores.chunks_mut(LANES).enumerate() {
+            fill(at * LANES, scores.len(), &mut columns);
+            let mut sums = [0f64; LANES];
+            match kernel {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `available` has asked the machine for what the functions are compiled for.
+                Kernel::Avx512 => unsafe {
+                    crate::scorer_simd::avx512(self, &columns, &mut alive, &mut sums)
+                },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                Kernel::Avx2 => unsafe { crate::scorer_simd::avx2(self, &columns, &mut alive, &mut sums) },
+                _ => self.plain(&columns, &mut alive, &mut sums),
+            }
+            scores
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(score, sum)| *score = sum as f32);
+        }
     }
 
     /// Strikes out by sets, the same for all kernels.

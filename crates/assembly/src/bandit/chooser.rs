@@ -201,7 +201,7 @@ impl Policy for BanditChooser {
     fn choose_within(
         &self,
         query: &Query,
-        ordered: &[Candidate],
+        ordered: Vec<Candidate>,
         limits: &[Limit],
         taken: &[u32],
     ) -> Option<Choice> {

@@ -55,7 +55,8 @@ impl ItemFacts {
             .map(|(_, value)| *value)
     }
 
-    pub(crate) fn get_values(&self, attribute: u64) -> impl Iterator<Item = u64> {
+    /// Hashes of the values of the attribute whose name has this hash; that of a text is [`numeric::hash_bytes`].
+    pub fn get_values(&self, attribute: u64) -> impl Iterator<Item = u64> {
         self.values
             .iter()
             .filter(move |(name, _)| *name == attribute)

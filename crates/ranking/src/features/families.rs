@@ -1,10 +1,10 @@
 //! The table of feature families.
 
-use super::facts::hash;
+use super::facts::{ItemFacts, hash};
+use super::reading::Hit;
 use super::{FeatureError, Known, Moment, Read};
 use domain::{Candidate, HistoryEvent, RawAttribute};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::LazyLock;
 use trees::{Feature, Monotone};
 
 /// One kind of feature.
@@ -50,9 +50,6 @@ const SHRINKAGE: f64 = 20.0;
 const SESSION_GAP_DAYS: f32 = 30.0 / 1440.0;
 const DAY_MS: i64 = 86_400_000;
 
-/// Items of the history that affinities look at, the latest ones, so that their cost is bounded.
-const AFFINITY_ITEMS_MAX: usize = 200;
-
 /// Windows of counts and rates, days.
 const WINDOWS: [i32; 3] = [1, 7, 30];
 
@@ -62,11 +59,11 @@ pub static FAMILIES: &[Family] = &[
     Family { name: "model_score", summary: "score of the placement's model", state: REQUEST,
         names: |_| one("model_score"), build: model_score },
     Family { name: "source_score", summary: "score of a source; missing if it did not propose the item", state: REQUEST,
-        names: |k| each("source_score", &k.sources), build: |a| named(a, Kind::Number, source_score) },
+        names: |k| each("source_score", &k.sources), build: |a| of_source(a, |hit| hit.score) },
     Family { name: "source_rank", summary: "place in a source's list, from 1; missing if it did not propose the item", state: REQUEST,
-        names: |k| each("source_rank", &k.sources), build: |a| named(a, Kind::Number, source_rank) },
+        names: |k| each("source_rank", &k.sources), build: |a| of_source(a, |hit| hit.rank as f32) },
     Family { name: "sources", summary: "number of sources that proposed the item", state: REQUEST,
-        names: |_| one("sources"), build: |a| plain(a, Kind::Number, |_, c| c.hits.len() as f32) },
+        names: |_| one("sources"), build: |a| plain(a, Kind::Number, |c| c.hits.len() as f32) },
     Family { name: "best_rank", summary: "best place in any source's list", state: REQUEST,
         names: |_| one("best_rank"), build: |a| plain(a, Kind::Number, best_rank) },
     Family { name: "fused_rank", summary: "sum of 1 / (60 + rank) over sources", state: REQUEST,
@@ -74,11 +71,11 @@ pub static FAMILIES: &[Family] = &[
     Family { name: "position", summary: "place in the slate, from 1: as shown in training, 1 for all in serving", state: REQUEST,
         names: |_| one("position"), build: position },
     Family { name: "item_number", summary: "a number of the item", state: CATALOGUE,
-        names: |k| each("item_number", &k.item_numbers), build: |a| named(a, Kind::Number, item_number) },
+        names: |k| each("item_number", &k.item_numbers), build: |a| of_item(a, Kind::Number, ItemFacts::get_number) },
     Family { name: "item_category", summary: "a category of the item, hashed into 4,093 codes", state: CATALOGUE,
-        names: |k| each("item_category", &k.item_categories), build: |a| named(a, Kind::Category, item_category) },
+        names: |k| each("item_category", &k.item_categories), build: |a| of_item(a, Kind::Category, item_category) },
     Family { name: "item_age_days", summary: "days since the item was added", state: CATALOGUE,
-        names: |_| one("item_age_days"), build: |a| plain(a, Kind::Number, item_age_days) },
+        names: |_| one("item_age_days"), build: item_age_days },
     Family { name: "user_number", summary: "a number of the user", state: "the users' attributes; a write replaces them",
         names: |k| each("user_number", &k.user_numbers), build: |a| of_request(a, Kind::Number, |m| &m.query.user_attributes) },
     Family { name: "user_category", summary: "a category of the user, hashed", state: "the users' attributes; a write replaces them",
@@ -112,11 +109,11 @@ pub static FAMILIES: &[Family] = &[
     Family { name: "item_days_since", summary: "days since the person last did something with this very item", state: HISTORY,
         names: |_| one("item_days_since"), build: |a| own(a, f32::NAN, |h| h.age_days) },
     Family { name: "affinity", summary: "share of the history's strength that has the item's values of an attribute, mean over them, of the latest 200 items", state: HISTORY,
-        names: |k| affinities("affinity", k), build: |a| affinity(a, |history| history.to_vec()) },
+        names: |k| affinities("affinity", k), build: |a| affinity(a, all) },
     Family { name: "affinity_recent", summary: "the same with strengths halved every week", state: HISTORY,
         names: |k| affinities("affinity_recent", k), build: |a| affinity(a, recent) },
     Family { name: "affinity_session", summary: "the same for the session alone", state: HISTORY,
-        names: |k| affinities("affinity_session", k), build: |a| affinity(a, |history| session(history).to_vec()) },
+        names: |k| affinities("affinity_session", k), build: |a| affinity(a, of_session) },
     Family { name: "dislike", summary: "share of the history's negative strength that has the item's values of an attribute", state: HISTORY,
         names: |k| affinities("dislike", k), build: |a| affinity(a, disliked) },
     Family { name: "usual", summary: "a number of the item (its price) less the mean over the history, in standard deviations", state: HISTORY,
@@ -201,38 +198,40 @@ fn affinities(family: &str, known: &Known) -> Vec<String> {
 
 // Shapes of reading.
 
-fn plain(argument: &str, kind: Kind, read: fn(&Moment<'_>, &Candidate) -> f32) -> Option<(Kind, Read)> {
-    let read: Read = Box::new(move |moment, candidates, put| {
-        candidates
-            .iter()
-            .enumerate()
-            .for_each(|(row, c)| put(row, read(moment, c)));
+fn plain(argument: &str, kind: Kind, read: fn(&Candidate) -> f32) -> Option<(Kind, Read)> {
+    let read: Read = Box::new(move |reading, column| {
+        let each = column.iter_mut().zip(reading.candidates);
+        each.for_each(|(value, candidate)| *value = read(candidate));
     });
     argument.is_empty().then_some((kind, read))
 }
 
 /// One number for the whole request.
 fn once(argument: &str, kind: Kind, read: fn(&Moment<'_>) -> f32) -> Option<(Kind, Read)> {
-    let read: Read = Box::new(move |moment, candidates, put| {
-        let value = read(moment);
-        (0..candidates.len()).for_each(|row| put(row, value));
-    });
+    let read: Read = Box::new(move |reading, column| column.fill(read(reading)));
     argument.is_empty().then_some((kind, read))
 }
 
-fn named(
-    argument: &str,
-    kind: Kind,
-    read: fn(&Moment<'_>, &Candidate, &str, u64) -> f32,
-) -> Option<(Kind, Read)> {
-    let (name, key) = (argument.to_owned(), hash(argument));
-    let read: Read = Box::new(move |moment, candidates, put| {
-        candidates
-            .iter()
-            .enumerate()
-            .for_each(|(row, c)| put(row, read(moment, c, &name, key)));
+/// A number of each candidate's attributes, where it has any.
+fn of_item(argument: &str, kind: Kind, read: fn(&ItemFacts, u64) -> Option<f32>) -> Option<(Kind, Read)> {
+    let key = hash(argument);
+    let read: Read = Box::new(move |reading, column| {
+        for (value, facts) in column.iter_mut().zip(reading.facts()) {
+            *value = facts.and_then(|facts| read(facts, key)).unwrap_or(f32::NAN);
+        }
     });
     (!argument.is_empty()).then_some((kind, read))
+}
+
+/// What a source said of each candidate that it proposed.
+fn of_source(argument: &str, read: fn(&Hit) -> f32) -> Option<(Kind, Read)> {
+    let name = argument.to_owned();
+    let read: Read = Box::new(move |reading, column| {
+        for hit in reading.hits().of(&name) {
+            column[hit.row as usize] = read(hit);
+        }
+    });
+    (!argument.is_empty()).then_some((Kind::Number, read))
 }
 
 fn of_request(
@@ -241,7 +240,7 @@ fn of_request(
     of: for<'a> fn(&'a Moment<'a>) -> &'a domain::Attributes,
 ) -> Option<(Kind, Read)> {
     let name = argument.to_owned();
-    let read: Read = Box::new(move |moment, candidates, put| {
+    let read: Read = Box::new(move |moment, column| {
         let value = match (of(moment).get(&name), kind) {
             (Some(RawAttribute::Number(number)), Kind::Category) => code(&number.to_string()),
             (Some(RawAttribute::Number(number)), _) => *number as f32,
@@ -249,7 +248,7 @@ fn of_request(
             (Some(RawAttribute::Text(text)), Kind::Category) => code(text),
             _ => f32::NAN,
         };
-        (0..candidates.len()).for_each(|row| put(row, value));
+        column.fill(value);
     });
     (!argument.is_empty()).then_some((kind, read))
 }
@@ -261,31 +260,14 @@ fn code(text: &str) -> f32 {
 // What is read.
 
 fn model_score(argument: &str) -> Option<(Kind, Read)> {
-    let read: Read = Box::new(|moment, candidates, put| {
-        for (row, score) in moment.model_scores.iter().take(candidates.len()).enumerate() {
-            put(row, *score);
-        }
+    let read: Read = Box::new(|moment, column| {
+        let known = column.iter_mut().zip(moment.model_scores);
+        known.for_each(|(value, score)| *value = *score);
     });
     argument.is_empty().then_some((Kind::Number, read))
 }
 
-fn source_score(_: &Moment<'_>, candidate: &Candidate, name: &str, _: u64) -> f32 {
-    candidate
-        .hits
-        .iter()
-        .find(|hit| &*hit.source == name)
-        .map_or(f32::NAN, |hit| hit.score)
-}
-
-fn source_rank(_: &Moment<'_>, candidate: &Candidate, name: &str, _: u64) -> f32 {
-    candidate
-        .hits
-        .iter()
-        .find(|hit| &*hit.source == name)
-        .map_or(f32::NAN, |hit| hit.rank as f32)
-}
-
-fn best_rank(_: &Moment<'_>, candidate: &Candidate) -> f32 {
+fn best_rank(candidate: &Candidate) -> f32 {
     candidate
         .hits
         .iter()
@@ -294,7 +276,7 @@ fn best_rank(_: &Moment<'_>, candidate: &Candidate) -> f32 {
         .map_or(f32::NAN, |rank| rank as f32)
 }
 
-fn fused_rank(_: &Moment<'_>, candidate: &Candidate) -> f32 {
+fn fused_rank(candidate: &Candidate) -> f32 {
     candidate
         .hits
         .iter()
@@ -303,35 +285,67 @@ fn fused_rank(_: &Moment<'_>, candidate: &Candidate) -> f32 {
 }
 
 fn position(argument: &str) -> Option<(Kind, Read)> {
-    let read: Read = Box::new(|moment, candidates, put| {
-        for row in 0..candidates.len() {
-            put(row, moment.positions.get(row).map_or(1.0, |place| *place as f32));
+    let read: Read = Box::new(|moment, column| {
+        for (row, value) in column.iter_mut().enumerate() {
+            *value = moment.positions.get(row).map_or(1.0, |place| *place as f32);
         }
     });
     argument.is_empty().then_some((Kind::Falling, read))
 }
 
-fn item_number(moment: &Moment<'_>, candidate: &Candidate, _: &str, key: u64) -> f32 {
-    moment
-        .facts
-        .facts(candidate.item)
-        .and_then(|facts| facts.get_number(key))
-        .unwrap_or(f32::NAN)
+fn item_category(facts: &ItemFacts, key: u64) -> Option<f32> {
+    let value = facts.get_values(key).next();
+    value.map(|value| (value % CODES) as f32)
 }
 
-fn item_category(moment: &Moment<'_>, candidate: &Candidate, _: &str, key: u64) -> f32 {
-    let facts = moment.facts.facts(candidate.item);
-    let value = facts.and_then(|facts| facts.get_values(key).next());
-    value.map_or(f32::NAN, |value| (value % CODES) as f32)
+fn item_age_days(argument: &str) -> Option<(Kind, Read)> {
+    let read: Read = Box::new(|reading, column| {
+        for (value, facts) in column.iter_mut().zip(reading.facts()) {
+            let added = facts.and_then(|facts| facts.added_at);
+            *value = added.map_or(f32::NAN, |added| reading.query.now.days_since(added));
+        }
+    });
+    argument.is_empty().then_some((Kind::Number, read))
 }
 
-fn item_age_days(moment: &Moment<'_>, candidate: &Candidate) -> f32 {
-    let added = moment
-        .facts
-        .facts(candidate.item)
-        .and_then(|facts| facts.added_at);
-    added.map_or(f32::NAN, |added| moment.query.now.days_since(added))
+/// A function of two small counts, worked out once for each pair.
+struct Table {
+    width: usize,
+    values: Vec<f32>,
+    of: fn(u64, u64) -> f32,
 }
+
+impl Table {
+    fn new(height: u64, width: u64, of: fn(u64, u64) -> f32) -> Table {
+        let all = (0..height).flat_map(|a| (0..width).map(move |b| of(a, b)));
+        Table {
+            width: width as usize,
+            values: all.collect(),
+            of,
+        }
+    }
+
+    fn get(&self, a: u64, b: u64) -> f32 {
+        let at = (a as usize)
+            .checked_mul(self.width)
+            .and_then(|at| at.checked_add(b as usize));
+        let known = at
+            .filter(|_| b < self.width as u64)
+            .and_then(|at| self.values.get(at));
+        known.copied().unwrap_or_else(|| (self.of)(a, b))
+    }
+}
+
+/// log(1 + count).
+static COUNTED: LazyLock<Table> =
+    LazyLock::new(|| Table::new(1, 2048, |_, count| (1.0 + count as f64).ln() as f32));
+/// Events on 2 days against 30.
+static TRENDS: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(32, 128, |two, thirty| {
+        let (two, thirty) = (two as f64, thirty as f64);
+        ((two + 0.5) / 2.0 / ((thirty + 0.5) / 30.0)).ln() as f32
+    })
+});
 
 /// `type:days`.
 fn count(argument: &str) -> Option<(Kind, Read)> {
@@ -340,17 +354,18 @@ fn count(argument: &str) -> Option<(Kind, Read)> {
         event_type.to_owned(),
         days.parse::<i32>().ok().filter(|d| (1..=31).contains(d))?,
     );
-    let read: Read = Box::new(move |moment, candidates, put| {
+    let read: Read = Box::new(move |moment, column| {
         let Some(kind) = moment.counts.kind(&event_type) else {
             return;
         };
         // Most types are silent in most shops.
         if moment.counts.of_all(kind, moment.query.now, days) == 0 {
-            (0..candidates.len()).for_each(|row| put(row, 0.0));
+            column.fill(0.0);
             return;
         }
-        for (row, count) in moment.counts_of(candidates, kind, days).enumerate() {
-            put(row, (1.0 + count as f64).ln() as f32);
+        let table = &*COUNTED;
+        for (value, count) in column.iter_mut().zip(moment.counts_of(kind, days)) {
+            *value = table.get(0, count);
         }
     });
     Some((Kind::Number, read))
@@ -362,7 +377,7 @@ fn rate(argument: &str) -> Option<(Kind, Read)> {
     let (event_type, exposure) = types.rsplit_once(':')?;
     let (event_type, exposure) = (event_type.to_owned(), exposure.to_owned());
     let days = days.parse::<i32>().ok().filter(|d| (1..=31).contains(d))?;
-    let read: Read = Box::new(move |moment, candidates, put| {
+    let read: Read = Box::new(move |moment, column| {
         let (counts, now) = (moment.counts, moment.query.now);
         let (Some(kind), Some(shown)) = (counts.kind(&event_type), counts.kind(&exposure)) else {
             return;
@@ -372,10 +387,10 @@ fn rate(argument: &str) -> Option<(Kind, Read)> {
             return;
         }
         let prior = events as f64 / exposures as f64;
-        let own = moment.counts_of(candidates, kind, days);
-        for (row, (own, shown)) in own.zip(moment.counts_of(candidates, shown, days)).enumerate() {
+        let both = moment.counts_of(kind, days).zip(moment.counts_of(shown, days));
+        for (value, (own, shown)) in column.iter_mut().zip(both) {
             let (own, shown) = (own as f64, shown as f64);
-            put(row, ((own + SHRINKAGE * prior) / (shown + SHRINKAGE)) as f32);
+            *value = ((own + SHRINKAGE * prior) / (shown + SHRINKAGE)) as f32;
         }
     });
     Some((Kind::Number, read))
@@ -384,14 +399,14 @@ fn rate(argument: &str) -> Option<(Kind, Read)> {
 /// `type`.
 fn trend(argument: &str) -> Option<(Kind, Read)> {
     let event_type = argument.to_owned();
-    let read: Read = Box::new(move |moment, candidates, put| {
+    let read: Read = Box::new(move |moment, column| {
         let Some(kind) = moment.counts.kind(&event_type) else {
             return;
         };
-        let latest = moment.counts_of(candidates, kind, 2);
-        for (row, (two, thirty)) in latest.zip(moment.counts_of(candidates, kind, 30)).enumerate() {
-            let (two, thirty) = (two as f64, thirty as f64);
-            put(row, ((two + 0.5) / 2.0 / ((thirty + 0.5) / 30.0)).ln() as f32);
+        let table = &*TRENDS;
+        let both = moment.counts_of(kind, 2).zip(moment.counts_of(kind, 30));
+        for (value, (two, thirty)) in column.iter_mut().zip(both) {
+            *value = table.get(two, thirty);
         }
     });
     (!argument.is_empty()).then_some((Kind::Number, read))
@@ -409,9 +424,9 @@ fn history_strength(moment: &Moment<'_>) -> f32 {
 
 fn events_within(argument: &str) -> Option<(Kind, Read)> {
     let days: f32 = argument.parse().ok().filter(|d| *d > 0.0)?;
-    let read: Read = Box::new(move |moment, candidates, put| {
+    let read: Read = Box::new(move |moment, column| {
         let n = moment.query.history.iter().filter(|h| h.age_days < days).count();
-        (0..candidates.len()).for_each(|row| put(row, n as f32));
+        column.fill(n as f32);
     });
     Some((Kind::Number, read))
 }
@@ -426,97 +441,66 @@ fn session(history: &[HistoryEvent]) -> &[HistoryEvent] {
     &history[start..]
 }
 
-fn recent(history: &[HistoryEvent]) -> Vec<HistoryEvent> {
-    let faded = |h: &HistoryEvent| HistoryEvent {
-        weight: h.weight * (-h.age_days / 7.0).exp2(),
-        ..*h
-    };
-    history.iter().map(faded).collect()
+/// Strength of each event for an affinity; what is not above zero does not count.
+type Strengths = fn(&[HistoryEvent]) -> Vec<f32>;
+
+fn all(history: &[HistoryEvent]) -> Vec<f32> {
+    history.iter().map(|h| h.weight).collect()
 }
 
-fn disliked(history: &[HistoryEvent]) -> Vec<HistoryEvent> {
+fn recent(history: &[HistoryEvent]) -> Vec<f32> {
     history
         .iter()
-        .map(|h| HistoryEvent {
-            weight: -h.weight,
-            ..*h
-        })
+        .map(|h| h.weight * (-h.age_days / 7.0).exp2())
         .collect()
+}
+
+fn of_session(history: &[HistoryEvent]) -> Vec<f32> {
+    let before = history.len() - session(history).len();
+    let strength = |(at, h): (usize, &HistoryEvent)| if at < before { 0.0 } else { h.weight };
+    history.iter().enumerate().map(strength).collect()
+}
+
+fn disliked(history: &[HistoryEvent]) -> Vec<f32> {
+    history.iter().map(|h| -h.weight).collect()
 }
 
 /// What the history says of the very item, or something else where it says nothing.
 fn own(argument: &str, otherwise: f32, of: fn(&HistoryEvent) -> f32) -> Option<(Kind, Read)> {
-    let read: Read = Box::new(move |moment, candidates, put| {
-        let by_item: ByHash<f32> = moment
-            .query
-            .history
-            .iter()
-            .map(|h| (u64::from(h.item), of(h)))
-            .collect();
-        for (row, candidate) in candidates.iter().enumerate() {
-            put(
-                row,
-                by_item
-                    .get(&u64::from(candidate.item))
-                    .copied()
-                    .unwrap_or(otherwise),
-            );
+    let read: Read = Box::new(move |reading, column| {
+        let history = &reading.query.history;
+        for (value, at) in column.iter_mut().zip(reading.own_events()) {
+            *value = history.get(*at as usize).map_or(otherwise, of);
         }
     });
     argument.is_empty().then_some((Kind::Number, read))
 }
 
-/// Keys that are hashes already, or small numbers.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = numeric::hash_bytes(bytes);
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
-}
-
-type ByHash<V> = HashMap<u64, V, BuildHasherDefault<Spread>>;
-
 /// Strength by value, as a share of all; an event's strength counts in full for each of its item's values.
-fn affinity(argument: &str, of: fn(&[HistoryEvent]) -> Vec<HistoryEvent>) -> Option<(Kind, Read)> {
+fn affinity(argument: &str, of: Strengths) -> Option<(Kind, Read)> {
     let key = hash(argument);
-    let read: Read = Box::new(move |moment, candidates, put| {
-        let mut by_value: ByHash<f64> = ByHash::default();
+    let read: Read = Box::new(move |reading, column| {
+        let history = reading.latest();
+        let values = reading.values(key);
+        let mut sums = vec![0f64; values.n_values];
         let mut total = 0.0;
-        let history = &moment.query.history;
-        let latest = &history[history.len().saturating_sub(AFFINITY_ITEMS_MAX)..];
-        for event in of(latest).into_iter().filter(|h| h.weight > 0.0) {
-            let Some(facts) = moment.facts.facts(event.item) else {
+        let events = of(history).into_iter().zip(values.of_history.iter());
+        for (strength, own) in events.filter(|(strength, _)| *strength > 0.0) {
+            let Some(own) = own else {
                 continue;
             };
-            for value in facts.get_values(key) {
-                *by_value.entry(value).or_default() += f64::from(event.weight);
-            }
-            total += f64::from(event.weight);
+            own.iter()
+                .for_each(|value| sums[*value as usize] += f64::from(strength));
+            total += f64::from(strength);
         }
         if total <= 0.0 {
             return;
         }
-        for (row, candidate) in candidates.iter().enumerate() {
-            let Some(facts) = moment.facts.facts(candidate.item) else {
-                continue;
-            };
-            let (mut sum, mut n) = (0.0, 0u32);
-            for value in facts.get_values(key) {
-                sum += by_value.get(&value).copied().unwrap_or(0.0);
-                n += 1;
-            }
-            if n > 0 {
-                put(row, (sum / total / f64::from(n)) as f32);
+        for (value, own) in column.iter_mut().zip(values.of_candidates.iter()) {
+            let own = own.unwrap_or_default();
+            if !own.is_empty() {
+                let sum = own.iter().fold(0.0, |sum, value| sum + sums[*value as usize]);
+                *value = (sum / total / own.len() as f64) as f32;
             }
         }
     });
@@ -525,14 +509,11 @@ fn affinity(argument: &str, of: fn(&[HistoryEvent]) -> Vec<HistoryEvent>) -> Opt
 
 fn usual(argument: &str) -> Option<(Kind, Read)> {
     let key = hash(argument);
-    let read: Read = Box::new(move |moment, candidates, put| {
+    let read: Read = Box::new(move |reading, column| {
         let (mut sum, mut squares, mut total) = (0.0f64, 0.0f64, 0.0f64);
-        for event in moment.query.history.iter().filter(|h| h.weight > 0.0) {
-            let number = moment
-                .facts
-                .facts(event.item)
-                .and_then(|facts| facts.get_number(key));
-            if let Some(number) = number {
+        let known = reading.query.history.iter().zip(reading.history_facts());
+        for (event, facts) in known.filter(|(event, _)| event.weight > 0.0) {
+            if let Some(number) = facts.and_then(|facts| facts.get_number(key)) {
                 let (number, weight) = (f64::from(number), f64::from(event.weight));
                 sum += weight * number;
                 squares += weight * number * number;
@@ -549,13 +530,9 @@ fn usual(argument: &str) -> Option<(Kind, Read)> {
             .sqrt()
             .max(mean.abs() * 0.1)
             .max(1e-9);
-        for (row, candidate) in candidates.iter().enumerate() {
-            let number = moment
-                .facts
-                .facts(candidate.item)
-                .and_then(|facts| facts.get_number(key));
-            if let Some(number) = number {
-                put(row, ((f64::from(number) - mean) / deviation) as f32);
+        for (value, facts) in column.iter_mut().zip(reading.facts()) {
+            if let Some(number) = facts.and_then(|facts| facts.get_number(key)) {
+                *value = ((f64::from(number) - mean) / deviation) as f32;
             }
         }
     });
@@ -564,24 +541,43 @@ fn usual(argument: &str) -> Option<(Kind, Read)> {
 
 fn anchor_share(argument: &str) -> Option<(Kind, Read)> {
     let key = hash(argument);
-    let read: Read = Box::new(move |moment, candidates, put| {
-        let Some(anchor) = moment.query.anchor.and_then(|item| moment.facts.facts(item)) else {
+    let read: Read = Box::new(move |reading, column| {
+        let anchor = reading.query.anchor;
+        let Some(anchor) = anchor.and_then(|item| reading.moment.facts.facts(item)) else {
             return;
         };
         let of_anchor: Vec<u64> = anchor.get_values(key).collect();
-        for (row, candidate) in candidates.iter().enumerate() {
-            let Some(facts) = moment.facts.facts(candidate.item) else {
+        for (value, facts) in column.iter_mut().zip(reading.facts()) {
+            let Some(facts) = facts else {
                 continue;
             };
             let (mut both, mut n) = (0u32, 0u32);
-            for value in facts.get_values(key) {
-                both += u32::from(of_anchor.contains(&value));
+            for own in facts.get_values(key) {
+                both += u32::from(of_anchor.contains(&own));
                 n += 1;
             }
             if n > 0 {
-                put(row, both as f32 / n as f32);
+                *value = both as f32 / n as f32;
             }
         }
     });
     (!argument.is_empty()).then_some((Kind::Number, read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Inside and outside the table, the very number that the formula gives.
+    #[test]
+    fn tables_hold_what_the_formulas_give() {
+        for table in [&*COUNTED, &*TRENDS] {
+            for a in [0, 1, 31, 32, 1000, u64::MAX] {
+                for b in [0, 1, 127, 128, 2047, 2048, 1 << 40] {
+                    assert_eq!(table.get(a, b).to_bits(), (table.of)(a, b).to_bits(), "{a} {b}");
+                }
+            }
+        }
+        assert_eq!(COUNTED.get(0, 2), 3f32.ln());
+    }
 }

@@ -6,15 +6,14 @@
 mod counts;
 mod facts;
 mod families;
+mod reading;
 
 pub use counts::{DAYS_KEPT, ItemCounts};
 pub use facts::{FactsSource, ItemFacts};
 pub use families::{CONTEXT_FAMILIES, FAMILIES, Family};
 
-use counts::Tallies;
 use domain::{Candidate, Query};
-use std::cell::OnceCell;
-use std::ops::Deref;
+use reading::Reading;
 use trees::Feature;
 
 /// All that features are read from, at one moment.
@@ -41,42 +40,8 @@ pub struct FeatureError {
     pub expected: String,
 }
 
-/// A moment while its features are read, with what several of them share.
-pub(crate) struct Reading<'a> {
-    moment: &'a Moment<'a>,
-    tallies: OnceCell<Tallies>,
-}
-
-impl<'a> Deref for Reading<'a> {
-    type Target = Moment<'a>;
-
-    fn deref(&self) -> &Moment<'a> {
-        self.moment
-    }
-}
-
-impl Reading<'_> {
-    /// Events of a type about each candidate on the latest `days` days.
-    pub(crate) fn counts_of<'s>(
-        &'s self,
-        candidates: &'s [Candidate],
-        kind: u16,
-        days: i32,
-    ) -> impl Iterator<Item = u64> + 's {
-        let now = self.query.now;
-        let tallies = self.tallies.get_or_init(|| {
-            self.counts
-                .tallies(candidates.iter().map(|candidate| candidate.item), now)
-        });
-        candidates.iter().enumerate().map(move |(row, candidate)| {
-            let tallied = tallies.get(row, kind, days);
-            tallied.unwrap_or_else(|| self.counts.of_item(candidate.item, kind, now, days))
-        })
-    }
-}
-
-/// What a feature does with a batch of candidates: one number each, NaN for missing.
-pub(crate) type Read = Box<dyn Fn(&Reading<'_>, &[Candidate], &mut dyn FnMut(usize, f32)) + Send + Sync>;
+/// What a feature does with a batch of candidates: a number for each in its column, which is filled with NaN, for missing, before.
+pub(crate) type Read = Box<dyn Fn(&Reading<'_>, &mut [f32]) + Send + Sync>;
 
 /// Features in a fixed order, ready to be read.
 pub struct FeatureSet {
@@ -166,17 +131,29 @@ impl FeatureSet {
     ///
     /// Cost: a pass over the history per feature that looks at it, and a few operations per candidate and feature.
     pub fn read(&self, moment: &Moment<'_>, candidates: &[Candidate]) -> Vec<f32> {
-        let width = self.reads.len();
-        let reading = Reading {
-            moment,
-            tallies: OnceCell::new(),
-        };
-        let mut values = vec![f32::NAN; width * candidates.len()];
-        for (column, read) in self.reads.iter().enumerate() {
-            read(&reading, candidates, &mut |row, value| {
-                values[row * width + column] = if value.is_infinite() { f32::NAN } else { value };
-            });
+        let mut columns = Vec::new();
+        self.read_columns(moment, candidates, &mut columns);
+        let (width, height) = (self.reads.len(), candidates.len());
+        let mut values = vec![f32::NAN; columns.len()];
+        for (at, column) in columns.chunks(height.max(1)).enumerate() {
+            for (row, value) in column.iter().enumerate() {
+                values[row * width + at] = *value;
+            }
         }
         values
+    }
+
+    /// The same, feature after feature, in place of what `columns` held: a buffer that is used again spares the memory anew.
+    pub fn read_columns(&self, moment: &Moment<'_>, candidates: &[Candidate], columns: &mut Vec<f32>) {
+        let height = candidates.len();
+        columns.clear();
+        columns.resize(self.reads.len() * height, f32::NAN);
+        let reading = Reading::new(moment, candidates);
+        for (read, column) in self.reads.iter().zip(columns.chunks_mut(height.max(1))) {
+            read(&reading, column);
+            for value in column.iter_mut().filter(|value| value.is_infinite()) {
+                *value = f32::NAN;
+            }
+        }
     }
 }

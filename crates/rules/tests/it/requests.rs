@@ -8,8 +8,18 @@ use std::sync::Arc;
 
 fn items() -> Items {
     let makers = ["Acme", "Acme", "Acme", "Zeta", "Zeta", "Omni"];
+    let genres: [&[&str]; 6] = [
+        &["war", "drama"],
+        &["war"],
+        &[],
+        &["drama", "war"],
+        &["comedy"],
+        &["drama"],
+    ];
     let one = |(at, maker): (usize, &&str)| {
+        let genres = genres[at].iter().map(|genre| (*genre).to_owned()).collect();
         BTreeMap::from([
+            ("genres".to_owned(), Value::Texts(genres)),
             ("maker".to_owned(), Value::Text((*maker).to_owned())),
             ("year".to_owned(), Value::Number(2000.0 + at as f64)),
         ])
@@ -213,6 +223,19 @@ fn scores_places_and_bounds() {
     ];
     assert_eq!(bound.limits(&candidates(), 4), limits);
     assert!(bound.forbids(&[3], 4, 4) && !bound.forbids(&[3], 5, 4));
+    let by_genre = RuleForm {
+        max: Some(1),
+        per: Some("genres".into()),
+        ..rule("genre", RuleKind::Quota, "true")
+    };
+    let expected = [
+        limit("genre=drama", &[0, 3, 5], 0, 1, true),
+        limit("genre=war", &[0, 1, 3], 0, 1, true),
+    ];
+    let bound = bind(vec![by_genre], Some("home"), &[]);
+    for _ in 0..2 {
+        assert_eq!(bound.limits(&candidates(), 4), expected, "remembered or not");
+    }
     let least = RuleForm {
         min: Some(1),
         ..rule("least", RuleKind::Quota, "item.maker == 'Omni'")

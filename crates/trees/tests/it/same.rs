@@ -78,6 +78,13 @@ fn kernels_agree_to_the_last_bit() {
             let got: Vec<u32> = scores.iter().map(|score| score.to_bits()).collect();
             assert_eq!(got, expected, "{kernel:?} with {leaves} leaves");
         }
+        let columns: Vec<f32> = (0..6)
+            .flat_map(|at| values.chunks(6).map(move |row| row[at]))
+            .collect();
+        let mut scores = vec![0.0; 37];
+        scorer.score_columns(&columns, &mut scores);
+        let got: Vec<u32> = scores.iter().map(|score| score.to_bits()).collect();
+        assert_eq!(got, expected, "columns, {leaves} leaves");
     }
 }
 
