@@ -452,23 +452,23 @@ pub(crate) fn draw_within(
 
 /// The candidates that were drawn, in that order and with their chances, and the others as they came.
 fn parted(
-    candidates: Vec<Candidate>,
+    mut candidates: Vec<Candidate>,
     drawn: &[usize],
     chances: &[f64],
 ) -> (Vec<(Candidate, f64)>, Vec<Candidate>) {
-    let mut place = vec![usize::MAX; candidates.len()];
-    for (to, at) in drawn.iter().enumerate() {
-        place[*at] = to;
+    // Behind the last that was drawn all stay as they are.
+    let end = drawn.iter().max().map_or(0, |last| last + 1);
+    let mut is_drawn = vec![false; end];
+    drawn.iter().for_each(|at| is_drawn[*at] = true);
+    let take = |(at, chance): (&usize, &f64)| (std::mem::take(&mut candidates[*at]), chance.min(1.0));
+    let slate = drawn.iter().zip(chances).map(take).collect();
+    let mut kept = 0;
+    for at in (0..end).filter(|at| !is_drawn[*at]) {
+        candidates.swap(kept, at);
+        kept += 1;
     }
-    let mut slate: Vec<Option<(Candidate, f64)>> = drawn.iter().map(|_| None).collect();
-    let mut rest = Vec::with_capacity(candidates.len().saturating_sub(drawn.len()));
-    for (candidate, place) in candidates.into_iter().zip(place) {
-        match slate.get_mut(place) {
-            Some(slot) => *slot = Some((candidate, chances[place].min(1.0))),
-            None => rest.push(candidate),
-        }
-    }
-    (slate.into_iter().flatten().collect(), rest)
+    candidates.drain(kept..end);
+    (slate, candidates)
 }
 
 /// What stands at a quantile of a distribution that sums to `total`, and its probability.

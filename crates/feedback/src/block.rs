@@ -50,12 +50,14 @@ pub(crate) struct Added<'a> {
 }
 
 impl Open {
-    /// The block after this one, which is closed.
-    pub(crate) fn next(&mut self) -> Open {
+    /// The block after this one, which is closed; in the room of one that is done with, if there is one.
+    pub(crate) fn next(&mut self, done: Option<Open>) -> Open {
+        let (mut ids, done) = done.map_or((Vec::new(), None), |done| (done.ids, Some(done.encoder)));
+        ids.clear();
         Open {
-            ids: Vec::with_capacity(BLOCK_DECISIONS_MAX),
+            ids,
             moments: None,
-            encoder: self.encoder.next(),
+            encoder: self.encoder.next(done),
         }
     }
 
@@ -172,7 +174,7 @@ pub(crate) fn blocks<'a>(
         match columns::head(stored) {
             Ok(head) => {
                 if blocks.last().is_none_or(Open::is_full) {
-                    let next = blocks.last_mut().map(Open::next).unwrap_or_default();
+                    let next = blocks.last_mut().map(|last| last.next(None)).unwrap_or_default();
                     blocks.push(next);
                 }
                 if let Some(open) = blocks.last_mut() {

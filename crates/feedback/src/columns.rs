@@ -4,12 +4,14 @@
 //! and the history are taken out of the records and stood side by side: texts once per block, in the order of first mention, and
 //! then by number; scores as differences of their bit patterns from the one before, which are small since lists are in order; ranks as differences. What remains of a
 //! record is a line of JSON. A record whose candidates name their sources in an order that columns cannot tell keeps them in its line. The features of what was shown stand
-//! feature by feature, as many of them are the same for a whole slate, under their names as one text.
+//! feature by feature, as many of them are the same for a whole slate, under their names as one text; so do the numbers of the stages and their times.
 //!
 //! Everything comes back to the last bit.
 
 use crate::StoredDecision;
-use domain::{Decision, DecisionId, DecisionItem, FeatureRecord, ItemId, Removal, SourceHit, Timestamp};
+use domain::{
+    Decision, DecisionId, DecisionItem, FeatureRecord, ItemId, Removal, SourceHit, StageReport, Timestamp,
+};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -17,8 +19,8 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Streams of a block, one after the other.
-pub(crate) const STREAMS: usize = 10;
-/// Streams of earlier versions, which had the features in the line.
+pub(crate) const STREAMS: usize = 11;
+/// Streams of earlier versions, which had features, stages and times in the line.
 const STREAMS_BEFORE: usize = 9;
 const LINES: usize = 0;
 const NAMES: usize = 1;
@@ -30,8 +32,9 @@ const HITS: usize = 6;
 const HISTORY: usize = 7;
 const REMOVALS: usize = 8;
 const FEATURES: usize = 9;
+const STAGES: usize = 10;
 
-/// Between the names of features, which have none of it.
+/// Between names that stand as one text, which have none of it.
 const BETWEEN: char = '\n';
 
 /// A record without what stands in columns.
@@ -45,9 +48,11 @@ struct Line<'a> {
 struct Stays {
     candidates: bool,
     features: bool,
+    stages: bool,
+    times: bool,
 }
 
-/// The fields of a decision, but with no history, no removals, and perhaps without candidates and features.
+/// The fields of a decision, but with no history, no removals, and perhaps without candidates, features and stages.
 struct Rest<'a>(&'a Decision, Stays);
 
 impl Serialize for Line<'_> {
@@ -60,7 +65,12 @@ impl Serialize for Line<'_> {
         } = self.stored;
         let mut out = serializer.serialize_struct("StoredDecision", 3)?;
         out.serialize_field("decision", &Rest(decision, self.stays))?;
-        out.serialize_field("timings_us", timings_us)?;
+        let none: [u8; 0] = [];
+        if self.stays.times {
+            out.serialize_field("timings_us", timings_us)?;
+        } else {
+            out.serialize_field("timings_us", &none)?;
+        }
         if request.is_some() {
             out.serialize_field("request", request)?;
         }
@@ -119,7 +129,11 @@ impl Serialize for Rest<'_> {
             out.serialize_field("item_id", item_id)?;
         }
         out.serialize_field("history", &none)?;
-        out.serialize_field("stages", stages)?;
+        if self.1.stages {
+            out.serialize_field("stages", stages)?;
+        } else {
+            out.serialize_field("stages", &none)?;
+        }
         if self.1.candidates {
             out.serialize_field("considered", considered)?;
         } else {
@@ -234,14 +248,6 @@ struct Names {
 }
 
 impl Names {
-    /// One for other texts, with as much room as these took.
-    fn next(&self) -> Names {
-        Names {
-            table: HashTable::with_capacity(self.table.len()),
-            hasher: self.hasher.clone(),
-        }
-    }
-
     fn number(&mut self, stream: &mut Vec<u8>, name: &str) -> u64 {
         let text = |stream: &[u8], of: &Name| self.hasher.hash_one(&stream[of.start..of.start + of.len]);
         let hash = self.hasher.hash_one(name.as_bytes());
@@ -260,6 +266,49 @@ impl Names {
     }
 }
 
+/// An item that was met, and its number.
+#[derive(Clone, Default)]
+struct Met {
+    /// Held, so that no other text can come to stand at its address.
+    item: Option<ItemId>,
+    epoch: u64,
+    number: u64,
+}
+
+/// Numbers of items by the address of their text: all mentions of an item share its text, which then need not be read. Of items
+/// that fall on one place the last is kept.
+#[derive(Default)]
+struct Familiar {
+    met: Vec<Met>,
+    /// Numbers of other epochs count no longer.
+    epoch: u64,
+}
+
+/// Places for items, as a power of 2.
+const FAMILIAR_BITS: u32 = 12;
+
+impl Familiar {
+    fn number(&mut self, item: &ItemId, learn: impl FnOnce(&str) -> u64) -> u64 {
+        if self.met.is_empty() {
+            self.met.resize(1 << FAMILIAR_BITS, Met::default());
+        }
+        let address = item.as_str().as_ptr();
+        let place = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FAMILIAR_BITS);
+        let met = &mut self.met[place as usize];
+        let is_it = met
+            .item
+            .as_ref()
+            .is_some_and(|met| met.as_str().as_ptr() == address);
+        if !is_it {
+            met.item = Some(item.clone());
+        }
+        if !is_it || met.epoch != self.epoch {
+            (met.epoch, met.number) = (self.epoch, learn(item.as_str()));
+        }
+        met.number
+    }
+}
+
 /// One source's word on one candidate: rank, place among the candidates, score.
 type Hit = (u32, u32, f32);
 
@@ -268,6 +317,7 @@ type Hit = (u32, u32, f32);
 pub(crate) struct Encoder {
     streams: [Vec<u8>; STREAMS],
     names: Names,
+    familiar: Familiar,
     /// Room that is used again for each record: places by rank.
     by_rank: Vec<u32>,
 }
@@ -281,6 +331,9 @@ pub(crate) struct Head<'a> {
     said: Option<Vec<(&'a str, Vec<Hit>)>>,
     /// Names of the features as one text, how many items have them, and the values feature by feature; `None` if there are none or they stay in the JSON.
     features: Option<(String, usize, Vec<u8>)>,
+    /// Names of the stages, and of the times, as one text; `None` if they stay in the JSON.
+    stages: Option<String>,
+    times: Option<String>,
 }
 
 impl Head<'_> {
@@ -301,11 +354,18 @@ pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
     let said = said(&stored.decision);
     let mut json = Vec::with_capacity(LINE_BYTES);
     let features = stored.decision.features.as_ref().and_then(turned);
+    let reports = &stored.decision.stages;
+    let stages = reports.iter().all(|report| report.error.is_none());
+    let names = || joined(reports.iter().map(|report| &*report.stage));
+    let stages = stages.then(names).flatten();
+    let times = joined(stored.timings_us.iter().map(|(name, _)| &**name));
     let line = Line {
         stored,
         stays: Stays {
             candidates: said.is_none(),
             features: features.is_none(),
+            stages: stages.is_none(),
+            times: times.is_none(),
         },
     };
     serde_json::to_writer(&mut json, &line).map_err(|e| e.to_string())?;
@@ -314,14 +374,15 @@ pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
         json,
         said,
         features,
+        stages,
+        times,
     })
 }
 
-/// Features by name; `None` if they could not be told apart again.
-fn turned(FeatureRecord { names, rows }: &FeatureRecord) -> Option<(String, usize, Vec<u8>)> {
-    let bytes = names.iter().map(|name| name.len() + 1).sum();
-    let mut text = String::with_capacity(bytes);
-    for (at, name) in names.iter().enumerate() {
+/// Names as one text; `None` if they could not be told apart again.
+fn joined<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut text = String::with_capacity(TEXT_BYTES);
+    for (at, name) in names.enumerate() {
         if name.contains(BETWEEN) {
             return None;
         }
@@ -330,9 +391,15 @@ fn turned(FeatureRecord { names, rows }: &FeatureRecord) -> Option<(String, usiz
         }
         text.push_str(name);
     }
-    if names.is_empty() || text.is_empty() {
-        return None;
-    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// What names as one text mostly fit in.
+const TEXT_BYTES: usize = 1 << 10;
+
+/// Features by name; `None` if they could not be told apart again.
+fn turned(FeatureRecord { names, rows }: &FeatureRecord) -> Option<(String, usize, Vec<u8>)> {
+    let text = joined(names.iter().map(|name| &**name))?;
     let mut values = vec![0u8; 4 * names.len() * rows.len()];
     for (at, row) in rows.iter().enumerate() {
         if row.len() != 8 * names.len() {
@@ -396,16 +463,25 @@ fn said(decision: &Decision) -> Option<Vec<(&str, Vec<Hit>)>> {
 }
 
 impl Encoder {
-    /// One for the records after these, with as much room as these took.
-    pub(crate) fn next(&mut self) -> Encoder {
-        Encoder {
+    /// One for the records after these, in the room of one that is done with, or with as much room as these took.
+    pub(crate) fn next(&mut self, done: Option<Encoder>) -> Encoder {
+        let mut next = done.unwrap_or_else(|| Encoder {
             streams: self
                 .streams
                 .each_ref()
                 .map(|stream| Vec::with_capacity(stream.len() + stream.len() / 8)),
-            names: self.names.next(),
-            by_rank: std::mem::take(&mut self.by_rank),
-        }
+            names: Names {
+                table: HashTable::with_capacity(self.names.table.len()),
+                hasher: self.names.hasher.clone(),
+            },
+            ..Encoder::default()
+        });
+        next.streams.iter_mut().for_each(Vec::clear);
+        next.names.table.clear();
+        next.familiar = std::mem::take(&mut self.familiar);
+        next.familiar.epoch += 1;
+        next.by_rank = std::mem::take(&mut self.by_rank);
+        next
     }
 
     /// Adds a record.
@@ -431,8 +507,13 @@ impl Encoder {
                 self.streams[FEATURES].extend_from_slice(&values);
             }
         }
+        let of_stages = decision.stages.iter();
+        let of_stages = of_stages.flat_map(|report| [report.input, report.output].map(u64::from));
+        self.put_named(head.stages.as_deref(), of_stages);
+        let of_times = head.stored.timings_us.iter().map(|(_, time)| *time);
+        self.put_named(head.times.as_deref(), of_times);
         for (item, strength) in &decision.history {
-            let number = self.number(item.as_str());
+            let number = self.item(item);
             put(&mut self.streams[HISTORY], number);
             self.streams[HISTORY].extend_from_slice(&strength.to_bits().to_le_bytes());
         }
@@ -444,7 +525,7 @@ impl Encoder {
             reason,
         } in &decision.removals
         {
-            let number = self.number(item_id.as_str());
+            let number = self.item(item_id);
             put(&mut self.streams[REMOVALS], number);
             for (last, name) in last.iter_mut().zip([&**rule, &**reason]) {
                 let number = match last {
@@ -461,13 +542,31 @@ impl Encoder {
         self.names.number(&mut self.streams[NAMES], name)
     }
 
+    fn item(&mut self, item: &ItemId) -> u64 {
+        let (names, stream) = (&mut self.names, &mut self.streams[NAMES]);
+        self.familiar.number(item, |text| names.number(stream, text))
+    }
+
+    /// Numbers that belong to names, or that there are none.
+    fn put_named(&mut self, names: Option<&str>, numbers: impl Iterator<Item = u64>) {
+        let Some(names) = names else {
+            put(&mut self.streams[STAGES], 0);
+            return;
+        };
+        let number = self.number(names);
+        let stream = &mut self.streams[STAGES];
+        put(stream, number + 1);
+        numbers.for_each(|number| put(stream, number));
+    }
+
     fn put_candidates(&mut self, considered: &[DecisionItem], said: Vec<(&str, Vec<Hit>)>) {
         let [_, names, _, items, scores, ..] = &mut self.streams;
         let mut items = Wide::new(items, considered.len());
         let mut scores = Wide::new(scores, considered.len());
         let mut last = 0;
         for DecisionItem { item_id, score, .. } in considered {
-            items.put(self.names.number(names, item_id.as_str()));
+            let learn = |text: &str| self.names.number(names, text);
+            items.put(self.familiar.number(item_id, learn));
             scores.put_signed(last - rising(*score));
             last = rising(*score);
         }
@@ -521,6 +620,7 @@ impl Encoder {
             stream.truncate(*to);
         }
         self.names.table.retain(|name| name.start < marks[NAMES]);
+        self.familiar.epoch += 1;
     }
 
     /// Appends all records.
@@ -633,9 +733,32 @@ pub(crate) fn records(streams: [&[u8]; STREAMS]) -> Result<Vec<StoredDecision>, 
         }
         // Records of earlier versions have nothing there.
         if !streams[FEATURES].0.is_empty()
-            && let Some(number) = streams[FEATURES].number()?.checked_sub(1)
+            && let Some(named) = named(&names, &mut streams[FEATURES])?
         {
-            stored.decision.features = Some(features(name_of(&names, number)?, &mut streams[FEATURES])?);
+            stored.decision.features = Some(features(named, &mut streams[FEATURES])?);
+        }
+        if !streams[STAGES].0.is_empty() {
+            if let Some(named) = named(&names, &mut streams[STAGES])? {
+                for stage in named.split(BETWEEN) {
+                    let mut number = || {
+                        let number = streams[STAGES].number()?;
+                        u32::try_from(number).map_err(|e| e.to_string())
+                    };
+                    let (input, output) = (number()?, number()?);
+                    stored.decision.stages.push(StageReport {
+                        stage: stage.to_owned(),
+                        input,
+                        output,
+                        error: None,
+                    });
+                }
+            }
+            if let Some(named) = named(&names, &mut streams[STAGES])? {
+                for name in named.split(BETWEEN) {
+                    let time = streams[STAGES].number()?;
+                    stored.timings_us.push((name.to_owned(), time));
+                }
+            }
         }
         for _ in 0..history {
             let item = item_of(&names, streams[HISTORY].number()?)?;
@@ -661,6 +784,12 @@ pub(crate) fn records(streams: [&[u8]; STREAMS]) -> Result<Vec<StoredDecision>, 
 fn name_of(names: &[Arc<str>], number: u64) -> Result<&Arc<str>, String> {
     let name = usize::try_from(number).ok().and_then(|at| names.get(at));
     name.ok_or_else(|| format!("there is no text {number}"))
+}
+
+/// Names that stand as one text, if there are some.
+fn named<'a>(names: &'a [Arc<str>], stream: &mut In<'_>) -> Result<Option<&'a str>, String> {
+    let number = stream.number()?.checked_sub(1);
+    number.map(|number| Ok(&**name_of(names, number)?)).transpose()
 }
 
 fn features(names: &str, stream: &mut In<'_>) -> Result<FeatureRecord, String> {

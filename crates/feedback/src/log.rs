@@ -595,7 +595,7 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
         if ends {
             return;
         }
-        write(shared, &mut files, &batch, retire_before);
+        write(shared, &mut files, batch, retire_before);
         for Erasing { ticket, user } in erasing {
             let result = erase(shared, &mut files, &user);
             shared.lock().erased.insert(ticket, result);
@@ -605,9 +605,10 @@ fn write_until_closed(shared: &Shared, mut files: Files) {
 }
 
 /// Writes a batch and books it.
-fn write(shared: &Shared, files: &mut Files, batch: &[Arc<Open>], retire_before: Timestamp) {
-    let (written, mut errors) = files.append(batch);
+fn write(shared: &Shared, files: &mut Files, batch: Vec<Arc<Open>>, retire_before: Timestamp) {
+    let (written, mut errors) = files.append(&batch);
     let n: usize = batch.iter().map(|block| block.ids.len()).sum();
+    drop(batch);
     let mut state = shared.lock();
     state.dropped += (n - written.len()) as u64;
     enter(&mut state.index, written);

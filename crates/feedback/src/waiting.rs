@@ -3,12 +3,16 @@
 //! A decision is kept as what it is encoded to and nothing else, a fifth of its size in memory: whoever made it frees it at once, while it is still in that core's cache. Looking
 //! one up decodes its block.
 
-use crate::block::{Added, Open};
+use crate::block::{Added, BLOCK_BYTES, Open};
 use crate::columns::{self, Head};
 use crate::{FeedbackError, StoredDecision};
 use domain::DecisionId;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Written blocks whose room is used again, at most so many with so many bytes: fresh memory would have to be cleared by the operating system first.
+const DONE_MAX: usize = 32;
+const DONE_BYTES_MAX: usize = 2 * BLOCK_BYTES;
 
 /// Where a decision waits: which blocks were taken by the writer together, which of these, and where in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(crate) struct Waiting {
     full: Vec<Arc<Open>>,
     /// Those that the writer has taken.
     writing: Vec<Arc<Open>>,
+    /// Those that are written, for the room that they have.
+    done: Vec<Open>,
     places: HashMap<DecisionId, Place>,
     /// Number of those that the writer takes next.
     turn: u64,
@@ -82,7 +88,7 @@ impl Waiting {
     /// What comes now begins another block.
     pub(crate) fn close(&mut self) {
         if !self.open.ids.is_empty() {
-            let next = self.open.next();
+            let next = self.open.next(self.done.pop());
             self.full.push(Arc::new(std::mem::replace(&mut self.open, next)));
         }
     }
@@ -106,13 +112,16 @@ impl Waiting {
         self.writing.clone()
     }
 
-    /// What was taken need not be kept any longer.
+    /// What was taken need not be kept any longer. Room comes back only of what nobody holds by now.
     pub(crate) fn written(&mut self) {
         for block in std::mem::take(&mut self.writing) {
             for id in &block.ids {
                 if self.places.get(id).is_some_and(|place| place.turn < self.turn) {
                     self.places.remove(id);
                 }
+            }
+            if self.done.len() < DONE_MAX && block.len() <= DONE_BYTES_MAX {
+                self.done.extend(Arc::into_inner(block));
             }
         }
     }

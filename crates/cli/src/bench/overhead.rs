@@ -14,15 +14,12 @@ use std::time::{Duration, Instant};
 
 /// Users that slates are made for.
 const USERS_MAX: usize = 500;
-/// Placements that the measurement adds to the configuration.
-const PLAIN: &str = "bench-plain";
-const EXPLORING: &str = "bench-exploring";
 
 /// What recording decisions and exploring cost: slates per second on all cores, without and with them, in turns.
 ///
 /// Each turn makes slates for the same people: greedily and without a record (a preview), greedily with a record, and by the policy with a record. In process there is one thread per core, and a turn ends when every record is on
-/// the disk, so that the log's own thread counts. With --http a server of its own answers two connections per core, of which the load generator takes its part of the same cores; what is then still to be written, at most a second's worth, falls
-/// on the next turn, and processor time is the server's. Turns follow each other at once, and each is compared with its neighbours, so that whatever else the machine does falls on all alike. Processor time is told beside
+/// the disk, so that the log's own thread counts. With --http a server answers two connections per core, of which the load generator takes its part of the same cores; what is then still to be written, at most a second's worth, falls
+/// on the next turn, and processor time is the server's. Greedy slates and those of the policy come from two copies of the folder, which differ in the policy of the placement alone. Turns follow each other at once, and each is compared with its neighbours, so that whatever else the machine does falls on all alike. Processor time is told beside
 /// the throughput: where all cores are busy it is what throughput comes from, and others on the machine take less part in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  concierge bench overhead --policy softmax --seconds 60 --json")]
@@ -30,6 +27,9 @@ pub(crate) struct Args {
     /// Trained data folder, copied first; without it the demo's data
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Placement; without it the first of the configuration
+    #[arg(long, value_name = "NAME")]
+    placement: Option<String>,
     /// Policy that explores, with its default settings
     #[arg(long, value_name = "NAME", default_value = "softmax")]
     policy: String,
@@ -56,82 +56,83 @@ enum Arm {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
-    let data = scratch.join("data");
-    match &args.data {
-        Some(from) => {
-            let (service, _) = folder::open_or_create(folder::check(from)?)?;
-            let backup = scratch.join("backup");
-            service.backup(&backup)?;
-            service.close()?;
-            assembly::restore(&backup, &data)?;
-        }
+    let from = match &args.data {
+        Some(from) => folder::check(from)?.to_owned(),
         None => {
-            demo::prepare(&data)?;
+            demo::prepare(&scratch.join("demo"))?;
+            scratch.join("demo")
         }
-    }
-    configure(&data, &args.policy)?;
-    let (service, _) = folder::open_or_create(&data)?;
+    };
+    let (service, _) = folder::open_or_create(&from)?;
     let users: Vec<String> = service
         .sample_users(USERS_MAX)
         .into_iter()
         .map(|(id, _)| id)
         .collect();
     if service.status().trained_at.is_none() || users.is_empty() {
-        let got = format!("{}, which has no trained models", data.display());
+        let got = format!("{}, which has no trained models", from.display());
         return Err(bad_input("--data", got, "a folder after `concierge train`"));
     }
-    service.warm();
+    service.backup(&scratch.join("backup"))?;
+    service.close()?;
+    drop(service);
+    let (mut makers, mut placement) = (Vec::new(), String::new());
+    for policy in ["greedy", &args.policy] {
+        let data = scratch.join(&format!("data-{}", makers.len()));
+        assembly::restore(&scratch.join("backup"), &data)?;
+        placement = configure(&data, args.placement.as_deref(), policy)?;
+        makers.push(if args.http {
+            Maker::Server(Server::start(&data)?)
+        } else {
+            let (service, _) = folder::open_or_create(&data)?;
+            service.warm();
+            Maker::Here(service)
+        });
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let maker = if args.http {
-        service.close()?;
-        // The server is another process, which takes the folder over.
-        drop(service);
-        Maker::Server(Server::start(&data)?)
-    } else {
-        Maker::Here(service)
-    };
-    let load = Load::new(&users, args, if args.http { 2 * cores } else { cores });
+    let carriers = if args.http { 2 * cores } else { cores };
+    let load = Load::new(&users, &placement, args, carriers);
     let (mut turns, mut cpu) = (Vec::new(), Vec::new());
-    maker.turn(Arm::Explored, &load)?;
+    let turn = |arm: Arm| makers[usize::from(matches!(arm, Arm::Explored))].turn(arm, &load);
+    for arm in [Arm::Recorded, Arm::Explored] {
+        turn(arm)?;
+    }
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(args.seconds) {
-        let one = |arm| maker.turn(arm, &load);
         // There and back, so that a drift of the machine cancels.
-        let there = [one(Arm::Bare)?, one(Arm::Recorded)?, one(Arm::Explored)?];
-        let back = [one(Arm::Explored)?, one(Arm::Recorded)?, one(Arm::Bare)?];
+        let there = [turn(Arm::Bare)?, turn(Arm::Recorded)?, turn(Arm::Explored)?];
+        let back = [turn(Arm::Explored)?, turn(Arm::Recorded)?, turn(Arm::Bare)?];
         let both = |of: &dyn Fn(&Took) -> f64| [0, 1, 2].map(|arm| of(&there[arm]) + of(&back[2 - arm]));
         turns.push(both(&|took| took.seconds));
         cpu.push(both(&|took| took.cpu_seconds));
     }
-    let report = report(&turns, &cpu, args, &load, maker.bytes_per_decision()?);
-    if let Maker::Here(service) = maker {
-        service.close()?;
+    let report = report(&turns, &cpu, args, &load, makers[0].bytes_per_decision()?);
+    for maker in makers {
+        if let Maker::Here(service) = maker {
+            service.close()?;
+        }
     }
     tell(&report, args.json)
 }
 
-/// Slates that are asked for again and again, arm by arm.
+/// Slates that are asked for again and again.
 struct Load {
-    /// In the order of [`Arm`].
-    requests: [Vec<RecommendRequest>; 3],
-    prepared: [Vec<Prepared>; 3],
+    placement: String,
+    /// Without a record, and with one.
+    requests: [Vec<RecommendRequest>; 2],
+    prepared: [Vec<Prepared>; 2],
     slates: u64,
     /// Threads that ask, each for itself.
     carriers: usize,
 }
 
 impl Load {
-    fn new(users: &[String], args: &Args, carriers: usize) -> Load {
-        let requests = [Arm::Bare, Arm::Recorded, Arm::Explored].map(|arm| {
+    fn new(users: &[String], placement: &str, args: &Args, carriers: usize) -> Load {
+        let requests = [true, false].map(|preview| {
             let one = |user: &String| RecommendRequest {
-                placement: if matches!(arm, Arm::Explored) {
-                    EXPLORING
-                } else {
-                    PLAIN
-                }
-                .to_owned(),
+                placement: placement.to_owned(),
                 user_id: Some(user.clone()),
-                preview: matches!(arm, Arm::Bare),
+                preview,
                 ..RecommendRequest::default()
             };
             users.iter().map(one).collect::<Vec<_>>()
@@ -141,6 +142,7 @@ impl Load {
             texts.map(|text| Prepared::post("/v1/recommend", &text)).collect()
         });
         Load {
+            placement: placement.to_owned(),
             requests,
             prepared,
             slates: args.slates,
@@ -183,9 +185,10 @@ impl Maker {
     /// What it takes to make a turn's slates and, in this process, to bring what is recorded to the disk.
     fn turn(&self, arm: Arm, load: &Load) -> anyhow::Result<Took> {
         let (start, cpu) = (Instant::now(), self.cpu_seconds());
+        let is_recorded = usize::from(!matches!(arm, Arm::Bare));
         match self {
             Maker::Here(service) => {
-                let requests = &load.requests[arm as usize];
+                let requests = &load.requests[is_recorded];
                 load.carry(
                     || Ok(()),
                     |(), n| Ok(service.recommend(&requests[n % requests.len()]).map(|_| ())?),
@@ -193,7 +196,7 @@ impl Maker {
                 service.flush()?;
             }
             Maker::Server(server) => {
-                let requests = &load.prepared[arm as usize];
+                let requests = &load.prepared[is_recorded];
                 load.carry(
                     || Connection::open(server.address),
                     |connection, n| {
@@ -236,19 +239,29 @@ impl Maker {
     }
 }
 
-/// Adds two placements that differ in their policy alone.
-fn configure(data: &Path, policy: &str) -> anyhow::Result<()> {
+/// Gives a placement its policy, and no deadline; its name.
+fn configure(data: &Path, placement: Option<&str>, policy: &str) -> anyhow::Result<String> {
     let path = data.join(CONFIG_FILE);
     let mut config = Config::parse(&std::fs::read_to_string(&path)?, &path)?;
-    let mut placement = config.placements.values().next().cloned().unwrap_or_default();
-    placement.deadline_ms = 0;
-    placement.policy = PolicyConfig::default();
-    config.placements.insert(PLAIN.to_owned(), placement.clone());
-    placement.policy.name = policy.to_owned();
-    config.placements.insert(EXPLORING.to_owned(), placement);
+    let names: Vec<String> = config.placements.keys().cloned().collect();
+    let name = placement.map(str::to_owned).or_else(|| names.first().cloned());
+    let name = name.unwrap_or_default();
+    let Some(of) = config.placements.get_mut(&name) else {
+        return Err(bad_input(
+            "--placement",
+            name,
+            format!("one of {}", names.join(", ")),
+        ));
+    };
+    of.deadline_ms = 0;
+    of.policy = PolicyConfig {
+        name: policy.to_owned(),
+        ..PolicyConfig::default()
+    };
     let text = config.to_toml();
     Config::parse(&text, &path).map_err(|e| bad_input("--policy", policy, e.reason))?;
-    Ok(std::fs::write(&path, text)?)
+    std::fs::write(&path, text)?;
+    Ok(name)
 }
 
 struct Took {
@@ -290,6 +303,7 @@ fn report(turns: &[[f64; 3]], cpu: &[[f64; 3]], args: &Args, load: &Load, bytes:
         "bare_per_second": rate(0),
         "recorded_per_second": rate(1),
         "explored_per_second": rate(2),
+        "placement": load.placement,
         "policy": args.policy,
         "lost_by_recording": lost(turns, 1),
         "lost_by_recording_and_exploring": lost(turns, 2),

@@ -118,6 +118,15 @@ fn any_decision(number: u32) -> StoredDecision {
         }
         features
     });
+    stored.timings_us = (0..dice.roll(4))
+        .map(|n| {
+            (
+                ["total", "ä", "a\nb", ""][n as usize].to_owned(),
+                dice.roll(1 << 40),
+            )
+        })
+        .collect();
+    let record = &mut stored.decision;
     record.degraded = (0..dice.roll(2))
         .map(|_| Degradation {
             stage: "rank".to_owned(),
@@ -234,17 +243,28 @@ fn left_by(dir: &Path, decisions: &[StoredDecision]) -> (DecisionLog, Vec<u8>) {
     (log, bytes)
 }
 
+/// Leaves nothing that would stand in the streams that came last.
+fn stays_in_its_line(stored: &mut StoredDecision) {
+    stored.decision.features = None;
+    stored.timings_us = vec![("a\nb".to_owned(), 3)];
+    stored.decision.stages.truncate(1);
+    for report in &mut stored.decision.stages {
+        report.error = Some("none".to_owned());
+    }
+}
+
 #[test]
 fn a_tail_of_an_earlier_version_is_read() {
-    // Its frames are those of the first of a block, without the nine bytes in front and without the stream of features, which stood in the line.
+    // Its frames are those of the first of a block, without the nine bytes in front and without the streams of features and stages, which stood in the line.
     let mut tail = Vec::new();
     for number in 0..3 {
         let dir = tempfile::tempdir().expect("a folder");
         let mut stored = any_decision(number);
-        stored.decision.features = None;
+        stays_in_its_line(&mut stored);
         let (_log, bytes) = left_by(dir.path(), &[stored]);
-        let features = [1, 0];
-        let body = bytes[8 + 9..].strip_suffix(&features).expect("no features");
+        // A stream of one number, and one of two: none of each.
+        let columns = [1, 0, 2, 0, 0];
+        let body = bytes[8 + 9..].strip_suffix(&columns).expect("nothing there");
         tail.extend((body.len() as u32).to_le_bytes());
         tail.extend(crc32fast::hash(body).to_le_bytes());
         tail.extend(body);
@@ -254,7 +274,7 @@ fn a_tail_of_an_earlier_version_is_read() {
     let log = open(dir.path());
     for number in 0..3 {
         let mut stored = any_decision(number);
-        stored.decision.features = None;
+        stays_in_its_line(&mut stored);
         assert_eq!(log.get(&id(number)), Ok(Some(stored)));
     }
 }
