@@ -212,6 +212,13 @@ impl<'a> Wide<'a> {
     }
 }
 
+/// Different streams at once.
+fn several<const N: usize>(streams: &mut [Vec<u8>; STREAMS], which: [usize; N]) -> [&mut Vec<u8>; N] {
+    streams
+        .get_disjoint_mut(which)
+        .expect("different streams that there are")
+}
+
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -560,7 +567,7 @@ impl Encoder {
     }
 
     fn put_candidates(&mut self, considered: &[DecisionItem], said: Vec<(&str, Vec<Hit>)>) {
-        let [_, names, _, items, scores, ..] = &mut self.streams;
+        let [names, items, scores] = several(&mut self.streams, [NAMES, ITEMS, SCORES]);
         let mut items = Wide::new(items, considered.len());
         let mut scores = Wide::new(scores, considered.len());
         let mut last = 0;
@@ -575,7 +582,7 @@ impl Encoder {
         put(&mut self.streams[COUNTS], said.len() as u64);
         for (name, mut hits) in said {
             let number = self.number(name);
-            let [.., sources, scores, _, _, _] = &mut self.streams;
+            let [sources, scores] = several(&mut self.streams, [SOURCES, HITS]);
             put(sources, number);
             put(sources, hits.len() as u64);
             in_order(&mut hits, &mut self.by_rank);
