@@ -6,7 +6,7 @@ use super::scratch::Scratch;
 use super::tell;
 use crate::failure::bad_input;
 use crate::{demo, folder, memory};
-use assembly::{CONFIG_FILE, Config, PolicyConfig, RecommendRequest, Service};
+use assembly::{CONFIG_FILE, Config, Over, PolicyConfig, RecommendRequest, Service};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -256,6 +256,12 @@ fn configure(data: &Path, placement: Option<&str>, policy: &str) -> anyhow::Resu
     of.deadline_ms = 0;
     of.policy = PolicyConfig {
         name: policy.to_owned(),
+        // A policy over scores would forget what a reranker did.
+        over: if of.rerank.name == "top" {
+            Over::Scores
+        } else {
+            Over::Places
+        },
         ..PolicyConfig::default()
     };
     let text = config.to_toml();
