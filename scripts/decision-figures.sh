@@ -16,6 +16,7 @@ size() {
 
 overhead() {
     "$CONCIERGE" bench overhead --policy softmax --seconds "$SECONDS_EACH" --json
+    "$CONCIERGE" bench overhead --http --policy softmax --slates 2500 --seconds "$SECONDS_EACH" --json
     "$CONCIERGE" bench overhead --policy epsilon-greedy --seconds "$SECONDS_EACH" --json
 }
 
