@@ -9,7 +9,7 @@
 //!
 //! Those that are asked for are left out of the count one at a time by halving: n log n events instead of n².
 //!
-//! Cost: about 70 nodes × m × n operations for all items of one slate of up to 12, against the m!/(m−n)! terms of the sum over prefixes.
+//! Cost: about 65 nodes × m × n operations for all items of one slate of up to 12, against the m!/(m−n)! terms of the sum over prefixes.
 //! Source: the race is Yellott (1977), J. Math. Psych. 15; trapezium rule: Trefethen and Weideman (2014), SIAM Review 56.
 
 use numeric::{

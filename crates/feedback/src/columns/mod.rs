@@ -1,0 +1,37 @@
+//! Decisions as bytes: what is long stands in columns, the rest as JSON.
+//!
+//! Nearly all of a record is its candidates: for each an item, a score, and for each source that proposed it a rank and a score. Those, the removals
+//! and the history are taken out of the records and stood side by side: texts once per block, in the order of first mention, and
+//! then by number; scores as differences of their bit patterns from the one before, which are small since lists are in order; ranks as differences. What remains of a
+//! record is a line of JSON. A record whose candidates name their sources in an order that columns cannot tell keeps them in its line. The features of what was shown stand
+//! feature by feature, as many of them are the same for a whole slate, under their names as one text; so do the numbers of the stages and their times.
+//!
+//! Everything comes back to the last bit.
+
+mod decode;
+mod encode;
+mod line;
+mod names;
+mod numbers;
+
+pub(crate) use decode::{decode, records, streams};
+pub(crate) use encode::{Encoder, Head, head};
+
+/// Streams of a block, one after the other.
+pub(crate) const STREAMS: usize = 11;
+/// Streams of earlier versions, which had features, stages and times in the line.
+const STREAMS_BEFORE: usize = 9;
+const LINES: usize = 0;
+const NAMES: usize = 1;
+const COUNTS: usize = 2;
+const ITEMS: usize = 3;
+const SCORES: usize = 4;
+const SOURCES: usize = 5;
+const HITS: usize = 6;
+const HISTORY: usize = 7;
+const REMOVALS: usize = 8;
+const FEATURES: usize = 9;
+const STAGES: usize = 10;
+
+/// Between names that stand as one text, which have none of it.
+const BETWEEN: char = '\n';

@@ -1,0 +1,105 @@
+//! Texts by number, and items by the address of their text.
+
+use super::numbers::put_bytes;
+use domain::ItemId;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+
+/// A text within the stream of texts.
+#[derive(Clone, Copy)]
+struct Name {
+    start: usize,
+    len: usize,
+    number: u64,
+}
+
+/// Texts by number, in the order of first mention; the texts themselves are in their stream.
+#[derive(Default)]
+pub(super) struct Names {
+    table: HashTable<Name>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Names {
+    /// An empty table with as much room.
+    pub(super) fn as_large(&self) -> Names {
+        Names {
+            table: HashTable::with_capacity(self.table.len()),
+            hasher: self.hasher.clone(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+    }
+
+    /// Forgets those that begin at or behind this place of the stream.
+    pub(super) fn take_back(&mut self, end: usize) {
+        self.table.retain(|name| name.start < end);
+    }
+
+    pub(super) fn number(&mut self, stream: &mut Vec<u8>, name: &str) -> u64 {
+        let text = |stream: &[u8], of: &Name| self.hasher.hash_one(&stream[of.start..of.start + of.len]);
+        let hash = self.hasher.hash_one(name.as_bytes());
+        let is_it = |of: &Name| stream[of.start..of.start + of.len] == *name.as_bytes();
+        if let Some(known) = self.table.find(hash, is_it) {
+            return known.number;
+        }
+        put_bytes(stream, name.as_bytes());
+        let new = Name {
+            start: stream.len() - name.len(),
+            len: name.len(),
+            number: self.table.len() as u64,
+        };
+        self.table.insert_unique(hash, new, |of| text(stream, of));
+        new.number
+    }
+}
+
+/// An item that was met, and its number.
+#[derive(Clone, Default)]
+struct Met {
+    /// Held, so that no other text can come to stand at its address.
+    item: Option<ItemId>,
+    epoch: u64,
+    number: u64,
+}
+
+/// Numbers of items by the address of their text: all mentions of an item share its text, which then need not be read. Of items
+/// that fall on one place the last is kept.
+#[derive(Default)]
+pub(super) struct Familiar {
+    met: Vec<Met>,
+    /// Numbers of other epochs count no longer.
+    epoch: u64,
+}
+
+/// Places for items, as a power of 2.
+const FAMILIAR_BITS: u32 = 12;
+
+impl Familiar {
+    /// From now on every number is learnt anew.
+    pub(super) fn forget(&mut self) {
+        self.epoch += 1;
+    }
+
+    pub(super) fn number(&mut self, item: &ItemId, learn: impl FnOnce(&str) -> u64) -> u64 {
+        if self.met.is_empty() {
+            self.met.resize(1 << FAMILIAR_BITS, Met::default());
+        }
+        let address = item.as_str().as_ptr();
+        let place = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FAMILIAR_BITS);
+        let met = &mut self.met[place as usize];
+        let is_it = met
+            .item
+            .as_ref()
+            .is_some_and(|met| met.as_str().as_ptr() == address);
+        if !is_it {
+            met.item = Some(item.clone());
+        }
+        if !is_it || met.epoch != self.epoch {
+            (met.epoch, met.number) = (self.epoch, learn(item.as_str()));
+        }
+        met.number
+    }
+}
