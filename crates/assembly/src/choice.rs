@@ -340,17 +340,19 @@ impl Policy for Chooser {
         let n = query.n.min(ordered.len());
         let pool = self.config.pool.max(n).min(ordered.len());
         // Who is needed for a minimum may stand far down.
-        let mut front: Vec<usize> = (0..pool).collect();
+        let mut wanted = Vec::new();
         for limit in limits.iter().filter(|limit| limit.min > 0) {
             let beyond = (pool..ordered.len()).filter(|at| limit.counts(ordered[*at].item));
-            front.extend(beyond.take(limit.min));
+            wanted.extend(beyond.take(limit.min));
         }
-        front.sort_unstable();
-        front.dedup();
-        let rest = (pool..ordered.len()).filter(|at| front.binary_search(at).is_err());
-        let all = front.iter().copied().chain(rest).map(|at| ordered[at].clone());
-        let candidates: Vec<Candidate> = all.collect();
-        let arms = self.arms(query, &candidates[..front.len()], n);
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut candidates = ordered;
+        for (to, at) in (pool..).zip(&wanted) {
+            candidates[to..=*at].rotate_right(1);
+        }
+        let n_arms = pool + wanted.len();
+        let arms = self.arms(query, &candidates[..n_arms], n);
         Some(draw_within(
             &*self.policy,
             &arms,
@@ -413,33 +415,34 @@ pub(crate) fn draw_within(
     let mut stream = SeededStream::new(query.seed, STREAM);
     let (mut prefix, mut chances): (Vec<usize>, Vec<f64>) = (Vec::new(), Vec::new());
     let mut out = vec![0.0; items.len()];
-    while prefix.len() < n {
-        let mask = keeping.admitted();
-        let Some(first) = mask.iter().position(|admitted| *admitted) else {
-            break;
-        };
+    let mut mask = keeping.admitted();
+    while prefix.len() < n && mask.contains(&true) {
+        let open = open_within(base, &mask, &prefix);
         let mut arms = base.to_vec();
-        let any_open = (0..arms.len()).any(|at| mask[at] && arms[at].open);
-        for (at, arm) in arms.iter_mut().enumerate() {
-            if !prefix.contains(&at) {
-                arm.open = mask[at] && (arm.open || !any_open);
-            }
-        }
+        arms.iter_mut()
+            .zip(&open)
+            .for_each(|(arm, open)| arm.open = *open);
         let arms = Arms::new(arms).expect(ARMS_ARE_FINITE);
-        policy.chances(&arms).next(&prefix, &mut out);
-        for (at, chance) in out.iter_mut().enumerate() {
-            if !mask[at] {
-                *chance = 0.0;
+        let mut left = policy.chances(&arms);
+        // While the limits leave the same arms open, the distribution changes only by who has been placed.
+        while prefix.len() < n && mask.contains(&true) && open_within(base, &mask, &prefix) == open {
+            left.next(&prefix, &mut out);
+            for (chance, admitted) in out.iter_mut().zip(&mask) {
+                if !admitted {
+                    *chance = 0.0;
+                }
             }
+            let total: f64 = out.iter().sum();
+            let first = mask.iter().position(|admitted| *admitted).unwrap_or(0);
+            let (next, chance) = match total > 0.0 {
+                true => drawn(&out, total, stream.uniform()),
+                false => (first, 1.0),
+            };
+            keeping.put(next);
+            prefix.push(next);
+            chances.push(chance);
+            mask = keeping.admitted();
         }
-        let total: f64 = out.iter().sum();
-        let (next, chance) = match total > 0.0 {
-            true => drawn(&out, total, stream.uniform()),
-            false => (first, 1.0),
-        };
-        keeping.put(next);
-        prefix.push(next);
-        chances.push(chance);
     }
     let (slate, held_back) = parted(candidates, &prefix, &chances);
     Choice {
@@ -448,6 +451,17 @@ pub(crate) fn draw_within(
         marginals: Vec::new(),
         relaxed: keeping.relaxed(),
     }
+}
+
+/// Which arms the policy may draw from: those admitted, as far as they are open themselves or none is. Those placed were.
+fn open_within(base: &[Arm], admitted: &[bool], placed: &[usize]) -> Vec<bool> {
+    let both = base.iter().zip(admitted);
+    let any_open = both.clone().any(|(arm, admitted)| *admitted && arm.open);
+    let mut open: Vec<bool> = both
+        .map(|(arm, admitted)| *admitted && (arm.open || !any_open))
+        .collect();
+    placed.iter().for_each(|at| open[*at] = true);
+    open
 }
 
 /// The candidates that were drawn, in that order and with their chances, and the others as they came.
@@ -488,6 +502,7 @@ fn drawn(chances: &[f64], total: f64, quantile: f64) -> (usize, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_policy_keeps_the_promises_of_the_trait() {
@@ -508,6 +523,91 @@ mod tests {
                     config.check(&TrainingConfig::default()).expect("defaults");
                     testkit::stages::policy(&*chooser(&config, &Arc::default(), None), 25);
                 }
+            }
+        }
+    }
+
+    /// Position by position, everything made anew.
+    fn drawn_slowly(
+        policy: &dyn SlatePolicy,
+        base: &[Arm],
+        n: usize,
+        (limits, taken): (&[Limit], &[u32]),
+    ) -> Vec<(usize, f64)> {
+        let items: Vec<u32> = (0..base.len() as u32).collect();
+        let mut keeping = Keeping::new(limits, &items, taken, n);
+        let mut stream = SeededStream::new(7, STREAM);
+        let mut slate: Vec<(usize, f64)> = Vec::new();
+        let mut out = vec![0.0; items.len()];
+        while slate.len() < n {
+            let mask = keeping.admitted();
+            let Some(first) = mask.iter().position(|admitted| *admitted) else {
+                break;
+            };
+            let placed: Vec<usize> = slate.iter().map(|(at, _)| *at).collect();
+            let any_open = (0..base.len()).any(|at| mask[at] && base[at].open);
+            let mut arms = base.to_vec();
+            for (at, arm) in arms.iter_mut().enumerate() {
+                arm.open = placed.contains(&at) || (mask[at] && (arm.open || !any_open));
+            }
+            let arms = Arms::new(arms).expect(ARMS_ARE_FINITE);
+            policy.chances(&arms).next(&placed, &mut out);
+            let out: Vec<f64> = (out.iter().zip(&mask))
+                .map(|(chance, admitted)| if *admitted { *chance } else { 0.0 })
+                .collect();
+            let total: f64 = out.iter().sum();
+            let (next, chance) = match total > 0.0 {
+                true => drawn(&out, total, stream.uniform()),
+                false => (first, 1.0),
+            };
+            keeping.put(next);
+            slate.push((next, chance));
+        }
+        slate
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Bit for bit what comes of making the distribution anew for each position, by every policy.
+        #[test]
+        fn drawing_within_limits_is_drawing_anew_each_time(
+            arms in proptest::collection::vec((-2.0f64..2.0, 0.01f64..1.0, any::<bool>(), 0u8..8), 3..25),
+            groups in proptest::collection::vec(0usize..3, 25),
+            bounds in proptest::collection::vec((0usize..3, 0usize..4, any::<bool>()), 3),
+            n in 1usize..9,
+        ) {
+            let base: Vec<Arm> = arms
+                .iter()
+                .map(|(score, variance, fresh, open)| Arm {
+                    variance: *variance,
+                    fresh: *fresh,
+                    open: *open > 0,
+                    ..Arm::of_score(*score)
+                })
+                .collect();
+            let limits: Vec<Limit> = bounds
+                .iter()
+                .enumerate()
+                .map(|(group, (min, more, hard))| Limit {
+                    name: format!("g={group}"),
+                    members: (0..base.len() as u32).filter(|item| groups[*item as usize] == group).collect(),
+                    min: *min,
+                    max: min + more,
+                    hard: *hard,
+                })
+                .collect();
+            let candidate = |item: u32| Candidate { item, ..Candidate::default() };
+            let candidates: Vec<Candidate> = (0..base.len() as u32 + 3).map(candidate).collect();
+            let query = Query { seed: 7, n, ..Query::default() };
+            for entry in policies::policies() {
+                let policy = (entry.build)(&serde_json::json!({})).expect("defaults");
+                let policy = NewItemFloor { new_items: NewItems { share: 0.2, per_slate: 2 }, base: policy };
+                let slowly = drawn_slowly(&policy, &base, n, (&limits, &[]));
+                let choice = draw_within(&policy, &base, &query, n, candidates.clone(), &limits, &[]);
+                let quickly: Vec<(usize, f64)> = (choice.slate.iter()).map(|(c, p)| (c.item as usize, *p)).collect();
+                let slowly: Vec<(usize, f64)> = slowly.into_iter().map(|(at, p)| (at, p.min(1.0))).collect();
+                prop_assert_eq!(quickly, slowly, "{}", entry.name);
             }
         }
     }

@@ -258,8 +258,8 @@ impl BanditChooser {
         let sorted = chosen_from.iter().chain(&rest).filter_map(|at| left[*at].take());
         let sorted: Vec<Candidate> = sorted.collect();
         let choose = |policy: &dyn SlatePolicy| match within {
-            None => draw(policy, &list, query, n, sorted.clone()),
-            Some((limits, taken)) => draw_within(policy, &open, query, n, sorted.clone(), limits, taken),
+            None => draw(policy, &list, query, n, sorted),
+            Some((limits, taken)) => draw_within(policy, &open, query, n, sorted, limits, taken),
         };
         match &self.plan {
             Plan::Bounds { .. } => choose(&*floored(self.new_items, Box::new(Greedy))),
