@@ -367,8 +367,9 @@ impl Policy for Chooser {
 
 /// True for an item added within so many days.
 pub(crate) fn is_new(catalogue: &LiveCatalogue, item: u32, now: Timestamp, days: f64) -> bool {
-    let added = catalogue.get(item).and_then(|entry| entry.added_at);
-    days > 0.0 && added.is_some_and(|added| (now.0 - added.0) as f64 <= days * DAY_MS)
+    // Without days nobody is looked up.
+    let added = || catalogue.get(item).and_then(|entry| entry.added_at);
+    days > 0.0 && added().is_some_and(|added| (now.0 - added.0) as f64 <= days * DAY_MS)
 }
 
 /// Draws `n` of the candidates, the first of which are the arms.
