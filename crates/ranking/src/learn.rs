@@ -340,11 +340,13 @@ pub fn learn(
                 };
                 let (learnt, held) = (sum(&learnt), sum(&held));
                 if learnt + held < config.outcomes_min || learnt == 0 || held == 0 {
-                    let why = format!(
-                        "{} rows with it, expected at least {}",
-                        learnt + held,
-                        config.outcomes_min
-                    );
+                    let (rows, least) = (learnt + held, config.outcomes_min);
+                    let why = match rows < least {
+                        true => format!("{rows} rows with it, expected at least {least}"),
+                        false => format!(
+                            "{learnt} rows with it to learn from and {held} later ones to stop by, expected some of both"
+                        ),
+                    };
                     report.left_out.push((name.clone(), why));
                     continue;
                 }
