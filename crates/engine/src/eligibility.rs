@@ -73,13 +73,11 @@ impl Drop for Verdicts {
         asked
             .drain(..)
             .for_each(|item| by_item[item as usize / IN_BYTE] = 0);
-        // At the end of a thread there is nowhere left to keep them.
-        let kept = Verdicts {
-            n_items: self.n_items,
-            by_item,
-            asked,
-        };
-        let _ = VERDICTS.try_with(|all| all.replace(kept));
+        // At the end of a thread there is nowhere left to keep them. Put in piece by piece: a whole one that is dropped would come back here.
+        let _ = VERDICTS.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            (kept.by_item, kept.asked) = (by_item, asked);
+        });
     }
 }
 
@@ -247,6 +245,21 @@ mod tests {
                 proptest::prop_assert_eq!(got, plain);
             }
         }
+    }
+
+    /// Also where a thread that has some comes to its end, in which there is nowhere left to keep them.
+    #[test]
+    fn two_at_once_and_the_end_of_a_thread() {
+        let asked = std::thread::spawn(|| {
+            let (mut one, mut other) = (Verdicts::taken(9), Verdicts::taken(5));
+            one.set(8, KEPT);
+            other.set(3, DROPPED);
+            drop(one);
+            drop(other);
+            let next = Verdicts::taken(9);
+            (0..9).all(|item| next.get(item) == Some(UNKNOWN))
+        });
+        assert_eq!(asked.join().ok(), Some(true));
     }
 
     #[test]
