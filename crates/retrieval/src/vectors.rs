@@ -445,7 +445,7 @@ impl VectorIndex {
         for (at, running) in running.iter_mut().enumerate() {
             let rough = std::slice::from_ref(&rough[at]);
             let own = &mut bounds[at * n_runs..(at + 1) * n_runs];
-            for run in highest(own, first_runs(running.wanted.n, self.share(&running.wanted))) {
+            for run in highest(own, first_runs(running.wanted.n)) {
                 own[run] = f32::NAN;
                 self.through(run, rough, std::slice::from_mut(running), &[0], &mut scratch);
             }
@@ -468,12 +468,6 @@ impl VectorIndex {
                 self.through(run, rough, running, &active, &mut scratch);
             }
         }
-    }
-
-    /// The share of the items that a request admits.
-    fn share(&self, wanted: &Wanted<'_>) -> f64 {
-        let admitted = wanted.within.map_or(self.len as u64, ItemSet::len);
-        (admitted as f64 / self.len.max(1) as f64).min(1.0)
     }
 
     fn bounds(&self, rough: &Rough<'_>, measure: Measure, n_runs: usize) -> Vec<f32> {
@@ -535,12 +529,12 @@ impl VectorIndex {
 #[derive(Default)]
 struct Scratch(Vec<Vec<Hit>>);
 
-/// Runs that a request begins with that admits such a share of the items, enough for a floor near where it will end.
-fn first_runs(n: usize, share: f64) -> usize {
+/// Runs that a request begins with, enough for a floor near where it will end.
+fn first_runs(n: usize) -> usize {
     if n == 0 {
         0
     } else {
-        ((8 * n) as f64 / share / RUN as f64).ceil().clamp(4.0, 64.0) as usize
+        (8 * n).div_ceil(RUN).clamp(4, 64)
     }
 }
 
