@@ -6,6 +6,7 @@ use domain::{Query, Removal, Rule, StageReport, Verdict};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+/// Zero: room is cleared to it.
 const UNKNOWN: u8 = 0;
 const KEPT: u8 = 1;
 const DROPPED: u8 = 2;
@@ -24,10 +25,16 @@ struct RuleCount {
     first: Vec<(u32, &'static str)>,
 }
 
-/// A verdict per item, of the requests of one thread one after the other: clearing what was asked about is cheaper than a
-/// byte per item of the catalogue anew for each.
+/// Bits of a verdict, all of them, and verdicts in a byte: small enough that those of a catalogue of some size stay near.
+const BITS: usize = 2;
+const VERDICT: u8 = (1 << BITS) - 1;
+const IN_BYTE: usize = u8::BITS as usize / BITS;
+
+/// A verdict per item, of the requests of one thread one after the other: clearing what was asked about is cheaper than room for every item of
+/// the catalogue anew for each.
 #[derive(Debug, Default)]
 struct Verdicts {
+    n_items: usize,
     by_item: Vec<u8>,
     asked: Vec<u32>,
 }
@@ -35,12 +42,23 @@ struct Verdicts {
 impl Verdicts {
     fn taken(n_items: u32) -> Verdicts {
         let mut verdicts = VERDICTS.take();
-        verdicts.by_item.resize(n_items as usize, UNKNOWN);
+        verdicts.n_items = n_items as usize;
+        verdicts
+            .by_item
+            .resize(verdicts.n_items.div_ceil(IN_BYTE), UNKNOWN);
         verdicts
     }
 
+    /// `None` for an item that does not exist.
+    fn get(&self, item: u32) -> Option<u8> {
+        let item = item as usize;
+        let shift = item % IN_BYTE * BITS;
+        (item < self.n_items).then(|| (self.by_item[item / IN_BYTE] >> shift) & VERDICT)
+    }
+
+    /// The verdict on an item that had none.
     fn set(&mut self, item: u32, verdict: u8) {
-        self.by_item[item as usize] = verdict;
+        self.by_item[item as usize / IN_BYTE] |= verdict << (item as usize % IN_BYTE * BITS);
         self.asked.push(item);
     }
 }
@@ -52,9 +70,14 @@ impl Drop for Verdicts {
         }
         let mut by_item = std::mem::take(&mut self.by_item);
         let mut asked = std::mem::take(&mut self.asked);
-        asked.drain(..).for_each(|item| by_item[item as usize] = UNKNOWN);
-        // At the end of a thread there is nowhere left to keep them.
-        let _ = VERDICTS.try_with(|kept| kept.replace(Verdicts { by_item, asked }));
+        asked
+            .drain(..)
+            .for_each(|item| by_item[item as usize / IN_BYTE] = 0);
+        // At the end of a thread there is nowhere left to keep them. Put in piece by piece: a whole one that is dropped would come back here.
+        let _ = VERDICTS.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            (kept.by_item, kept.asked) = (by_item, asked);
+        });
     }
 }
 
@@ -69,7 +92,7 @@ struct Memo {
     counts: Vec<RuleCount>,
 }
 
-/// Verdicts of all rules, remembered per item. Memory: one byte per item of the catalogue, for each thread.
+/// Verdicts of all rules, remembered per item. Memory: two bits per item of the catalogue, for each thread.
 pub(crate) struct Eligibility<'a> {
     query: &'a Query,
     rules: Vec<&'a Arc<dyn Rule>>,
@@ -98,7 +121,7 @@ impl<'a> Eligibility<'a> {
 
     /// True if every rule keeps the item. Items that do not exist are never kept.
     pub(crate) fn allows(&self, item: u32) -> bool {
-        let known = self.memo.borrow().verdicts.by_item.get(item as usize).copied();
+        let known = self.memo.borrow().verdicts.get(item);
         match known {
             None => false,
             Some(UNKNOWN) => {
@@ -201,7 +224,43 @@ fn even_shares(lengths: &[usize], cap: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::even_shares;
+    use super::*;
+
+    proptest::proptest! {
+        /// Against a verdict each, request after request of one thread, over catalogues that grow and shrink.
+        #[test]
+        fn verdicts_are_kept_apart_and_cleared(
+            requests in proptest::collection::vec((0u32..40, proptest::collection::vec((0u32..45, 1u8..3), 0..30)), 1..6),
+        ) {
+            for (n_items, told) in requests {
+                let mut verdicts = Verdicts::taken(n_items);
+                let mut plain: Vec<Option<u8>> = (0..50).map(|item| (item < n_items).then_some(UNKNOWN)).collect();
+                for (item, verdict) in told {
+                    if plain[item as usize] == Some(UNKNOWN) {
+                        verdicts.set(item, verdict);
+                        plain[item as usize] = Some(verdict);
+                    }
+                }
+                let got: Vec<Option<u8>> = (0..50).map(|item| verdicts.get(item)).collect();
+                proptest::prop_assert_eq!(got, plain);
+            }
+        }
+    }
+
+    /// Also where a thread that has some comes to its end, in which there is nowhere left to keep them.
+    #[test]
+    fn two_at_once_and_the_end_of_a_thread() {
+        let asked = std::thread::spawn(|| {
+            let (mut one, mut other) = (Verdicts::taken(9), Verdicts::taken(5));
+            one.set(8, KEPT);
+            other.set(3, DROPPED);
+            drop(one);
+            drop(other);
+            let next = Verdicts::taken(9);
+            (0..9).all(|item| next.get(item) == Some(UNKNOWN))
+        });
+        assert_eq!(asked.join().ok(), Some(true));
+    }
 
     #[test]
     fn shares_by_hand() {

@@ -43,8 +43,8 @@ impl Union {
                 self.candidates.push(Candidate {
                     item: *item,
                     score: 0.0,
-                    // Most are proposed by one source.
-                    hits: Vec::with_capacity(1),
+                    // Few are proposed by more than two sources.
+                    hits: Vec::with_capacity(2),
                 });
                 self.candidates.len() - 1
             });

@@ -6,7 +6,7 @@
 //! A₀y₀ + Σ w x. New attributes move y₀ by A₀⁻¹(λI + (1 − e)α₀G) times the change of its mean, which is how the
 //! solution depends on the mean. Settled items stay until the next training.
 
-use crate::als::{Als, entry};
+use crate::als::{Als, entry, mark};
 use crate::als_step::State;
 use crate::{ItemFeatures, als_step::Side};
 use dataset::Interaction;
@@ -109,6 +109,7 @@ impl Als {
         if !self.fresh.contains_key(&item) {
             let fresh = Arc::new(self.trained(item));
             self.fresh.insert(item, fresh);
+            mark(&mut self.marks, item);
         }
         let fresh = self.fresh.get_mut(&item).expect("it was put there if it was not");
         Arc::make_mut(fresh)

@@ -1,6 +1,6 @@
 //! What implicit ALS promises, against dense algebra in double precision.
 
-use crate::als::{Als, AlsTrainer};
+use crate::als::{Als, AlsTrainer, is_marked, mark};
 use crate::als_config::AlsConfig;
 use crate::{ItemFeatures, Model, Run, Someone, TrainingData, UserFeatures};
 use dataset::{Interaction, InteractionsBuilder};
@@ -570,4 +570,15 @@ fn short_and_long_factors_are_trained_to_the_exact_solution() {
         beyond.contains("factors") && beyond.contains("1 to 1024"),
         "{beyond}"
     );
+}
+
+/// Each item has its own bit, and those never marked have none, whatever their position.
+#[test]
+fn marks_are_those_of_the_items_marked() {
+    let (mut marks, some) = (Vec::new(), [700u32, 0, 63, 64, 129, 64]);
+    assert!(!is_marked(&marks, 0));
+    some.iter().for_each(|item| mark(&mut marks, *item));
+    for item in (0..1000).chain([u32::MAX]) {
+        assert_eq!(is_marked(&marks, item), some.contains(&item), "{item}");
+    }
 }

@@ -429,21 +429,30 @@ impl Blend {
             }
         }
         let units = self.units(someone, &person);
-        let whole: [Coefficients; 3] =
-            std::array::from_fn(|age| self.coefficients(&person, &person.active, age));
+        // Which active parts know each item, a bit each: there are no more than sixteen.
+        let mut known = vec![0u16; candidates.len()];
+        for (at, (part, _)) in
+            (self.parts.iter().zip(&person.active).enumerate()).filter(|(_, (_, active))| **active)
+        {
+            let bits = part
+                .model
+                .knows_each(candidates)
+                .into_iter()
+                .map(|knows| u16::from(knows) << at);
+            known.iter_mut().zip(bits).for_each(|(known, bit)| *known |= bit);
+        }
+        // Few of all combinations come up.
+        let mut met: Vec<((u16, usize), Coefficients)> = Vec::new();
         for (at, (item, score)) in candidates.iter().zip(scores).enumerate() {
-            let mut speaking = self
-                .parts
-                .iter()
-                .zip(&person.active)
-                .filter(|(_, active)| **active);
-            let age = self.age_of(*item);
-            let partial = if speaking.all(|(part, _)| part.model.knows(*item)) {
-                None
-            } else {
-                Some(self.coefficients(&person, &self.knowing(&person.active, *item), age))
-            };
-            let coefficients = partial.as_ref().unwrap_or(&whole[age]);
+            let key = (known[at], self.age_of(*item));
+            let place = met.iter().position(|(met, _)| *met == key).unwrap_or_else(|| {
+                let knows: Vec<bool> = (0..self.parts.len())
+                    .map(|part| (key.0 >> part) & 1 == 1)
+                    .collect();
+                met.push((key, self.coefficients(&person, &knows, key.1)));
+                met.len() - 1
+            });
+            let coefficients = &met[place].1;
             *score = 0.0;
             for (place, part) in self.parts.iter().enumerate() {
                 *score += coefficients[place] * (part.rooted(raw[place][at]) / units[place]);

@@ -29,6 +29,7 @@ use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use hashbrown::HashMap;
 use numeric::Csr;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -38,7 +39,7 @@ pub(crate) const NAME: &str = "content";
 const BESIDE_MIN: usize = 1024;
 
 /// Terms up to which a vector is spread out over all of them.
-const SPREAD_MAX: usize = 1 << 16;
+const SPREAD_MAX: usize = 1 << 20;
 
 /// Configuration of content neighbours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -184,14 +185,83 @@ pub(crate) struct Content {
 /// Σ wₕv(h) / ‖·‖: terms ascending.
 struct Profile {
     terms: Vec<(u32, f32)>,
-    /// The same, to look up.
-    table: HashMap<u32, f32>,
+    /// The same, to look up; made when first asked for.
+    table: OnceLock<HashMap<u32, f32>>,
     /// History items with their strengths over the norm.
     parts: Vec<(u32, f32)>,
     /// Products with all items of the index, once somebody asked for the best of them.
     sums: OnceLock<Vec<f32>>,
     /// How many those are.
     n_sums: usize,
+}
+
+thread_local! {
+    /// A weight per term, all zero between uses.
+    static SPREAD: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A vector spread out over all terms, so that a product with it costs the terms of the other side alone. What a thread has spread out is cleared term by
+/// term, which is cheaper than room for all terms anew.
+struct Spread<V: Iterator<Item = (u32, f32)> + Clone> {
+    vector: V,
+    /// Weight by term.
+    by_term: Vec<f32>,
+}
+
+impl<V: Iterator<Item = (u32, f32)> + Clone> Spread<V> {
+    /// A vector over so many terms; `None` where they are so many that threads should not keep room for them.
+    fn of(vector: V, n_terms: usize) -> Option<Spread<V>> {
+        if n_terms > SPREAD_MAX {
+            return None;
+        }
+        let mut by_term = SPREAD.take();
+        if by_term.len() < n_terms {
+            by_term.resize(n_terms, 0.0);
+        }
+        for (term, weight) in vector.clone() {
+            by_term[term as usize] = weight;
+        }
+        Some(Spread { vector, by_term })
+    }
+
+    /// Products of the weights of another vector, in the order of its terms; zeros where only it has a term.
+    fn with(&self, (terms, weights): (&[u32], &[f32])) -> impl Iterator<Item = f32> {
+        let both = terms.iter().zip(weights);
+        both.map(|(term, weight)| self.by_term[*term as usize] * weight)
+    }
+}
+
+impl<V: Iterator<Item = (u32, f32)> + Clone> Drop for Spread<V> {
+    fn drop(&mut self) {
+        let mut by_term = std::mem::take(&mut self.by_term);
+        for (term, _) in self.vector.clone() {
+            by_term[term as usize] = 0.0;
+        }
+        // At the end of a thread there is nowhere left to keep it.
+        let _ = SPREAD.try_with(|spread| spread.replace(by_term));
+    }
+}
+
+/// Terms and weights one by one.
+fn pairs<'a>((terms, weights): (&'a [u32], &'a [f32])) -> impl Iterator<Item = (u32, f32)> + Clone + 'a {
+    terms.iter().copied().zip(weights.iter().copied())
+}
+
+/// The product with a vector whose terms are looked up one by one.
+fn looked_up(table: &HashMap<u32, f32>, vector: (&[u32], &[f32])) -> f32 {
+    let mut sum = 0f32;
+    for (term, weight) in pairs(vector) {
+        if let Some(value) = table.get(&term) {
+            sum += value * weight;
+        }
+    }
+    sum
+}
+
+impl Profile {
+    fn table(&self) -> &HashMap<u32, f32> {
+        self.table.get_or_init(|| self.terms.iter().copied().collect())
+    }
 }
 
 /// Weights of the terms that two vectors share, terms ascending.
@@ -237,7 +307,7 @@ impl Content {
         if norm < 1e-9 {
             return Profile {
                 terms: Vec::new(),
-                table: HashMap::new(),
+                table: OnceLock::new(),
                 parts: Vec::new(),
                 sums: OnceLock::new(),
                 n_sums: 0,
@@ -249,7 +319,7 @@ impl Content {
             .map(|(term, sum)| (term, (sum / norm) as f32))
             .collect();
         Profile {
-            table: terms.iter().copied().collect(),
+            table: OnceLock::new(),
             terms,
             parts: parts.iter().map(part).collect(),
             sums: OnceLock::new(),
@@ -264,16 +334,28 @@ impl Content {
         })
     }
 
-    /// Product with one vector, terms ascending: the same sum as over the postings.
-    fn product(&self, profile: &HashMap<u32, f32>, item: u32) -> f32 {
-        let (terms, weights) = self.vector(item);
-        let mut sum = 0f32;
-        for (term, weight) in terms.iter().zip(weights) {
-            if let Some(value) = profile.get(term) {
-                sum += value * weight;
+    /// Products with some vectors, each summed over its terms in their order: the same sums as over the postings. A term that the profile does not have adds
+    /// a zero, which changes no bit of a sum that began as zero.
+    fn products(&self, profile: &Profile, vectors: &[(&[u32], &[f32])], mut tell: impl FnMut(usize, f32)) {
+        // They lie all over the memory: looked at without waiting for one another first, they come at once.
+        let near = vectors.iter().map(|(terms, weights)| {
+            let ends = [terms.first(), terms.last()].map(|term| term.map_or(0, |term| *term));
+            let weight = weights.first().map_or(0, |weight| weight.to_bits());
+            ends[0] ^ ends[1] ^ weight
+        });
+        std::hint::black_box(near.fold(0, |all, one| all ^ one));
+        match Spread::of(profile.terms.iter().copied(), self.table.len()) {
+            Some(spread) => {
+                for (at, vector) in vectors.iter().enumerate() {
+                    tell(at, spread.with(*vector).fold(0.0, |sum, part| sum + part));
+                }
+            }
+            None => {
+                for (at, vector) in vectors.iter().enumerate() {
+                    tell(at, looked_up(profile.table(), *vector));
+                }
             }
         }
-        sum
     }
 
     fn rank(&self, profile: &Profile, n: usize, admitted: &dyn Fn(u32) -> bool) -> TopItems {
@@ -293,8 +375,14 @@ impl Content {
         let indexed = (0u32..)
             .zip(sums.iter().copied())
             .filter(|(item, sum)| *sum != 0.0 && !self.beside.contains_key(item));
-        let beside = self.beside.keys();
-        let beside = beside.map(|item| (*item, self.product(&profile.table, *item)));
+        let own = self
+            .beside
+            .values()
+            .map(|vector| (&*vector.terms, &*vector.weights));
+        let mut beside: Vec<(u32, f32)> = self.beside.keys().map(|item| (*item, 0.0)).collect();
+        self.products(profile, &own.collect::<Vec<_>>(), |at, product| {
+            beside[at].1 = product
+        });
         best_allowed(&self.vocabulary, n, admitted, indexed.chain(beside))
     }
 
@@ -404,12 +492,14 @@ impl Model for Content {
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
         let whole = self.of_history(history);
-        let sums = whole.sums.get();
-        for (item, score) in candidates.iter().zip(scores) {
-            let known = sums.and_then(|sums| sums.get(*item as usize));
-            let known = known.filter(|_| !self.beside.contains_key(item));
-            *score = known.map_or_else(|| self.product(&whole.table, *item), |sum| *sum);
+        if let Some(sums) = whole.sums.get().filter(|_| self.beside.is_empty()) {
+            for (item, score) in candidates.iter().zip(scores) {
+                *score = sums.get(*item as usize).copied().unwrap_or(0.0);
+            }
+            return;
         }
+        let vectors: Vec<_> = candidates.iter().map(|item| self.vector(*item)).collect();
+        self.products(&whole, &vectors, |at, product| scores[at] = product);
     }
 
     fn recommend(&self, history: &[HistoryEvent], n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
@@ -427,49 +517,33 @@ impl Model for Content {
 
     fn evidence(&self, history: &[HistoryEvent], items: &[u32]) -> Vec<Evidence> {
         let whole = self.of_history(history);
-        // One item's vector spread out, so that each product costs the terms of the other side alone; where there are so many
-        // terms that clearing room for all of them costs more, the two are merged.
-        let mut spread = vec![
-            0f32;
-            if self.table.len() <= SPREAD_MAX {
-                self.table.len()
-            } else {
-                0
-            }
-        ];
         let of_item = |item: &u32| {
-            let (terms, weights) = self.vector(*item);
-            if !spread.is_empty() {
-                for (term, weight) in terms.iter().zip(weights) {
-                    spread[*term as usize] = *weight;
-                }
-            }
-            let part = |(own, share): &(u32, f32)| {
-                let other = self.vector(*own);
-                let product: f32 = if spread.is_empty() {
-                    shared_terms(other, (terms, weights)).map(|(a, b)| a * b).sum()
-                } else {
-                    let both = other.0.iter().zip(other.1);
-                    both.map(|(term, weight)| weight * spread[*term as usize]).sum()
+            let own = self.vector(*item);
+            // One item's vector spread out; where there are too many terms for that, the two are merged.
+            let spread = Spread::of(pairs(own), self.table.len());
+            let part = |(other, share): &(u32, f32)| {
+                let vector = self.vector(*other);
+                let product: f32 = match &spread {
+                    Some(spread) => spread.with(vector).sum(),
+                    None => shared_terms(vector, own).map(|(a, b)| a * b).sum(),
                 };
-                (*own, share * product)
+                (*other, share * product)
             };
-            let history = whole.parts.iter().map(part).collect();
-            if !spread.is_empty() {
-                terms.iter().for_each(|term| spread[*term as usize] = 0.0);
+            Evidence {
+                history: whole.parts.iter().map(part).collect(),
+                rest: 0.0,
             }
-            Evidence { history, rest: 0.0 }
         };
         items.iter().map(of_item).collect()
     }
 
     fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {
         let whole = self.of_history(history);
-        let profile = &whole.table;
-        let (terms, weights) = self.vector(item);
-        let shared = terms.iter().zip(weights).filter_map(|(term, weight)| {
-            let value = profile.get(term)? * weight;
-            (value > 0.0).then_some((*term, value))
+        let profile = &whole.terms;
+        let shared = pairs(self.vector(item)).filter_map(|(term, weight)| {
+            let place = profile.binary_search_by_key(&term, |(term, _)| *term).ok()?;
+            let value = profile[place].1 * weight;
+            (value > 0.0).then_some((term, value))
         });
         let strongest = numeric::top_k(n, shared);
         strongest
@@ -539,7 +613,43 @@ impl Model for Content {
 
 #[cfg(test)]
 mod tests {
-    use super::shared_terms;
+    use super::*;
+
+    proptest::proptest! {
+        /// Spread out or looked up, the very same bits; also after a vector over more terms, and one within another.
+        #[test]
+        fn products_are_those_of_terms_looked_up(
+            seed in 0u64..1000,
+            n_terms in 1u32..40,
+        ) {
+            let mut stream = numeric::SeededStream::new(seed, 1);
+            let mut vector = || -> (Vec<u32>, Vec<f32>) {
+                let terms: Vec<u32> = (0..n_terms).filter(|_| stream.below(3) == 0).collect();
+                let weight = |_: &u32| match stream.below(5) {
+                    0 => -0.0,
+                    1 => 1e-30,
+                    _ => stream.normal() as f32,
+                };
+                let weights = terms.iter().map(weight).collect();
+                (terms, weights)
+            };
+            let own: Vec<_> = (0..3).map(|_| vector()).collect();
+            let others: Vec<_> = (0..6).map(|_| vector()).collect();
+            let wide = Spread::of([(99, 1.0)].into_iter(), 100);
+            for (terms, weights) in &own {
+                let spread = Spread::of(pairs((terms, weights)), n_terms as usize).expect("few terms");
+                let table = pairs((terms, weights)).collect();
+                for (terms, weights) in &others {
+                    let sum = spread.with((terms, weights)).fold(0.0, |sum, part| sum + part);
+                    let slow = looked_up(&table, (terms, weights));
+                    proptest::prop_assert_eq!(sum.to_bits(), slow.to_bits());
+                }
+            }
+            drop(wide);
+            proptest::prop_assert!(SPREAD.take().iter().all(|weight| weight.to_bits() == 0), "it is cleared");
+            proptest::prop_assert!(Spread::of(std::iter::empty(), SPREAD_MAX + 1).is_none());
+        }
+    }
 
     #[test]
     fn shared_terms_by_hand() {

@@ -183,6 +183,10 @@ pub trait Model: Send + Sync {
     fn vocabulary(&self) -> &Arc<Vocabulary>;
     /// True if the model has learnt something of this item, so that its score means something.
     fn knows(&self, item: u32) -> bool;
+    /// The same of several items at once, in their order.
+    fn knows_each(&self, items: &[u32]) -> Vec<bool> {
+        items.iter().map(|item| self.knows(*item)).collect()
+    }
     /// True if the model can say something personal for this history.
     fn personal(&self, history: &[HistoryEvent]) -> bool;
     /// Scores candidates into `scores` (same length).

@@ -1,18 +1,25 @@
 //! Answers that depend on the item alone, worked out once for each item of a catalogue.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-const TRUE: u8 = 1;
-const FALSE: u8 = 2;
-const ABSENT: u8 = 3;
+const TRUE: u16 = 1;
+const FALSE: u16 = 2;
+const ABSENT: u16 = 3;
+/// Bits of an answer, and all of them.
+const BITS: usize = 2;
+const ANSWER: u16 = (1 << BITS) - 1;
+/// Slots whose answers about an item lie together, so that what several rules say of it comes with one line of the cache.
+const SLOTS: usize = u16::BITS as usize / BITS;
 
-/// Memory: one byte per item for each slot that is asked for at least once, and four for each attribute that a quota counts by.
+/// Memory: two bytes per item for every eight slots of which one is asked for at least once, and four for each attribute that a quota counts by.
 #[derive(Debug, Default)]
 pub struct Memos {
     n_items: usize,
-    slots: Vec<OnceLock<Vec<AtomicU8>>>,
+    n_slots: usize,
+    /// Answers by item, eight slots in each list.
+    answers: Vec<OnceLock<Vec<AtomicU16>>>,
     kinds: Mutex<BTreeMap<String, Arc<Kinds>>>,
 }
 
@@ -72,7 +79,8 @@ impl Memos {
     pub fn new(n_slots: usize, n_items: usize) -> Memos {
         Memos {
             n_items,
-            slots: (0..n_slots).map(|_| OnceLock::new()).collect(),
+            n_slots,
+            answers: (0..n_slots.div_ceil(SLOTS)).map(|_| OnceLock::new()).collect(),
             kinds: Mutex::default(),
         }
     }
@@ -92,14 +100,16 @@ impl Memos {
 
     /// The remembered answer, or that of `work`, which is then remembered.
     pub(crate) fn get(&self, slot: usize, item: u32, work: impl FnOnce() -> Option<bool>) -> Option<bool> {
-        let cell = self.slots.get(slot).and_then(|slot| {
-            let all = slot.get_or_init(|| (0..self.n_items).map(|_| AtomicU8::new(0)).collect());
+        let list = self.answers.get(slot / SLOTS).filter(|_| slot < self.n_slots);
+        let cell = list.and_then(|list| {
+            let all = list.get_or_init(|| (0..self.n_items).map(|_| AtomicU16::new(0)).collect());
             all.get(item as usize)
         });
         let Some(cell) = cell else {
             return work();
         };
-        match cell.load(Ordering::Relaxed) {
+        let shift = slot % SLOTS * BITS;
+        match (cell.load(Ordering::Relaxed) >> shift) & ANSWER {
             TRUE => Some(true),
             FALSE => Some(false),
             ABSENT => None,
@@ -110,7 +120,8 @@ impl Memos {
                     Some(false) => FALSE,
                     None => ABSENT,
                 };
-                cell.store(known, Ordering::Relaxed);
+                // Whoever else works it out comes to the same, so that bits are only ever added.
+                cell.fetch_or(known << shift, Ordering::Relaxed);
                 answer
             }
         }
@@ -120,6 +131,32 @@ impl Memos {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_are_remembered_apart() {
+        let n_slots = 2 * SLOTS + 3;
+        let memos = Memos::new(n_slots, 5);
+        let of = |slot: usize, item: u32| [Some(true), Some(false), None][(slot * 7 + item as usize * 5) % 3];
+        let all = || (0..n_slots).flat_map(|slot| (0..5u32).map(move |item| (slot, item)));
+        // In an order in which neighbours come apart from each other.
+        let mut order: Vec<(usize, u32)> = all().collect();
+        numeric::SeededStream::new(1, 1).shuffle(&mut order);
+        for (slot, item) in order {
+            assert_eq!(memos.get(slot, item, || of(slot, item)), of(slot, item));
+        }
+        for (slot, item) in all() {
+            assert_eq!(
+                memos.get(slot, item, || unreachable!()),
+                of(slot, item),
+                "{slot} {item}"
+            );
+        }
+        for (slot, item) in [(n_slots, 0), (3 * SLOTS, 0), (0, 5)] {
+            for answer in [Some(true), None] {
+                assert_eq!(memos.get(slot, item, || answer), answer, "beyond what there is");
+            }
+        }
+    }
 
     #[test]
     fn items_are_of_one_kind_that_have_the_same_values() {

@@ -109,6 +109,8 @@ fn scores_are_finite_and_depend_on_nothing_but_history_and_item() {
             assert!(all.iter().all(|s| s.is_finite()), "{}: {all:?}", entry.name);
             assert_eq!(&all[60..], [0.0, 0.0], "{}", entry.name);
             assert!(!model.knows(1_000) && !model.knows(u32::MAX));
+            let some = [3, 1_000, 0, 59, u32::MAX, 3];
+            assert_eq!(model.knows_each(&some), some.map(|item| model.knows(item)));
             let reversed: Vec<u32> = items.iter().rev().copied().collect();
             let mut turned = scores(&*model, &history, &reversed);
             turned.reverse();

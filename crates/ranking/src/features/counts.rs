@@ -13,8 +13,8 @@ pub const DAYS_KEPT: i32 = 31;
 const DAY_MS: i64 = 86_400_000;
 /// Cells in a line of the cache.
 const CELLS_OF_LINE: usize = 8;
-/// Windows for which a thread keeps room from one request to the next.
-const ROOM_MAX: usize = 1 << 16;
+/// Numbers for which a thread keeps room from one request to the next.
+const ROOM_MAX: usize = 1 << 18;
 /// Items in one shared run.
 const CHUNK: usize = 256;
 
@@ -82,18 +82,31 @@ impl Cells {
 }
 
 thread_local! {
-    static ROOM: RefCell<Vec<[u64; TALLIED.len()]>> = const { RefCell::new(Vec::new()) };
+    static ROOM: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Windows that [`Tallies`] know, days.
 const TALLIED: [i32; 4] = [1, 2, 7, 30];
 
+/// The smallest of these windows that a day so long ago is in, one beyond the last for none; the last entry stands for all older days.
+const WINDOW_OF: [u8; 32] = {
+    let mut windows = [0; 32];
+    let mut age = 0;
+    while age < windows.len() {
+        while windows[age] < TALLIED.len() as u8 && TALLIED[windows[age] as usize] <= age as i32 {
+            windows[age] += 1;
+        }
+        age += 1;
+    }
+    windows
+};
+
 /// Events of some items by type in each of the usual windows, read from their cells at once.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
-    n_kinds: usize,
-    /// By item as given, type and window.
-    counts: Vec<[u64; TALLIED.len()]>,
+    n_items: usize,
+    /// By type, window and item as given.
+    counts: Vec<u64>,
 }
 
 impl Drop for Tallies {
@@ -107,10 +120,11 @@ impl Drop for Tallies {
 }
 
 impl Tallies {
-    /// Events of a type about the item at `row`; `None` for a window that is not among the usual ones.
-    pub(crate) fn get(&self, row: usize, kind: u16, days: i32) -> Option<u64> {
+    /// Events of a type about each item, in their order; `None` for a window that is not among the usual ones.
+    pub(crate) fn get(&self, kind: u16, days: i32) -> Option<&[u64]> {
         let window = TALLIED.iter().position(|tallied| *tallied == days)?;
-        Some(self.counts[row * self.n_kinds + usize::from(kind)][window])
+        let start = (usize::from(kind) * TALLIED.len() + window) * self.n_items;
+        Some(&self.counts[start..start + self.n_items])
     }
 }
 
@@ -189,26 +203,33 @@ impl ItemCounts {
             .flatten()
             .flat_map(|cells| cells.cells.iter().step_by(CELLS_OF_LINE));
         std::hint::black_box(near.fold(0u32, |sum, cell| sum.wrapping_add(cell.count)));
+        let n_items = known.len();
         let mut counts = ROOM.take();
         counts.clear();
-        counts.resize(n_kinds * known.len(), [0u64; TALLIED.len()]);
-        for (cells, own) in known.into_iter().zip(counts.chunks_mut(n_kinds.max(1))) {
+        counts.resize(n_kinds * TALLIED.len() * n_items, 0);
+        for (row, cells) in known.into_iter().enumerate() {
             let Some(cells) = cells else {
                 continue;
             };
-            for cell in &cells.cells {
-                let age = i64::from(today) - i64::from(cells.day(cell));
-                // Under the smallest window that it is in; the larger ones take it over afterwards.
-                let window = TALLIED.iter().filter(|days| age >= i64::from(**days)).count();
-                if let Some(count) = own[usize::from(cell.kind)].get_mut(window).filter(|_| age >= 0) {
-                    *count += u64::from(cell.count);
+            let behind = i64::from(today) - i64::from(cells.newest);
+            for run in cells.cells.chunk_by(|a, b| a.kind == b.kind) {
+                // Each under the smallest window that it is in, the last being for none; the larger ones take over from the smaller.
+                let mut sums = [0u64; TALLIED.len() + 1];
+                for cell in run {
+                    let age = behind + i64::from((cells.newest as u16).wrapping_sub(cell.day));
+                    // A day that is yet to come is in none.
+                    let age = (age as u64).min(WINDOW_OF.len() as u64 - 1);
+                    sums[usize::from(WINDOW_OF[age as usize])] += u64::from(cell.count);
+                }
+                let start = usize::from(run[0].kind) * TALLIED.len() * n_items + row;
+                let mut sum = 0;
+                for (window, own) in sums[..TALLIED.len()].iter().enumerate() {
+                    sum += own;
+                    counts[start + window * n_items] = sum;
                 }
             }
-            for windows in own {
-                (1..TALLIED.len()).for_each(|at| windows[at] += windows[at - 1]);
-            }
         }
-        Tallies { n_kinds, counts }
+        Tallies { n_items, counts }
     }
 
     /// The same about all items together.
@@ -239,6 +260,30 @@ mod tests {
             cells.add(4, start + 12 + (1 << 16));
             assert_eq!(cells.cells.len(), 1, "all before is too old");
             assert_eq!(cells.count(4, start + 12 + (1 << 16), 31), 1);
+        }
+    }
+
+    proptest::proptest! {
+        /// Against counting each window by itself, from moments before the newest cell and after it.
+        #[test]
+        fn tallies_are_the_counts(
+            events in proptest::collection::vec((0u32..6, 0usize..3, 0i64..45), 0..200),
+            todays in proptest::collection::vec(-2i64..80, 1..6),
+            start in -3i64..3,
+        ) {
+            let kinds = ["cart", "click", "view"];
+            let moment = |day: i64| Timestamp((start * 32_765 + day) * DAY_MS + 7);
+            let mut counts = ItemCounts::new(kinds);
+            events.iter().for_each(|(item, kind, day)| counts.add(item * 200, kinds[*kind], moment(*day)));
+            // One twice, and some that nobody has heard of.
+            let items: Vec<u32> = (0..7).rev().map(|item| item * 200).chain([3, 400]).collect();
+            for now in todays.into_iter().map(moment) {
+                let tallies = counts.tallies(items.iter().copied(), now);
+                for (kind, days) in (0..3u16).flat_map(|kind| TALLIED.map(|days| (kind, days))) {
+                    let slow: Vec<u64> = items.iter().map(|item| counts.of_item(*item, kind, now, days)).collect();
+                    proptest::prop_assert_eq!(tallies.get(kind, days), Some(&slow[..]));
+                }
+            }
         }
     }
 
@@ -273,11 +318,11 @@ mod tests {
                 let got = one.of_item(item, click, now, days);
                 assert_eq!(got, two.of_item(item, click, now, days));
                 let tallies = one.tallies([7, item, 9_999_999].into_iter(), now);
-                assert_eq!(tallies.get(1, click, days), Some(got));
                 assert_eq!(
-                    (tallies.get(2, click, days), tallies.get(1, click, 5)),
-                    (Some(0), None)
+                    tallies.get(click, days).map(|all| all[1..].to_vec()),
+                    Some(vec![got, 0])
                 );
+                assert_eq!(tallies.get(click, 5), None);
                 // Reading is exact while what it asks for has been kept, which is so at the newest days.
                 if today == 59 {
                     let inside = |at: i64| {

@@ -364,8 +364,8 @@ fn count(argument: &str) -> Option<(Kind, Read)> {
             return;
         }
         let table = &*COUNTED;
-        for (value, count) in column.iter_mut().zip(moment.counts_of(kind, days)) {
-            *value = table.get(0, count);
+        for (value, count) in column.iter_mut().zip(&*moment.counts_of(kind, days)) {
+            *value = table.get(0, *count);
         }
     });
     Some((Kind::Number, read))
@@ -387,9 +387,9 @@ fn rate(argument: &str) -> Option<(Kind, Read)> {
             return;
         }
         let prior = events as f64 / exposures as f64;
-        let both = moment.counts_of(kind, days).zip(moment.counts_of(shown, days));
-        for (value, (own, shown)) in column.iter_mut().zip(both) {
-            let (own, shown) = (own as f64, shown as f64);
+        let (own, shown) = (moment.counts_of(kind, days), moment.counts_of(shown, days));
+        for (value, (own, shown)) in column.iter_mut().zip(own.iter().zip(&*shown)) {
+            let (own, shown) = (*own as f64, *shown as f64);
             *value = ((own + SHRINKAGE * prior) / (shown + SHRINKAGE)) as f32;
         }
     });
@@ -404,9 +404,9 @@ fn trend(argument: &str) -> Option<(Kind, Read)> {
             return;
         };
         let table = &*TRENDS;
-        let both = moment.counts_of(kind, 2).zip(moment.counts_of(kind, 30));
-        for (value, (two, thirty)) in column.iter_mut().zip(both) {
-            *value = table.get(two, thirty);
+        let (two, thirty) = (moment.counts_of(kind, 2), moment.counts_of(kind, 30));
+        for (value, (two, thirty)) in column.iter_mut().zip(two.iter().zip(&*thirty)) {
+            *value = table.get(*two, *thirty);
         }
     });
     (!argument.is_empty()).then_some((Kind::Number, read))

@@ -151,8 +151,9 @@ impl FeatureSet {
         let reading = Reading::new(moment, candidates);
         for (read, column) in self.reads.iter().zip(columns.chunks_mut(height.max(1))) {
             read(&reading, column);
-            for value in column.iter_mut().filter(|value| value.is_infinite()) {
-                *value = f32::NAN;
+            // Without a branch, several at a time.
+            for value in column {
+                *value = if value.is_infinite() { f32::NAN } else { *value };
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::counts::Tallies;
 use super::{ItemFacts, Moment};
 use domain::{Candidate, HistoryEvent};
+use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -153,8 +154,11 @@ impl<'a> Reading<'a> {
     /// Facts by candidate.
     pub(crate) fn facts(&self) -> &[Option<&'a ItemFacts>] {
         let known = |candidate: &Candidate| self.moment.facts.facts(candidate.item);
-        self.facts
-            .get_or_init(|| self.candidates.iter().map(known).collect())
+        self.facts.get_or_init(|| {
+            let facts: Vec<_> = self.candidates.iter().map(known).collect();
+            ItemFacts::bring_near(&facts);
+            facts
+        })
     }
 
     /// Facts by event of the history.
@@ -220,16 +224,16 @@ impl<'a> Reading<'a> {
     }
 
     /// Events of a type about each candidate on the latest `days` days.
-    pub(crate) fn counts_of(&self, kind: u16, days: i32) -> impl Iterator<Item = u64> {
+    pub(crate) fn counts_of(&self, kind: u16, days: i32) -> Cow<'_, [u64]> {
         let now = self.query.now;
-        let tallies = self.tallies.get_or_init(|| {
-            let items = self.candidates.iter().map(|candidate| candidate.item);
-            self.counts.tallies(items, now)
-        });
-        self.candidates.iter().enumerate().map(move |(row, candidate)| {
-            let tallied = tallies.get(row, kind, days);
-            tallied.unwrap_or_else(|| self.counts.of_item(candidate.item, kind, now, days))
-        })
+        let items = || self.candidates.iter().map(|candidate| candidate.item);
+        let tallies = self.tallies.get_or_init(|| self.counts.tallies(items(), now));
+        match tallies.get(kind, days) {
+            Some(counts) => Cow::Borrowed(counts),
+            None => items()
+                .map(|item| self.counts.of_item(item, kind, now, days))
+                .collect(),
+        }
     }
 }
 
