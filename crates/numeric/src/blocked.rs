@@ -9,6 +9,12 @@ use crate::simd;
 use faer::linalg::matmul::matmul;
 use faer::reborrow::ReborrowMut;
 use faer::{Accum, MatMut, MatRef, Par};
+use std::cell::RefCell;
+
+thread_local! {
+    /// Copied parts of A and of B: making room for them anew costs as much as copying.
+    static SLIVERS: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
 
 /// Rows and columns of the part of C that stays in registers.
 pub(crate) const TALL: usize = 48;
@@ -101,21 +107,22 @@ fn cut(
 fn one(mut c: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>, alpha: f32, below: Option<isize>) {
     #[cfg(target_arch = "x86_64")]
     if simd::available() && c.row_stride() == 1 {
-        let mut slivers = (Vec::new(), Vec::new());
-        for from in (0..a.ncols()).step_by(DEEP) {
-            let deep = DEEP.min(a.ncols() - from);
-            copy_wide(b.subrows(from, deep), &mut slivers.1);
-            for row in (0..c.nrows()).step_by(ROWS) {
-                let rows = ROWS.min(c.nrows() - row);
-                let below = below.map(|below| below + row as isize);
-                if below.is_some_and(|below| below + (rows as isize) <= 0) {
-                    continue;
+        SLIVERS.with_borrow_mut(|slivers| {
+            for from in (0..a.ncols()).step_by(DEEP) {
+                let deep = DEEP.min(a.ncols() - from);
+                copy_wide(b.subrows(from, deep), &mut slivers.1);
+                for row in (0..c.nrows()).step_by(ROWS) {
+                    let rows = ROWS.min(c.nrows() - row);
+                    let below = below.map(|below| below + row as isize);
+                    if below.is_some_and(|below| below + (rows as isize) <= 0) {
+                        continue;
+                    }
+                    copy_tall(a.submatrix(row, from, rows, deep), &mut slivers.0);
+                    let part = c.rb_mut().subrows_mut(row, rows);
+                    all_tiles(part, (&slivers.0, &slivers.1), deep, alpha, below);
                 }
-                copy_tall(a.submatrix(row, from, rows, deep), &mut slivers.0);
-                let part = c.rb_mut().subrows_mut(row, rows);
-                all_tiles(part, (&slivers.0, &slivers.1), deep, alpha, below);
             }
-        }
+        });
         return;
     }
     let _ = below;
