@@ -75,10 +75,17 @@ pub(crate) fn add_product(
 
 /// Whether `simd` can be used.
 fn by_hand(c: &MatMut<'_, f32>) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return simd::available() && c.row_stride() == 1;
-    #[cfg(not(target_arch = "x86_64"))]
-    return c.row_stride() == 1 && false;
+    let available = {
+        #[cfg(target_arch = "x86_64")]
+        {
+            simd::available()
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            false
+        }
+    };
+    available && c.row_stride() == 1
 }
 
 /// Copies B. In parallel.
