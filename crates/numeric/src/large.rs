@@ -16,7 +16,13 @@ pub fn large_zeros(n: usize) -> Vec<f32> {
 
 #[cfg(target_os = "linux")]
 fn ask(of: &mut [f32]) {
-    use rustix::mm::{Advice, madvise};
+    use std::ffi::{c_int, c_void};
+    /// `MADV_HUGEPAGE` of Linux's headers.
+    const LARGE: c_int = 14;
+    unsafe extern "C" {
+        /// madvise(2) of the C library that the standard library links.
+        fn madvise(first: *mut c_void, bytes: usize, advice: c_int) -> c_int;
+    }
     let bytes = size_of_val(of);
     let first = of.as_mut_ptr().cast::<u8>();
     let skipped = first.align_offset(PAGE);
@@ -26,7 +32,7 @@ fn ask(of: &mut [f32]) {
     let whole = (bytes - skipped) / PAGE * PAGE;
     // SAFETY: `skipped + whole` bytes are within the slice; the advice says what pages hold them and leaves what they hold as it is.
     // A refusal is no error: pages then are small.
-    let _ = unsafe { madvise(first.add(skipped).cast(), whole, Advice::LinuxHugepage) };
+    let _ = unsafe { madvise(first.add(skipped).cast(), whole, LARGE) };
 }
 
 #[cfg(not(target_os = "linux"))]
