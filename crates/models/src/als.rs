@@ -334,11 +334,16 @@ pub(crate) fn is_marked(marks: &[u64], item: u32) -> bool {
 
 impl Als {
     pub(crate) fn factor(&self, item: u32) -> Option<&[f32]> {
-        if is_marked(&self.marks, item)
-            && let Some(fresh) = self.fresh.get(&item)
-        {
-            let known = fresh.factor.iter().any(|x| *x != 0.0);
-            return known.then_some(fresh.factor.as_slice());
+        let fresh = is_marked(&self.marks, item)
+            .then(|| self.fresh.get(&item))
+            .flatten();
+        self.known_factor(item, fresh.map(|fresh| fresh.factor.as_slice()))
+    }
+
+    /// The factor of an item, given what it is since the training if it is another; `None` if nothing is known of it.
+    fn known_factor<'a>(&'a self, item: u32, fresh: Option<&'a [f32]>) -> Option<&'a [f32]> {
+        if let Some(fresh) = fresh {
+            return fresh.iter().any(|x| *x != 0.0).then_some(fresh);
         }
         let known = self.norms.get(item as usize).is_some_and(|n| *n > 0.0);
         let d = self.config.factors;
@@ -353,23 +358,39 @@ impl Als {
     /// The history as weighted entries with a factor, and the solved state.
     pub(crate) fn fold_in(&self, someone: Someone<'_>) -> Folded {
         let used = usable(someone.history, self.vocabulary.len(), self.config.history_max);
-        let entries: Vec<(u32, f32)> = used
-            .filter(|(item, _)| self.factor(*item).is_some())
-            .map(|(item, weight)| (item, entry(weight, self.scale)))
-            .collect();
         let side = self.user_side();
-        let mut state = State::new(&side);
-        let mut table = Vec::with_capacity(entries.len() * side.d);
-        let mut list = Entries::default();
-        for (item, weight) in &entries {
-            let Some(factor) = self.factor(*item) else {
+        let (mut entries, mut list) = (Vec::new(), Entries::default());
+        // Factors are read where they lie; only once an item is a fresh one they are copied together.
+        let mut copied: Option<Vec<f32>> = None;
+        for (item, weight) in used {
+            let fresh = self.fresh.get(&item).map(|fresh| fresh.factor.as_slice());
+            let Some(factor) = self.known_factor(item, fresh) else {
                 continue;
             };
-            list.push(table.len(), *weight);
-            table.extend_from_slice(factor);
+            let weight = entry(weight, self.scale);
+            if fresh.is_some() && copied.is_none() {
+                let rows = list
+                    .starts
+                    .iter()
+                    .map(|start| &self.factors[*start..start + side.d]);
+                copied = Some(rows.flatten().copied().collect());
+                let n = list.starts.len();
+                list.starts.clear();
+                list.starts.extend((0..n).map(|at| at * side.d));
+            }
+            match &mut copied {
+                Some(copied) => {
+                    list.push(copied.len(), weight);
+                    copied.extend_from_slice(factor);
+                }
+                None => list.push(item as usize * side.d, weight),
+            }
+            entries.push((item, weight));
         }
+        let table = copied.as_deref().unwrap_or(&self.factors);
+        let mut state = State::new(&side);
         let mean = self.mean(someone);
-        state.solve(&side, &self.gram, &table, &list, mean.as_deref());
+        state.solve(&side, &self.gram, table, &list, mean.as_deref());
         Folded { entries, state, mean }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::als::{Als, AlsTrainer, is_marked, mark};
 use crate::als_config::AlsConfig;
+use crate::als_step::{Entries, State};
 use crate::{ItemFeatures, Model, Run, Someone, TrainingData, UserFeatures};
 use dataset::{Interaction, InteractionsBuilder};
 use domain::{HistoryEvent, ItemId, Timestamp, UserId};
@@ -322,6 +323,19 @@ fn somebody_is_folded_in_once_a_batch() {
         .map(|(now, then)| now - then)
         .collect();
     near(&moved, &by_then.iter().map(|x| weight * x).collect::<Vec<_>>());
+    // Trained items before and after one that is not: as from a table of their own.
+    for items in [&[0, 2, a, 4][..], &[a, 0], &[0, 2, 4]] {
+        let events = history(items);
+        let folded = model.fold_in(Someone::with_history(&events));
+        let (side, mut state) = (model.user_side(), State::new(&model.user_side()));
+        let (mut table, mut list) = (Vec::new(), Entries::default());
+        for item in items {
+            list.push(table.len(), weight);
+            table.extend_from_slice(model.factor(*item).unwrap());
+        }
+        state.solve(&side, &model.gram, &table, &list, None);
+        assert_eq!(state.factor(), folded.state.factor(), "{items:?}");
+    }
     let score = |model: &dyn Model, item: u32| {
         let mut score = [0f32];
         model.score(&history(&[0, 2]), &[item], &mut score);

@@ -24,7 +24,7 @@ use crate::common::{history_max, parse, shown, within};
 use crate::ease_nearest::{self, Ridge};
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
-use numeric::{Csr, invert_symmetric, on_threads, parallel_chunks};
+use numeric::{Csr, invert_symmetric, large_zeros, on_threads, parallel_chunks};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -197,7 +197,7 @@ impl EaseTrainer {
     fn gram(&self, taken: &Taken, scales: &[f64]) -> (Vec<f32>, Vec<f32>) {
         let n = taken.n_items();
         let users_of = taken.users_of();
-        let mut gram = vec![0f32; n * n];
+        let mut gram = large_zeros(n * n);
         gram.par_chunks_exact_mut(n).enumerate().for_each(|(item, row)| {
             for user in &users_of[item] {
                 let items = &taken.users[*user as usize];

@@ -1,29 +1,54 @@
 //! C ← C + αAB for large matrices, in blocks that stay in the caches.
 //!
 //! Goto and van de Geijn (2008), "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3): parts of A and B are copied into slivers as the innermost
-//! loop reads them, and 48 × 8 numbers of C are summed in registers (by hand for AVX-512, `simd`). C is cut in a way that depends on its size only and the parts go to the threads
-//! of the current pool, so the result does not depend on their number. Without AVX-512 the products are faer's.
+//! loop reads them, and 48 × 8 numbers of C are summed in registers (by hand for AVX-512, `simd`). B is copied once for all; C is cut into parts that go to the threads
+//! of the current pool, each with the part of A that it needs. An element's terms are added in an order that depends on their number only, so the result does not
+//! depend on the number of threads. Without AVX-512 the products are faer's.
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
 use faer::linalg::matmul::matmul;
 use faer::reborrow::ReborrowMut;
 use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+use std::cell::Cell;
 
 /// Rows and columns of the part of C that stays in registers.
 pub(crate) const TALL: usize = 48;
 pub(crate) const WIDE: usize = 8;
 /// Columns of A, and rows of B, taken at a time.
 const DEEP: usize = 256;
+/// Rows of B copied at a time.
+const FAR: usize = 4 * DEEP;
+/// Columns of B that one thread copies at a time.
+const COPIED: usize = 256;
 /// Rows of A copied at a time: with `DEEP` columns a quarter of the second-level cache.
 const ROWS: usize = 10 * TALL;
 /// Rows and columns of C that go to one thread, at most and at least.
-const TASK_MAX: (usize, usize) = (4 * ROWS, 1024);
-const TASK_MIN: (usize, usize) = (5 * TALL, 256);
+const TASK_MAX: (usize, usize) = (ROWS, 1024);
+const TASK_MIN: (usize, usize) = (4 * TALL, 256);
+
+thread_local! {
+    /// Room for slivers of A and of B: the system takes as long to give new room as copying takes.
+    static OF_A: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static OF_B: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Slivers of B.
+#[derive(Clone, Copy)]
+struct Copied<'a> {
+    slivers: &'a [f32],
+    /// Rows of B.
+    depth: usize,
+    /// Columns of the whole of B, the missing ones of the last sliver included.
+    columns: usize,
+    /// The first column that is meant.
+    first: usize,
+}
 
 /// C ← C + αAB; C's columns are contiguous. With `lower` nothing is promised of what is above C's diagonal.
 pub(crate) fn add_product(
-    c: MatMut<'_, f32>,
+    mut c: MatMut<'_, f32>,
     a: MatRef<'_, f32>,
     b: MatRef<'_, f32>,
     alpha: f32,
@@ -33,25 +58,87 @@ pub(crate) fn add_product(
         a.nrows() == c.nrows() && b.ncols() == c.ncols() && a.ncols() == b.nrows(),
         "shapes"
     );
-    let task = (
-        (c.nrows() / 2)
-            .clamp(TASK_MIN.0, TASK_MAX.0)
-            .next_multiple_of(TALL),
-        (c.ncols() / 2)
-            .clamp(TASK_MIN.1, TASK_MAX.1)
-            .next_multiple_of(WIDE),
-    );
     let below = if lower { Some(0) } else { None };
-    cut(c, a, b, alpha, task, below);
+    if !by_hand(&c) {
+        cut(c, a, (b, None), alpha, below);
+        return;
+    }
+    let mut room = OF_B.take();
+    for from in (0..a.ncols()).step_by(FAR) {
+        let depth = FAR.min(a.ncols() - from);
+        let (a, b) = (a.subcols(from, depth), b.subrows(from, depth));
+        let copied = copy(b, &mut room);
+        cut(c.rb_mut(), a, (b, Some(copied)), alpha, below);
+    }
+    OF_B.set(room);
+}
+
+/// Whether `simd` can be used.
+fn by_hand(c: &MatMut<'_, f32>) -> bool {
+    let available = {
+        #[cfg(target_arch = "x86_64")]
+        {
+            simd::available()
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            false
+        }
+    };
+    available && c.row_stride() == 1
+}
+
+/// Copies B. In parallel.
+fn copy<'a>(b: MatRef<'_, f32>, into: &'a mut Vec<f32>) -> Copied<'a> {
+    let (depth, columns) = (b.nrows(), b.ncols().next_multiple_of(WIDE));
+    into.resize(columns * depth, 0.0);
+    for (from, into) in (0..depth).step_by(DEEP).zip(into.chunks_mut(DEEP * columns)) {
+        let deep = DEEP.min(depth - from);
+        let b = b.subrows(from, deep);
+        into.par_chunks_mut(COPIED * deep)
+            .enumerate()
+            .for_each(|(at, into)| {
+                let width = COPIED.min(b.ncols() - at * COPIED);
+                copy_wide(b.subcols(at * COPIED, width), into);
+            });
+    }
+    Copied {
+        slivers: into,
+        depth,
+        columns,
+        first: 0,
+    }
+}
+
+/// Where to cut so many rows or columns of which at most `task` go together.
+fn half(of: usize, task: usize) -> usize {
+    of.div_ceil(task) / 2 * task
 }
 
 /// `below`: how far the first row of C is below its first column, if only what is on and below the diagonal is wanted.
 fn cut(
     c: MatMut<'_, f32>,
     a: MatRef<'_, f32>,
-    b: MatRef<'_, f32>,
+    b: (MatRef<'_, f32>, Option<Copied<'_>>),
     alpha: f32,
+    below: Option<isize>,
+) {
+    let part = |of: usize, least: usize, most: usize, unit: usize| {
+        (of / 4).clamp(least, most).next_multiple_of(unit)
+    };
+    let task = (
+        part(c.nrows(), TASK_MIN.0, TASK_MAX.0, TALL),
+        part(c.ncols(), TASK_MIN.1, TASK_MAX.1, WIDE),
+    );
+    cut_by(task, c, a, b, alpha, below);
+}
+
+fn cut_by(
     task: (usize, usize),
+    c: MatMut<'_, f32>,
+    a: MatRef<'_, f32>,
+    (b, copied): (MatRef<'_, f32>, Option<Copied<'_>>),
+    alpha: f32,
     below: Option<isize>,
 ) {
     let (m, n) = (c.nrows(), c.ncols());
@@ -59,67 +146,55 @@ fn cut(
         return;
     }
     if m > task.0 && m * task.1 >= n * task.0 {
-        let half = (m / 2).next_multiple_of(TALL);
+        let half = half(m, task.0);
         let (top, bottom) = c.split_at_row_mut(half);
         let (a_top, a_bottom) = a.split_at_row(half);
+        let lower = below.map(|below| below + half as isize);
         rayon::join(
-            || cut(top, a_top, b, alpha, task, below),
-            || {
-                cut(
-                    bottom,
-                    a_bottom,
-                    b,
-                    alpha,
-                    task,
-                    below.map(|below| below + half as isize),
-                )
-            },
+            || cut_by(task, top, a_top, (b, copied), alpha, below),
+            || cut_by(task, bottom, a_bottom, (b, copied), alpha, lower),
         );
     } else if n > task.1 {
-        let half = (n / 2).next_multiple_of(WIDE);
+        let half = half(n, task.1);
         let (left, right) = c.split_at_col_mut(half);
         let (b_left, b_right) = b.split_at_col(half);
+        let farther = below.map(|below| below - half as isize);
+        let copied_right = copied.map(|copied| Copied {
+            first: copied.first + half,
+            ..copied
+        });
         rayon::join(
-            || cut(left, a, b_left, alpha, task, below),
-            || {
-                cut(
-                    right,
-                    a,
-                    b_right,
-                    alpha,
-                    task,
-                    below.map(|below| below - half as isize),
-                )
-            },
+            || cut_by(task, left, a, (b_left, copied), alpha, below),
+            || cut_by(task, right, a, (b_right, copied_right), alpha, farther),
         );
     } else {
-        one(c, a, b, alpha, below);
+        match copied {
+            #[cfg(target_arch = "x86_64")]
+            Some(copied) => one(c, a, copied, alpha, below),
+            _ => matmul(c, Accum::Add, a, b, alpha, Par::Seq),
+        }
     }
 }
 
 /// On the thread at hand.
-fn one(mut c: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>, alpha: f32, below: Option<isize>) {
-    #[cfg(target_arch = "x86_64")]
-    if simd::available() && c.row_stride() == 1 {
-        let mut slivers = (Vec::new(), Vec::new());
-        for from in (0..a.ncols()).step_by(DEEP) {
-            let deep = DEEP.min(a.ncols() - from);
-            copy_wide(b.subrows(from, deep), &mut slivers.1);
-            for row in (0..c.nrows()).step_by(ROWS) {
-                let rows = ROWS.min(c.nrows() - row);
-                let below = below.map(|below| below + row as isize);
-                if below.is_some_and(|below| below + (rows as isize) <= 0) {
-                    continue;
-                }
-                copy_tall(a.submatrix(row, from, rows, deep), &mut slivers.0);
-                let part = c.rb_mut().subrows_mut(row, rows);
-                all_tiles(part, (&slivers.0, &slivers.1), deep, alpha, below);
+#[cfg(target_arch = "x86_64")]
+fn one(mut c: MatMut<'_, f32>, a: MatRef<'_, f32>, b: Copied<'_>, alpha: f32, below: Option<isize>) {
+    let mut room = OF_A.take();
+    for (from, b_deep) in (0..b.depth).step_by(DEEP).zip(b.slivers.chunks(DEEP * b.columns)) {
+        let deep = DEEP.min(b.depth - from);
+        let b_deep = &b_deep[b.first * deep..];
+        for row in (0..c.nrows()).step_by(ROWS) {
+            let rows = ROWS.min(c.nrows() - row);
+            let below = below.map(|below| below + row as isize);
+            if below.is_some_and(|below| below + (rows as isize) <= 0) {
+                continue;
             }
+            copy_tall(a.submatrix(row, from, rows, deep), &mut room);
+            let part = c.rb_mut().subrows_mut(row, rows);
+            all_tiles(part, (&room, b_deep), deep, alpha, below);
         }
-        return;
     }
-    let _ = below;
-    matmul(c.rb_mut(), Accum::Add, a, b, alpha, Par::Seq);
+    OF_A.set(room);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -168,9 +243,8 @@ fn copy_tall(a: MatRef<'_, f32>, into: &mut Vec<f32>) {
 }
 
 /// Copies B, a row of 8 columns after the other.
-fn copy_wide(b: MatRef<'_, f32>, into: &mut Vec<f32>) {
+fn copy_wide(b: MatRef<'_, f32>, into: &mut [f32]) {
     let (deep, columns) = (b.nrows(), b.ncols());
-    into.resize(columns.next_multiple_of(WIDE) * deep, 0.0);
     for (start, sliver) in (0..columns).step_by(WIDE).zip(into.chunks_exact_mut(WIDE * deep)) {
         let width = WIDE.min(columns - start);
         if width < WIDE {
@@ -231,6 +305,8 @@ mod tests {
             (700, 300, 70),
             (530, 1100, 300),
             (3, 900, 5),
+            (1000, 261, 1030),
+            (50, 2100, 1100),
         ] {
             let (a, b, c) = (drawn(m, k, 1), drawn(k, n, 2), drawn(m, n, 3));
             let (a_turned, b_turned) = (a.transpose().to_owned(), b.transpose().to_owned());

@@ -1,8 +1,9 @@
 //! Inverse of a large symmetric positive definite matrix, in place.
 //!
 //! A = LLᵀ, then L⁻¹ over L, then (L⁻¹)ᵀL⁻¹ over that (Golub and Van Loan, *Matrix Computations*, §4.2; LAPACK's
-//! potrf, trtri, lauum): n³ multiplications and one n × n matrix in memory, with a strip of 1,024 columns beside it. The
-//! halving that keeps all in place is here, the products are of `blocked`, and small triangles are left to faer.
+//! potrf, trtri, lauum): n³ multiplications and one n × n matrix in memory, with strips of 1,024
+//! columns beside it, one of its own and one that `blocked` copies. The halving that keeps all in place is here, the
+//! products are of `blocked`, and small triangles are left to faer.
 
 use crate::NotPositiveDefinite;
 use crate::blocked::add_product;

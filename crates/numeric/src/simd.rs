@@ -250,6 +250,9 @@ fn dot_each<const R: usize>(rows: [&[f32]; R], x: &[f32]) -> [f32; R] {
     found
 }
 
+/// Columns of A that are asked for before they are needed.
+const AHEAD_OF_A: usize = 8;
+
 /// Adds α times the products of 48 rows of A with 8 columns of B, both as `blocked` copies them, to 8 columns of up to 48 numbers.
 ///
 /// # Panics
@@ -259,8 +262,17 @@ pub(crate) fn add_tile(a: &[f32], b: &[f32], alpha: f32, columns: [&mut [f32]; W
     const V: usize = TALL_OF_C / LANES;
     let (a, b) = (a.as_chunks::<TALL_OF_C>().0, b.as_chunks::<WIDE_OF_C>().0);
     assert!(a.len() == b.len(), "depth");
+    for column in &columns {
+        for line in (0..column.len()).step_by(LANES) {
+            // What is asked for ahead of time is not read.
+            _mm_prefetch::<_MM_HINT_T0>(column.as_ptr().wrapping_add(line).cast());
+        }
+    }
     let mut sums = [[_mm512_setzero_ps(); V]; WIDE_OF_C];
     for (a, b) in a.iter().zip(b) {
+        for v in 0..V {
+            _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().wrapping_add(AHEAD_OF_A * TALL_OF_C + v * LANES).cast());
+        }
         let mut own = [_mm512_setzero_ps(); V];
         for (v, own) in own.iter_mut().enumerate() {
             // SAFETY: three times sixteen numbers are there.
