@@ -25,6 +25,7 @@ mod parallel;
 mod product;
 #[cfg(target_arch = "x86_64")]
 mod simd;
+mod spread;
 mod statistics;
 mod stream;
 mod svd;
@@ -44,6 +45,7 @@ pub use large::large_zeros;
 pub use panel::{PANEL, PanelTerms, multiply_panel};
 pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with, parallel_rows_with};
 pub use product::{multiply_add, multiply_transposed};
+pub use spread::Spread;
 pub use statistics::{Interval, bootstrap_mean, mean, quantile, variance};
 pub use stream::{SeededStream, hash_bytes, mix};
 pub use svd::{NotConverged, TruncatedSvd, truncated_svd};

@@ -58,9 +58,6 @@ impl Labels for AttributeLabels {
 /// Cosine of two sets of labels: how many they share over the geometric mean of their sizes; 0 if either is empty. In 0 to 1, and the
 /// matrix of it over any items is positive semi-definite, as one of inner products is.
 pub(crate) fn cosine(a: &[u64], b: &[u64]) -> f64 {
-    if a.is_empty() || b.is_empty() {
-        return 0.0;
-    }
     let (mut i, mut j, mut shared) = (0, 0, 0);
     while i < a.len() && j < b.len() {
         match a[i].cmp(&b[j]) {
@@ -73,10 +70,15 @@ pub(crate) fn cosine(a: &[u64], b: &[u64]) -> f64 {
             }
         }
     }
+    cosine_of(shared, a.len(), b.len())
+}
+
+/// The same of two sets of such sizes that share so many.
+pub(crate) fn cosine_of(shared: u64, a: usize, b: usize) -> f64 {
     if shared == 0 {
         return 0.0;
     }
-    f64::from(shared) / (a.len() as f64 * b.len() as f64).sqrt()
+    shared as f64 / (a as f64 * b as f64).sqrt()
 }
 
 /// Scores brought to 0 to 1 over these candidates; all 1 if they are alike.

@@ -9,10 +9,12 @@
 //!
 //! Cost: O(places · pool) likenesses at worst, mostly a small part of it. Nothing is random. Ties go by the order of the candidates.
 
-use crate::labels::{Labels, cosine, in_front, relevance};
+use crate::labels::{Labels, cosine_of, in_front, relevance};
 use domain::{Candidate, Query, Reranked, Reranker};
+use numeric::Spread;
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 /// See the head of the module.
@@ -22,6 +24,50 @@ pub(crate) struct MmrReranker {
     pub(crate) diversity: f64,
     pub(crate) pool: usize,
     pub(crate) depth: usize,
+}
+
+/// Labels by number, in the order in which they come up.
+#[derive(Default)]
+struct Numbers(HashMap<u64, u32, BuildHasherDefault<Spread>>);
+
+impl Numbers {
+    /// Numbers of labels of which none comes twice.
+    fn of(&mut self, labels: Vec<u64>) -> Vec<u32> {
+        let number = |label: u64| {
+            let next = self.0.len() as u32;
+            *self.0.entry(label).or_insert(next)
+        };
+        labels.into_iter().map(number).collect()
+    }
+}
+
+/// Labels of one that stands, a bit each, so that what another shares with them is counted by looking at its own few.
+struct Bits {
+    words: Vec<u64>,
+    n: usize,
+}
+
+impl Bits {
+    fn of(labels: &[u32]) -> Bits {
+        let most = labels.iter().max().map_or(0, |most| most / u64::BITS + 1);
+        let mut words = vec![0u64; most as usize];
+        for label in labels {
+            words[(label / u64::BITS) as usize] |= 1 << (label % u64::BITS);
+        }
+        let n = labels.len();
+        Bits { words, n }
+    }
+
+    fn has(&self, label: u32) -> u64 {
+        let word = self.words.get((label / u64::BITS) as usize).copied();
+        (word.unwrap_or(0) >> (label % u64::BITS)) & 1
+    }
+
+    /// As [`cosine`](crate::labels::cosine) of the labels themselves.
+    fn cosine(&self, other: &[u32]) -> f64 {
+        let shared = other.iter().map(|label| self.has(*label)).sum();
+        cosine_of(shared, self.n, other.len())
+    }
 }
 
 /// A candidate that does not stand yet.
@@ -77,19 +123,21 @@ impl Reranker for MmrReranker {
             })
             .collect();
         let mut chosen: Vec<usize> = Vec::with_capacity(places);
-        let mut labels_of_chosen: Vec<Arc<[u64]>> = Vec::with_capacity(places);
-        let mut labels: Vec<Option<Arc<[u64]>>> = vec![None; pool.len()];
+        let mut standing: Vec<Bits> = Vec::with_capacity(places);
+        let mut numbers = Numbers::default();
+        let mut labels: Vec<Option<Vec<u32>>> = vec![None; pool.len()];
         while chosen.len() < places
             && let Some(mut first) = left.pop()
         {
-            let own = labels[first.at].get_or_insert_with(|| self.labels.labels(pool[first.at].item).into());
+            let own =
+                labels[first.at].get_or_insert_with(|| numbers.of(self.labels.labels(pool[first.at].item)));
             if first.compared == chosen.len() {
                 chosen.push(first.at);
-                labels_of_chosen.push(own.clone());
+                standing.push(Bits::of(own));
                 continue;
             }
-            for other in &labels_of_chosen[first.compared..] {
-                first.most_alike = first.most_alike.max(cosine(own, other));
+            for other in &standing[first.compared..] {
+                first.most_alike = first.most_alike.max(other.cosine(own));
             }
             first.compared = chosen.len();
             first.worth = worth(first.at, first.most_alike);
@@ -105,6 +153,7 @@ impl Reranker for MmrReranker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::cosine;
     use numeric::SeededStream;
 
     struct Given(Vec<Vec<u64>>);

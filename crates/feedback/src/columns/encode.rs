@@ -199,6 +199,10 @@ impl Encoder {
         put(&mut self.streams[COUNTS], columns);
         put(&mut self.streams[COUNTS], decision.history.len() as u64);
         put(&mut self.streams[COUNTS], decision.removals.len() as u64);
+        let shown_with = decision.considered.iter().map(|item| &item.item_id);
+        let done = decision.history.iter().map(|(item, _)| item);
+        let removed = decision.removals.iter().map(|removal| &removal.item_id);
+        self.familiar.approach(shown_with.chain(done).chain(removed));
         if let Some(said) = head.said {
             self.put_candidates(&decision.considered, said);
         }

@@ -6,7 +6,7 @@ use domain::{Candidate, HistoryEvent};
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,25 +16,8 @@ const AFFINITY_ITEMS_MAX: usize = 200;
 /// Nothing in the history.
 const NOWHERE: u32 = u32::MAX;
 
-/// Keys that are hashes already, or small numbers.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = numeric::hash_bytes(bytes);
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
-}
-
-type ByHash<V> = HashMap<u64, V, BuildHasherDefault<Spread>>;
+/// By keys that are hashes already, or small numbers.
+type ByHash<V> = HashMap<u64, V, BuildHasherDefault<numeric::Spread>>;
 
 /// See the head of the module.
 pub(crate) struct Reading<'a> {
