@@ -1,4 +1,4 @@
-//! How many bytes a decision takes, and how long it takes to record and to write: `cargo run --release -p feedback --example size -- [CANDIDATES] [DECISIONS] [ITEMS]`.
+//! How many bytes a decision takes, and how long it takes to record and to write: `cargo run --release -p feedback --example size -- [CANDIDATES] [DECISIONS] [ITEMS] [THREADS]`.
 //!
 //! Decisions are made up: a catalogue of 20,000 items (or `ITEMS`), some far more popular than others, four sources that propose overlapping parts of the candidates with scores of their own, 40 events of history, 10 items
 //! shown with reasons. Scores are noise, as those of models are.
@@ -9,7 +9,7 @@ use domain::{
 };
 use feedback::{DecisionLog, DecisionLogOptions, StoredDecision};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 struct Dice(u64);
 
@@ -164,19 +164,38 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for stored in all.iter().take(100) {
         json += serde_json::to_vec(stored)?.len();
     }
-    let start = Instant::now();
-    for stored in all {
-        assert!(log.record(stored), "the log takes them all");
+    let threads = arguments
+        .next()
+        .map_or(Ok(1), |text| text.parse::<usize>())?
+        .max(1);
+    let mut parts: Vec<Vec<StoredDecision>> = (0..threads).map(|_| Vec::new()).collect();
+    for (at, stored) in all.into_iter().enumerate() {
+        parts[at % threads].push(stored);
     }
-    let recorded = start.elapsed();
+    let start = Instant::now();
+    let record = |part: Vec<StoredDecision>| {
+        for stored in part {
+            assert!(log.record(stored), "the log takes them all");
+        }
+        start.elapsed()
+    };
+    let took = std::thread::scope(|scope| {
+        let all: Vec<_> = parts
+            .into_iter()
+            .map(|part| scope.spawn(move || record(part)))
+            .collect();
+        all.into_iter()
+            .map(|one| one.join().expect("a thread that does not panic"))
+            .sum::<Duration>()
+    });
     log.flush()?;
     let written = start.elapsed();
     let bytes = log.stats().bytes;
     println!(
-        "{n} decisions with {candidates} candidates: {} bytes each (as JSON {}); {:.1} us each to record, {:.1} us with writing",
+        "{n} decisions with {candidates} candidates: {} bytes each (as JSON {}); {:.1} us each to record on {threads} threads, {:.1} us with writing",
         bytes / n.max(1),
         json / 100,
-        recorded.as_secs_f64() * 1e6 / n as f64,
+        took.as_secs_f64() * 1e6 / n as f64,
         written.as_secs_f64() * 1e6 / n as f64
     );
     drop(log);

@@ -1,13 +1,14 @@
 //! Decisions that no block holds yet, in the hands of the operating system.
 //!
 //! A decision is appended here before whoever asked for it is answered, as what it adds to the block that it will be in, so that a killed process loses none and a
-//! decision is encoded once. The first of a block says that it is; those after it can only be read behind it. Two files take turns: while the blocks of one are being written, new
-//! decisions go to the other, in a block of their own; the first is emptied once the blocks are on the disk. Emptied means that its first bytes say so: its pages stay and are written over,
+//! decision is encoded once. The first of a block says that it is; those after it can only be read behind it. Blocks grow side by side, so every frame names the lane of its block. Two files take turns: while the blocks of one are being written, new
+//! decisions go to the other, in blocks of their own; the first is emptied once the blocks are on the disk. Emptied means that its first bytes say so: its pages stay and are written over,
 //! which costs the operating system a fraction of growing a file. So every frame has the number of its turn, and reading stops at one of another turn. Neither file is flushed: what the machine loses with its power is what the
 //! blocks do not have yet.
 
 use crate::block::{self, Added, BODY_BYTES_MAX};
 use crate::columns::{self, STREAMS};
+use crate::waiting::LANES;
 use crate::{FeedbackError, StoredDecision};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -30,16 +31,17 @@ pub(crate) struct Tail {
     current: usize,
 }
 
-/// First byte of a frame: another decision of the block before, or the first of one.
-const NEXT: u8 = 0;
+/// First byte of a frame: twice its lane, and one more for the first decision of a block.
 const FIRST: u8 = 1;
+/// Above it are the first bytes of frames of earlier versions.
+const KIND_MAX: u8 = 2 * LANES as u8 - 1;
 /// Bytes before what a decision added: the first byte, and the turn.
 const FRONT_BYTES: usize = 9;
 
 /// What a decision added to its block, as a frame of the tail.
-pub(crate) fn frame(added: &Added<'_>, turn: u64) -> Result<Vec<u8>, String> {
+pub(crate) fn frame(added: &Added<'_>, lane: usize, turn: u64) -> Result<Vec<u8>, String> {
     let mut frame = vec![0; block::FRAME_HEAD];
-    frame.push(if added.is_first() { FIRST } else { NEXT });
+    frame.push(2 * lane as u8 + u8::from(added.is_first()) * FIRST);
     frame.extend(turn.to_le_bytes());
     added.write(&mut frame);
     let length = frame.len() - block::FRAME_HEAD;
@@ -50,17 +52,33 @@ pub(crate) fn frame(added: &Added<'_>, turn: u64) -> Result<Vec<u8>, String> {
     Ok(frame)
 }
 
+/// A block as far as its frames have been read.
+#[derive(Default)]
+struct Growing {
+    streams: [Vec<u8>; STREAMS],
+    /// Which frames these were.
+    frames: Vec<usize>,
+}
+
+impl Growing {
+    /// Its decisions with the numbers of their frames; what comes now begins another.
+    fn end(&mut self) -> impl Iterator<Item = (usize, StoredDecision)> {
+        let streams = self.streams.each_ref().map(Vec::as_slice);
+        let records = columns::records(streams).unwrap_or_default();
+        self.streams.iter_mut().for_each(Vec::clear);
+        std::mem::take(&mut self.frames).into_iter().zip(records)
+    }
+}
+
 /// The decisions of whole frames of one turn, up to the first that is not.
-fn decisions(mut bytes: &[u8]) -> Vec<StoredDecision> {
+pub(crate) fn decisions(mut bytes: &[u8]) -> Vec<StoredDecision> {
     let mut found = Vec::new();
     let mut turn: Option<&[u8]> = None;
-    let mut block: [Vec<u8>; STREAMS] = Default::default();
-    let mut end = |block: &mut [Vec<u8>; STREAMS]| {
-        let streams = block.each_ref().map(Vec::as_slice);
-        found.extend(columns::records(streams).unwrap_or_default());
-        block.iter_mut().for_each(Vec::clear);
-    };
-    while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
+    let mut lanes: [Growing; LANES] = Default::default();
+    for number in 0.. {
+        let Some((head, rest)) = bytes.split_first_chunk::<8>() else {
+            break;
+        };
         let (length, checksum) = block::head(*head);
         let Some((body, rest)) = rest.split_at_checked(length) else {
             break;
@@ -68,30 +86,33 @@ fn decisions(mut bytes: &[u8]) -> Vec<StoredDecision> {
         if crc32fast::hash(body) != checksum {
             break;
         }
-        let (starts, added) = match body.split_at_checked(FRONT_BYTES) {
-            Some((&[kind @ (FIRST | NEXT), ref of @ ..], added)) => {
+        let (lane, starts, added) = match body.split_at_checked(FRONT_BYTES) {
+            Some((&[kind @ 0..=KIND_MAX, ref of @ ..], added)) => {
                 if turn.is_some_and(|turn| turn != of) {
                     break;
                 }
                 turn = Some(of);
-                (kind == FIRST, added)
+                (usize::from(kind / 2), kind & FIRST != 0, added)
             }
             // Frames of earlier versions hold a whole decision, whose first stream is longer than a byte can say.
-            _ => (true, body),
+            _ => (0, true, body),
         };
+        let block = &mut lanes[lane];
         if starts {
-            end(&mut block);
+            found.extend(block.end());
         }
         let Ok(streams) = columns::streams(added) else {
             break;
         };
-        for (stream, added) in block.iter_mut().zip(streams) {
+        for (stream, added) in block.streams.iter_mut().zip(streams) {
             stream.extend_from_slice(added);
         }
+        block.frames.push(number);
         bytes = rest;
     }
-    end(&mut block);
-    found
+    found.extend(lanes.iter_mut().flat_map(Growing::end));
+    found.sort_by_key(|(number, _)| *number);
+    found.into_iter().map(|(_, stored)| stored).collect()
 }
 
 impl Tail {

@@ -14,26 +14,29 @@ use std::sync::Arc;
 const DONE_MAX: usize = 32;
 const DONE_BYTES_MAX: usize = 2 * BLOCK_BYTES;
 
-/// Where a decision waits: which blocks were taken by the writer together, which of these, and where in it.
+/// Where a decision waits: the block, and where in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
-    turn: u64,
-    block: usize,
+    block: u64,
     line: usize,
 }
 
+/// Most blocks that grow at once.
+pub(crate) const LANES: usize = 8;
+
 #[derive(Default)]
 pub(crate) struct Waiting {
-    /// The block that grows, and those before it.
-    open: Open,
+    /// The blocks that grow, one for each processor, which then finds what it has written in its own caches.
+    open: Vec<Open>,
+    /// Those before them, in the order in which they were closed.
     full: Vec<Arc<Open>>,
     /// Those that the writer has taken.
     writing: Vec<Arc<Open>>,
     /// Those that are written, for the room that they have.
     done: Vec<Open>,
     places: HashMap<DecisionId, Place>,
-    /// Number of those that the writer takes next.
-    turn: u64,
+    /// How many blocks there have been.
+    blocks: u64,
     len: usize,
     bytes: usize,
 }
@@ -58,38 +61,52 @@ impl Kept {
 }
 
 impl Waiting {
-    /// Adds a decision. `keep` is told what it added to its block; if it refuses, the decision is taken out again.
+    /// Adds a decision to the block that grows in a lane. `keep` is told what it added to its block; if it refuses, the decision is taken out again.
     pub(crate) fn push(
         &mut self,
+        lane: usize,
         head: Head<'_>,
         keep: impl FnOnce(&Added<'_>) -> Result<(), String>,
     ) -> Result<(), String> {
-        if self.open.is_full() {
-            self.close();
+        while self.open.len() <= lane {
+            let number = self.next_number();
+            self.open.push(Open::new(number));
+        }
+        if self.open[lane].is_full() {
+            self.close(lane);
         }
         let id = head.id().clone();
-        let before = self.open.len();
-        let added = self.open.push(head);
+        // Of two with one id the later counts: blocks are written in the order in which they are closed.
+        let before = self.places.get(&id).map(|place| place.block);
+        let other = |open: &Open| Some(open.number) == before && open.number != self.open[lane].number;
+        if let Some(other) = self.open.iter().position(other) {
+            self.close(other);
+        }
+        let open = &mut self.open[lane];
+        let (before, block, line) = (open.len(), open.number, open.ids.len());
+        let added = open.push(head);
         if let Err(reason) = keep(&added) {
             added.take_back();
             return Err(reason);
         }
-        let place = Place {
-            turn: self.turn,
-            block: self.full.len(),
-            line: self.open.ids.len() - 1,
-        };
-        self.places.insert(id, place);
+        self.bytes += open.len() - before;
+        self.places.insert(id, Place { block, line });
         self.len += 1;
-        self.bytes += self.open.len() - before;
         Ok(())
     }
 
-    /// What comes now begins another block.
-    pub(crate) fn close(&mut self) {
-        if !self.open.ids.is_empty() {
-            let next = self.open.next(self.done.pop());
-            self.full.push(Arc::new(std::mem::replace(&mut self.open, next)));
+    fn next_number(&mut self) -> u64 {
+        self.blocks += 1;
+        self.blocks
+    }
+
+    /// What comes now begins another block in this lane.
+    pub(crate) fn close(&mut self, lane: usize) {
+        if self.open.get(lane).is_some_and(|open| !open.ids.is_empty()) {
+            let number = self.next_number();
+            let next = self.open[lane].next(number, self.done.pop());
+            self.full
+                .push(Arc::new(std::mem::replace(&mut self.open[lane], next)));
         }
     }
 
@@ -105,8 +122,7 @@ impl Waiting {
 
     /// What waits, which stays to be looked up until [`Waiting::written`].
     pub(crate) fn take(&mut self) -> Vec<Arc<Open>> {
-        self.close();
-        self.turn += 1;
+        (0..self.open.len()).for_each(|lane| self.close(lane));
         (self.len, self.bytes) = (0, 0);
         self.writing = std::mem::take(&mut self.full);
         self.writing.clone()
@@ -116,7 +132,11 @@ impl Waiting {
     pub(crate) fn written(&mut self) {
         for block in std::mem::take(&mut self.writing) {
             for id in &block.ids {
-                if self.places.get(id).is_some_and(|place| place.turn < self.turn) {
+                if self
+                    .places
+                    .get(id)
+                    .is_some_and(|place| place.block == block.number)
+                {
                     self.places.remove(id);
                 }
             }
@@ -136,51 +156,140 @@ impl Waiting {
 
     /// The block of a decision, and its place there.
     pub(crate) fn get(&self, id: &DecisionId) -> Option<(Kept, usize)> {
-        let Place { turn, block, line } = *self.places.get(id)?;
-        let blocks = if turn == self.turn {
-            &self.full
-        } else {
-            &self.writing
-        };
-        let kept = match blocks.get(block) {
+        let Place { block, line } = *self.places.get(id)?;
+        let closed = self.full.iter().chain(&self.writing);
+        let kept = match closed.into_iter().find(|closed| closed.number == block) {
             Some(block) => Kept::Full(block.clone()),
-            None => Kept::Bytes(self.open.bytes()),
+            None => Kept::Bytes(self.open.iter().find(|open| open.number == block)?.bytes()),
         };
         Some((kept, line))
     }
 
     /// All blocks, with the places of those decisions that were not recorded again later.
     pub(crate) fn all(&self) -> Vec<(Kept, Vec<usize>)> {
-        let before = self.turn.wrapping_sub(1);
-        let writing = self
-            .writing
-            .iter()
-            .enumerate()
-            .map(|(at, block)| (before, at, block));
-        let full = self
-            .full
-            .iter()
-            .enumerate()
-            .map(|(at, block)| (self.turn, at, block));
-        let kept = writing.chain(full).map(|(turn, at, block)| {
-            let lines = self.counting(&block.ids, turn, at);
-            (Kept::Full(block.clone()), lines)
-        });
-        let mut all: Vec<(Kept, Vec<usize>)> = kept.collect();
-        let lines = self.counting(&self.open.ids, self.turn, self.full.len());
-        all.push((Kept::Bytes(self.open.bytes()), lines));
-        all
+        let closed = self.writing.iter().chain(&self.full);
+        let closed = closed.map(|block| (Kept::Full(block.clone()), self.counting(block)));
+        let open = self.open.iter();
+        let open = open.map(|block| (Kept::Bytes(block.bytes()), self.counting(block)));
+        closed.chain(open).collect()
     }
 
-    fn counting(&self, ids: &[DecisionId], turn: u64, block: usize) -> Vec<usize> {
-        let is_here = |(line, id): &(usize, &DecisionId)| {
-            let line = *line;
-            self.places.get(*id) == Some(&Place { turn, block, line })
+    fn counting(&self, Open { ids, number, .. }: &Open) -> Vec<usize> {
+        let lines = ids.iter().enumerate().filter(|(line, id)| {
+            let (block, line) = (*number, *line);
+            self.places.get(*id) == Some(&Place { block, line })
+        });
+        lines.map(|(line, _)| line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::{FRAME_HEAD, Press};
+    use crate::tail;
+    use domain::{Decision, ItemId, Sequence, SnapshotVersion, Timestamp};
+
+    fn stored(id: u64, seed: u64) -> StoredDecision {
+        let item = |n: u64| ItemId::new(format!("item-{}", n % 50)).expect("an id");
+        StoredDecision {
+            decision: Decision {
+                decision_id: DecisionId::new(format!("d{id}")).expect("an id"),
+                now: Timestamp(7),
+                placement: "home".to_owned(),
+                user_id: None,
+                snapshot: SnapshotVersion::default(),
+                sequence: Sequence(seed),
+                seed,
+                config_hash: String::new(),
+                n: 10,
+                attributes: Default::default(),
+                context: Default::default(),
+                item_id: None,
+                history: (0..seed % 9).map(|n| (item(seed + n), n as f32)).collect(),
+                stages: Vec::new(),
+                considered: Vec::new(),
+                considered_cut: 0,
+                removals: Vec::new(),
+                removals_cut: 0,
+                policy: None,
+                rules: None,
+                constraints: Vec::new(),
+                page: None,
+                shown: Vec::new(),
+                features: None,
+                degraded: Vec::new(),
+                arms: Vec::new(),
+            },
+            timings_us: Vec::new(),
+            request: None,
+        }
+    }
+
+    /// Records in lanes at random, some again under an id that was there before, against a plain map; what the tail holds, what can be looked up and what is written are all compared.
+    #[test]
+    fn blocks_that_grow_side_by_side_lose_and_mix_nothing() {
+        let mut dice = 1u64;
+        let mut roll = |sides: u64| {
+            dice = step(dice);
+            (dice >> 33) % sides
         };
-        ids.iter()
-            .enumerate()
-            .filter(is_here)
-            .map(|(line, _)| line)
-            .collect()
+        let (mut waiting, mut plain) = (Waiting::default(), HashMap::new());
+        let (mut press, mut in_files) = (Press::default(), HashMap::new());
+        for _ in 0..6 {
+            let mut frames = Vec::new();
+            for _ in 0..roll(400) {
+                let record = stored(roll(300), roll(1 << 40));
+                let lane = roll(LANES as u64) as usize;
+                let refuses = roll(50) == 0;
+                let head = columns::head(&record).expect("it has a form");
+                let kept = waiting.push(lane, head, |added| {
+                    if refuses {
+                        return Err("no".to_owned());
+                    }
+                    frames.extend(tail::frame(added, lane, 3)?);
+                    Ok(())
+                });
+                assert_eq!(kept.is_err(), refuses);
+                if !refuses {
+                    plain.insert(record.decision.decision_id.clone(), record);
+                }
+                if roll(90) == 0 {
+                    waiting.close(lane);
+                }
+            }
+            let mut by_tail = in_files.clone();
+            for record in tail::decisions(&frames) {
+                by_tail.insert(record.decision.decision_id.clone(), record);
+            }
+            assert_eq!(by_tail, plain, "what a killed process leaves");
+            let mut seen = in_files.clone();
+            for (block, lines) in waiting.all() {
+                let decisions = block.decisions().expect("readable");
+                for line in lines {
+                    let record = decisions[line].clone();
+                    let id = record.decision.decision_id.clone();
+                    let (block, line) = waiting.get(&id).expect("it waits");
+                    assert_eq!(block.decisions().expect("readable")[line], record);
+                    seen.insert(id, record);
+                }
+            }
+            assert_eq!(seen, plain, "what can be looked up");
+            for block in waiting.take() {
+                let frame = press.frame(&block).expect("it has a form");
+                for record in crate::block::decisions(&frame[FRAME_HEAD..]).expect("readable") {
+                    in_files.insert(record.decision.decision_id.clone(), record);
+                }
+            }
+            assert_eq!(in_files, plain, "what is written");
+            waiting.written();
+            assert_eq!(waiting.ids().count(), 0);
+        }
+    }
+
+    fn step(state: u64) -> u64 {
+        state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407)
     }
 }

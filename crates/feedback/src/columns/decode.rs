@@ -2,11 +2,11 @@
 
 use super::numbers::{In, risen};
 use super::{
-    BETWEEN, COUNTS, FEATURES, HISTORY, HITS, ITEMS, LINES, NAMES, REMOVALS, SCORES, SOURCES, STAGES,
+    BETWEEN, COUNTS, FEATURES, HISTORY, HITS, ITEMS, LINES, NAMES, REMOVALS, SCORES, SHOWN, SOURCES, STAGES,
     STREAMS, STREAMS_BEFORE,
 };
 use crate::StoredDecision;
-use domain::{DecisionItem, FeatureRecord, ItemId, Removal, SourceHit, StageReport};
+use domain::{DecisionItem, FeatureRecord, ItemId, Removal, Shown, SourceHit, StageReport};
 use std::sync::Arc;
 
 /// The streams of [`Encoder::since`](super::Encoder::since).
@@ -14,7 +14,7 @@ pub(crate) fn streams(bytes: &[u8]) -> Result<[&[u8]; STREAMS], String> {
     let mut bytes = In(bytes);
     let mut streams = [[].as_slice(); STREAMS];
     for (at, stream) in streams.iter_mut().enumerate() {
-        if at == STREAMS_BEFORE && bytes.0.is_empty() {
+        if at >= STREAMS_BEFORE && bytes.0.is_empty() {
             break;
         }
         *stream = bytes.bytes()?;
@@ -73,10 +73,16 @@ pub(crate) fn records(streams: [&[u8]; STREAMS]) -> Result<Vec<StoredDecision>, 
                 }
             }
         }
+        if !streams[SHOWN].0.is_empty() {
+            let left = streams[SHOWN].0.len();
+            for _ in 0..streams[SHOWN].count(left)? {
+                let shown = shown(&names, &mut streams[SHOWN])?;
+                stored.decision.shown.push(shown);
+            }
+        }
         for _ in 0..history {
             let item = item_of(&names, streams[HISTORY].number()?)?;
-            let bits = streams[HISTORY].take(4)?;
-            let bits = u32::from_le_bytes([bits[0], bits[1], bits[2], bits[3]]);
+            let bits = u32::from_le_bytes(streams[HISTORY].exactly()?);
             stored.decision.history.push((item, f32::from_bits(bits)));
         }
         for _ in 0..removals {
@@ -121,6 +127,37 @@ fn features(names: &str, stream: &mut In<'_>) -> Result<FeatureRecord, String> {
 
 fn item_of(names: &[Arc<str>], number: u64) -> Result<ItemId, String> {
     ItemId::new(&**name_of(names, number)?).map_err(|e| e.to_string())
+}
+
+fn shown(names: &[Arc<str>], stream: &mut In<'_>) -> Result<Shown, String> {
+    let item_id = item_of(names, stream.number()?)?;
+    let rank = u32::try_from(stream.number()?).map_err(|e| e.to_string())?;
+    let score = f32::from_bits(u32::from_le_bytes(stream.exactly()?));
+    let propensity = f64::from_bits(u64::from_le_bytes(stream.exactly()?));
+    let front = stream.size()?;
+    let mut position_propensity = None;
+    if front & 1 == 1 {
+        position_propensity = Some(f64::from_bits(u64::from_le_bytes(stream.exactly()?)));
+    }
+    let (mut sources, mut reasons) = (Vec::new(), Vec::new());
+    for _ in 0..front / 2 {
+        sources.push(name_of(names, stream.number()?)?.to_string());
+    }
+    let left = stream.0.len();
+    for _ in 0..stream.count(left)? {
+        let reason = std::str::from_utf8(stream.bytes()?).map_err(|e| e.to_string())?;
+        reasons.push(reason.to_owned());
+    }
+    Ok(Shown {
+        item_id,
+        rank,
+        score,
+        propensity,
+        position_propensity,
+        sources,
+        reasons,
+        explanation: None,
+    })
 }
 
 fn candidates(

@@ -4,10 +4,13 @@ use super::line::{Line, Stays};
 use super::names::{Familiar, Names};
 use super::numbers::{Wide, put, put_bytes, rising};
 use super::{
-    BETWEEN, COUNTS, FEATURES, HISTORY, HITS, ITEMS, LINES, NAMES, REMOVALS, SCORES, SOURCES, STAGES, STREAMS,
+    BETWEEN, COUNTS, FEATURES, HISTORY, HITS, ITEMS, LINES, NAMES, REMOVALS, SCORES, SHOWN, SOURCES, STAGES,
+    STREAMS,
 };
 use crate::StoredDecision;
-use domain::{Decision, DecisionId, DecisionItem, FeatureRecord, ItemId, Removal, SourceHit, Timestamp};
+use domain::{
+    Decision, DecisionId, DecisionItem, FeatureRecord, ItemId, Removal, Shown, SourceHit, Timestamp,
+};
 
 /// Different streams at once.
 fn several<const N: usize>(streams: &mut [Vec<u8>; STREAMS], which: [usize; N]) -> [&mut Vec<u8>; N] {
@@ -41,6 +44,8 @@ pub(crate) struct Head<'a> {
     /// Names of the stages, and of the times, as one text; `None` if they stay in the JSON.
     stages: Option<String>,
     times: Option<String>,
+    /// What was shown; nothing if it stays in the JSON.
+    shown: &'a [Shown],
 }
 
 impl Head<'_> {
@@ -66,6 +71,8 @@ pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
     let names = || joined(reports.iter().map(|report| &*report.stage));
     let stages = stages.then(names).flatten();
     let times = joined(stored.timings_us.iter().map(|(name, _)| &**name));
+    let shown: &[Shown] = &stored.decision.shown;
+    let is_plain = shown.iter().all(|shown| shown.explanation.is_none());
     let line = Line {
         stored,
         stays: Stays {
@@ -73,6 +80,7 @@ pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
             features: features.is_none(),
             stages: stages.is_none(),
             times: times.is_none(),
+            shown: !is_plain,
         },
     };
     serde_json::to_writer(&mut json, &line).map_err(|e| e.to_string())?;
@@ -83,6 +91,7 @@ pub(crate) fn head(stored: &StoredDecision) -> Result<Head<'_>, String> {
         features,
         stages,
         times,
+        shown: if is_plain { shown } else { &[] },
     })
 }
 
@@ -220,6 +229,7 @@ impl Encoder {
         self.put_named(head.stages.as_deref(), of_stages);
         let of_times = head.stored.timings_us.iter().map(|(_, time)| *time);
         self.put_named(head.times.as_deref(), of_times);
+        self.put_shown(head.shown);
         for (item, strength) in &decision.history {
             let number = self.item(item);
             put(&mut self.streams[HISTORY], number);
@@ -265,6 +275,41 @@ impl Encoder {
         let stream = &mut self.streams[STAGES];
         put(stream, number + 1);
         numbers.for_each(|number| put(stream, number));
+    }
+
+    fn put_shown(&mut self, shown: &[Shown]) {
+        put(&mut self.streams[SHOWN], shown.len() as u64);
+        for Shown {
+            item_id,
+            rank,
+            score,
+            propensity,
+            position_propensity,
+            sources,
+            reasons,
+            explanation: _,
+        } in shown
+        {
+            let item = self.item(item_id);
+            let [names, stream] = several(&mut self.streams, [NAMES, SHOWN]);
+            put(stream, item);
+            put(stream, u64::from(*rank));
+            stream.extend_from_slice(&score.to_bits().to_le_bytes());
+            stream.extend_from_slice(&propensity.to_bits().to_le_bytes());
+            let has_position = u64::from(position_propensity.is_some());
+            put(stream, 2 * sources.len() as u64 + has_position);
+            if let Some(propensity) = position_propensity {
+                stream.extend_from_slice(&propensity.to_bits().to_le_bytes());
+            }
+            for source in sources {
+                put(stream, self.names.number(names, source));
+            }
+            // Reasons are rarely the same, so that looking for them would not be worth it.
+            put(stream, reasons.len() as u64);
+            reasons
+                .iter()
+                .for_each(|reason| put_bytes(stream, reason.as_bytes()));
+        }
     }
 
     fn put_candidates(&mut self, considered: &[DecisionItem], said: Vec<(&str, Vec<Hit>)>) {
@@ -350,8 +395,10 @@ fn in_order(hits: &mut Vec<Hit>, by_rank: &mut Vec<u32>) {
             by_rank[*rank as usize] = at;
         }
         if once {
+            let mut ordered = Vec::with_capacity(hits.len());
             let places = by_rank.iter().filter(|at| **at != u32::MAX);
-            *hits = places.map(|at| hits[*at as usize]).collect();
+            ordered.extend(places.map(|at| hits[*at as usize]));
+            *hits = ordered;
             return;
         }
     }

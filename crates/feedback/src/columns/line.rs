@@ -18,9 +18,10 @@ pub(super) struct Stays {
     pub(super) features: bool,
     pub(super) stages: bool,
     pub(super) times: bool,
+    pub(super) shown: bool,
 }
 
-/// The fields of a decision, but with no history, no removals, and perhaps without candidates, features and stages.
+/// The fields of a decision, but with no history, no removals, and perhaps without candidates, features, stages and what was shown.
 struct Rest<'a>(&'a Decision, Stays);
 
 impl Serialize for Line<'_> {
@@ -122,7 +123,11 @@ impl Serialize for Rest<'_> {
         if page.is_some() {
             out.serialize_field("page", page)?;
         }
-        out.serialize_field("shown", shown)?;
+        if self.1.shown {
+            out.serialize_field("shown", shown)?;
+        } else {
+            out.serialize_field("shown", &none)?;
+        }
         if self.1.features && features.is_some() {
             out.serialize_field("features", features)?;
         }

@@ -4,7 +4,8 @@
 //! and the history are taken out of the records and stood side by side: texts once per block, in the order of first mention, and
 //! then by number; scores as differences of their bit patterns from the one before, which are small since lists are in order; ranks as differences. What remains of a
 //! record is a line of JSON. A record whose candidates name their sources in an order that columns cannot tell keeps them in its line. The features of what was shown stand
-//! feature by feature, as many of them are the same for a whole slate, under their names as one text; so do the numbers of the stages and their times.
+//! feature by feature, as many of them are the same for a whole slate, under their names as one text; so do the numbers of the stages and their times. What was shown stands in a column of its own, unless parts of its scores
+//! were asked for.
 //!
 //! Everything comes back to the last bit.
 
@@ -18,8 +19,8 @@ pub(crate) use decode::{decode, records, streams};
 pub(crate) use encode::{Encoder, Head, head};
 
 /// Streams of a block, one after the other.
-pub(crate) const STREAMS: usize = 11;
-/// Streams of earlier versions, which had features, stages and times in the line.
+pub(crate) const STREAMS: usize = 12;
+/// The first versions had these, the next two more: what the others hold stood in the line.
 const STREAMS_BEFORE: usize = 9;
 const LINES: usize = 0;
 const NAMES: usize = 1;
@@ -32,6 +33,7 @@ const HISTORY: usize = 7;
 const REMOVALS: usize = 8;
 const FEATURES: usize = 9;
 const STAGES: usize = 10;
+const SHOWN: usize = 11;
 
 /// Between names that stand as one text, which have none of it.
 const BETWEEN: char = '\n';

@@ -56,13 +56,12 @@ impl Names {
     }
 }
 
-/// An item that was met, and its number.
-#[derive(Clone, Default)]
+/// An item that was met: where its text is, and its number, which counts in one epoch.
+#[derive(Clone, Copy, Default)]
 struct Met {
-    /// Held, so that no other text can come to stand at its address.
-    item: Option<ItemId>,
-    epoch: u64,
-    number: u64,
+    address: usize,
+    epoch: u32,
+    number: u32,
 }
 
 /// Numbers of items by the address of their text: all mentions of an item share its text, which then need not be read. Of items
@@ -70,12 +69,14 @@ struct Met {
 #[derive(Default)]
 pub(super) struct Familiar {
     met: Vec<Met>,
+    /// The items at these places are held, so that no other text can come to stand at the address of one.
+    held: Vec<Option<ItemId>>,
     /// Numbers of other epochs count no longer.
-    epoch: u64,
+    epoch: u32,
 }
 
 /// Places for items, as a power of 2.
-const FAMILIAR_BITS: u32 = 12;
+const FAMILIAR_BITS: u32 = 13;
 
 fn place_of(item: &ItemId) -> usize {
     let address = item.as_str().as_ptr() as u64;
@@ -85,7 +86,10 @@ fn place_of(item: &ItemId) -> usize {
 impl Familiar {
     /// From now on every number is learnt anew.
     pub(super) fn forget(&mut self) {
-        self.epoch += 1;
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            *self = Familiar::default();
+        }
     }
 
     /// Looks at the places of these items without waiting for one look before the next, so that those which lie in no cache come at once.
@@ -94,22 +98,35 @@ impl Familiar {
         std::hint::black_box(looks.fold(0, |all, met| all ^ met.number));
     }
 
+    #[inline]
     pub(super) fn number(&mut self, item: &ItemId, learn: impl FnOnce(&str) -> u64) -> u64 {
+        let address = item.as_str().as_ptr() as usize;
+        let place = place_of(item);
+        match self.met.get(place) {
+            Some(met) if met.address == address && met.epoch == self.epoch => u64::from(met.number),
+            _ => self.meet(item, place, learn(item.as_str())),
+        }
+    }
+
+    #[inline(never)]
+    fn meet(&mut self, item: &ItemId, place: usize, number: u64) -> u64 {
         if self.met.is_empty() {
             self.met.resize(1 << FAMILIAR_BITS, Met::default());
+            self.held.resize(1 << FAMILIAR_BITS, None);
         }
-        let address = item.as_str().as_ptr();
-        let met = &mut self.met[place_of(item)];
-        let is_it = met
-            .item
-            .as_ref()
-            .is_some_and(|met| met.as_str().as_ptr() == address);
-        if !is_it {
-            met.item = Some(item.clone());
+        let address = item.as_str().as_ptr() as usize;
+        // Texts are told from one another within a block, which is too small for more numbers.
+        let Ok(short) = u32::try_from(number) else {
+            return number;
+        };
+        if self.met[place].address != address {
+            self.held[place] = Some(item.clone());
         }
-        if !is_it || met.epoch != self.epoch {
-            (met.epoch, met.number) = (self.epoch, learn(item.as_str()));
-        }
-        met.number
+        self.met[place] = Met {
+            address,
+            epoch: self.epoch,
+            number: short,
+        };
+        number
     }
 }

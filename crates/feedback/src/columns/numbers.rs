@@ -78,6 +78,11 @@ impl<'a> In<'a> {
         Ok(taken)
     }
 
+    pub(super) fn exactly<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let taken = self.take(N)?;
+        taken.try_into().map_err(|_| "it is too short".to_owned())
+    }
+
     pub(super) fn number(&mut self) -> Result<u64, String> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {

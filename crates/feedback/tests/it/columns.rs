@@ -2,8 +2,8 @@
 
 use crate::log::{decision, open};
 use domain::{
-    DecisionId, DecisionItem, Degradation, FeatureRecord, ItemId, PolicyRecord, Removal, Shown, SourceHit,
-    StageReport, Timestamp, UserId,
+    DecisionId, DecisionItem, Degradation, Explanation, FeatureRecord, ItemId, PolicyRecord, Removal, Shown,
+    SourceHit, StageReport, Timestamp, UserId,
 };
 use feedback::{DecisionFilter, DecisionLog, DecisionLogOptions, StoredDecision};
 use std::path::Path;
@@ -93,11 +93,15 @@ fn any_decision(number: u32) -> StoredDecision {
             item_id: item(&mut dice),
             rank: n as u32 + 1,
             score: dice.score(),
-            propensity: 1.0 / 3.0,
-            position_propensity: None,
-            sources: vec!["als".to_owned()],
-            reasons: Vec::new(),
-            explanation: None,
+            propensity: 1.0 / (1.0 + dice.roll(7) as f64),
+            position_propensity: (dice.roll(2) == 0).then(|| 1.0 / (3.0 + dice.roll(7) as f64)),
+            sources: (0..dice.roll(4))
+                .map(|n| sources[n as usize].to_owned())
+                .collect(),
+            reasons: (0..dice.roll(3))
+                .map(|n| ["", "because of\n\"é\""][n as usize].to_owned())
+                .collect(),
+            explanation: (dice.roll(9) == 0).then(Explanation::default),
         })
         .collect();
     record.features = (dice.roll(3) > 0).then(|| {
@@ -251,31 +255,42 @@ fn stays_in_its_line(stored: &mut StoredDecision) {
     for report in &mut stored.decision.stages {
         report.error = Some("none".to_owned());
     }
+    for shown in &mut stored.decision.shown {
+        shown.explanation = Some(Explanation::default());
+    }
 }
 
 #[test]
 fn a_tail_of_an_earlier_version_is_read() {
-    // Its frames are those of the first of a block, without the nine bytes in front and without the streams of features and stages, which stood in the line.
-    let mut tail = Vec::new();
-    for number in 0..3 {
+    // A stream of one number, one of two, and one of one: there are no features, stages, times or things shown in them. The first versions had none of the three, nor the nine
+    // bytes in front by which a frame tells that it is the first of a block; the next had the front and all but the last.
+    let later: [&[u8]; 3] = [&[1, 0], &[2, 0, 0], &[1, 0]];
+    for (front, streams) in [(9, 0), (0, 2)] {
+        let mut tail = Vec::new();
+        for number in 0..3 {
+            let dir = tempfile::tempdir().expect("a folder");
+            let mut stored = any_decision(number);
+            stays_in_its_line(&mut stored);
+            let (_log, bytes) = left_by(dir.path(), &[stored]);
+            let mut body = bytes[8 + front..].to_vec();
+            // The lane is that of the processor.
+            body[0] %= if front == 0 { 2 } else { u8::MAX };
+            for stream in later[streams..].iter().rev() {
+                let rest = body.strip_suffix(*stream).expect("nothing there");
+                body.truncate(rest.len());
+            }
+            tail.extend((body.len() as u32).to_le_bytes());
+            tail.extend(crc32fast::hash(&body).to_le_bytes());
+            tail.extend(body);
+        }
         let dir = tempfile::tempdir().expect("a folder");
-        let mut stored = any_decision(number);
-        stays_in_its_line(&mut stored);
-        let (_log, bytes) = left_by(dir.path(), &[stored]);
-        // A stream of one number, and one of two: none of each.
-        let columns = [1, 0, 2, 0, 0];
-        let body = bytes[8 + 9..].strip_suffix(&columns).expect("nothing there");
-        tail.extend((body.len() as u32).to_le_bytes());
-        tail.extend(crc32fast::hash(body).to_le_bytes());
-        tail.extend(body);
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    std::fs::write(dir.path().join("tail-1.log"), tail).expect("written");
-    let log = open(dir.path());
-    for number in 0..3 {
-        let mut stored = any_decision(number);
-        stays_in_its_line(&mut stored);
-        assert_eq!(log.get(&id(number)), Ok(Some(stored)));
+        std::fs::write(dir.path().join("tail-1.log"), tail).expect("written");
+        let log = open(dir.path());
+        for number in 0..3 {
+            let mut stored = any_decision(number);
+            stays_in_its_line(&mut stored);
+            assert_eq!(log.get(&id(number)), Ok(Some(stored)), "{streams} {number}");
+        }
     }
 }
 
