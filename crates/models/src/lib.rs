@@ -23,6 +23,7 @@ mod blend;
 mod blend_fit;
 mod blend_unit;
 mod by_id;
+mod co_counts;
 mod common;
 mod companions;
 mod content;
