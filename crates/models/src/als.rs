@@ -28,7 +28,7 @@ use crate::als_prior::FeatureMap;
 use crate::artefact::seal;
 use crate::common::{append, best, usable};
 use crate::memo::Memo;
-use crate::staleness::{kept, moved};
+use crate::staleness::{kept, moved_by};
 use crate::{Asked, ItemFeatures, Model, Someone, TopItems, UpdateGuarantee, UpdateReport, VectorSpace};
 use dataset::{Interaction, Vocabulary};
 use domain::{AttributeKind, Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, ItemId};
@@ -264,7 +264,7 @@ impl Model for Als {
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
         let mut touched = BTreeSet::new();
-        let mut report = UpdateReport::default();
+        let (mut report, mut passed) = (UpdateReport::default(), Vec::new());
         let taken = self.absorb(interactions, histories);
         for (n, (row, taken)) in interactions.iter().zip(taken).enumerate() {
             let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
@@ -273,9 +273,10 @@ impl Model for Als {
                 report.absorbed += 1;
             } else {
                 report.ignored += 1;
-                report.moved += moved(row, history, 1.0 / self.scale);
+                passed.push((row, history));
             }
         }
+        report.moved = moved_by(&passed, 1.0 / self.scale);
         if !touched.is_empty() || !new_items.is_empty() {
             self.memo.renew();
         }

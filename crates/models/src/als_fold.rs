@@ -68,18 +68,23 @@ impl Als {
         let (mut entries, mut list) = (Vec::new(), Entries::default());
         // Factors are read where they lie; only once an item is a fresh one they are copied together.
         let mut copied: Option<Vec<f32>> = None;
-        for (item, weight) in used {
-            let fresh = self.fresh.get(&item).map(|fresh| fresh.factor.as_slice());
+        for (item, weight) in used.clone() {
+            let fresh = is_marked(&self.marks, item)
+                .then(|| self.fresh.get(&item))
+                .flatten();
+            let fresh = fresh.map(|fresh| fresh.factor.as_slice());
             let Some(factor) = self.known_factor(item, fresh) else {
                 continue;
             };
             let weight = entry(weight, self.scale);
             if fresh.is_some() && copied.is_none() {
+                let mut own = Vec::with_capacity(used.clone().count() * side.d);
                 let rows = list
                     .starts
                     .iter()
                     .map(|start| &self.factors[*start..start + side.d]);
-                copied = Some(rows.flatten().copied().collect());
+                rows.for_each(|row| own.extend_from_slice(row));
+                copied = Some(own);
                 let n = list.starts.len();
                 list.starts.clear();
                 list.starts.extend((0..n).map(|at| at * side.d));

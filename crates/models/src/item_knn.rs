@@ -29,7 +29,7 @@ use crate::companions::{Row, UserLists, back, co_sums, whole};
 use crate::gathered::Gathered;
 use crate::item_knn_config::{Kind, Settings};
 use crate::memo::Memo;
-use crate::staleness::{by_item, kept, moved};
+use crate::staleness::{by_item, kept, moved_by};
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
@@ -592,14 +592,14 @@ impl Model for ItemKnn {
         self.rows.extend_to(n_items);
         self.squares.resize(n_items, 0.0);
         self.neighbours.resize(n_items, OnceLock::new());
-        let mut report = UpdateReport::default();
+        let (mut report, mut passed) = (UpdateReport::default(), Vec::new());
         let mut pending = Pending::new(n_items);
         for (n, row) in interactions.iter().enumerate() {
             let usable = (row.item as usize) < n_items && row.weight.is_finite();
             let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
             if !usable || matches!(self.settings.kind, Kind::Swing { .. }) {
                 report.ignored += 1;
-                report.moved += moved(row, history, self.mean_strength);
+                passed.push((row, history));
                 continue;
             }
             report.moved += self.absorb(row, history, &mut pending);
@@ -609,6 +609,7 @@ impl Model for ItemKnn {
             }
         }
         self.make(&mut pending);
+        report.moved += moved_by(&passed, self.mean_strength);
         report
     }
 
