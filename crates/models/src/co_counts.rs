@@ -2,23 +2,27 @@
 //!
 //! A batch of events changes nearly every row a little. So it is laid beside the rows as a layer (O'Neil et al., 1996, "The log-structured
 //! merge-tree", with one level), the changes of a row next to each other; whoever reads a row adds what the layers have of it.
-//! Once the layers hold as many changes as the rows have entries, or are many, all are brought into their rows. Rows and layers are
+//! Once the layers hold twice as many changes as the rows have entries, or are many, all are brought into their rows. Rows and layers are
 //! shared by copies. What a row comes to does not depend on who read it when.
 
 use crate::companions::{Row, one_sided};
 use hashbrown::HashMap;
+use numeric::Sums;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 /// Layers before they are brought into their rows.
-const LAYERS_MAX: usize = 16;
+const LAYERS_MAX: usize = 32;
 /// Changes below which they stay beside whatever the size of the rows.
 const CHANGES_MIN: usize = 1 << 12;
 
+/// Sums below this are none: those of fractions leave crumbs when they are taken back.
+const LEAST: f32 = 1e-6;
+
 thread_local! {
-    /// All zero between two uses.
-    static DENSE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Empty between two uses.
+    static GATHERED: RefCell<Sums> = RefCell::new(Sums::new(0));
 }
 
 /// Changes of pairs, gathered event by event.
@@ -142,19 +146,18 @@ impl CoCounts {
         if self.layers.iter().all(|layer| layer.of(row).is_empty()) {
             return Cow::Borrowed(own);
         }
-        DENSE.with_borrow_mut(|dense| {
-            if dense.len() < self.rows.len() {
-                dense.resize(self.rows.len(), 0.0);
+        GATHERED.with_borrow_mut(|gathered| {
+            if gathered.len() < self.rows.len() {
+                *gathered = Sums::new(self.rows.len());
             }
-            let mut touched = Vec::new();
-            for (item, change) in self.layers.iter().flat_map(|layer| layer.of(row)) {
-                // Once is enough in nearly all cases, and more does no harm.
-                if dense[*item as usize] == 0.0 {
-                    touched.push(*item);
-                }
-                dense[*item as usize] += change;
-            }
-            Cow::Owned(own.changed(dense, &mut touched))
+            let entries = own.items.iter().copied().zip(own.sums.iter().copied());
+            entries.for_each(|(item, sum)| gathered.add(item, sum));
+            let beside = self.layers.iter().flat_map(|layer| layer.of(row));
+            beside.for_each(|(item, change)| gathered.add(*item, *change));
+            let mut row = Row::default();
+            row.take(gathered);
+            row.drop_below(LEAST);
+            Cow::Owned(row)
         })
     }
 
@@ -166,9 +169,9 @@ impl CoCounts {
         }
     }
 
-    /// Whether so much lies beside the rows that they are to be brought up to date: a row is then read in about twice the time.
+    /// Whether so much lies beside the rows that they are to be brought up to date: a row is then read in about three times the time.
     pub(crate) fn is_heavy(&self) -> bool {
-        self.layers.len() > LAYERS_MAX || self.n_changes > self.n_entries.max(CHANGES_MIN)
+        self.layers.len() > LAYERS_MAX || self.n_changes > (2 * self.n_entries).max(CHANGES_MIN)
     }
 
     /// Brings all changes into their rows; those longer than `most` and a quarter are cut to `most`, and returned: only they read differently.
@@ -185,8 +188,8 @@ impl CoCounts {
             let mut now = self.row(row).into_owned();
             // Cutting one by one would cost a selection per event, so there is some slack.
             if now.items.len() > most + most / 4 {
-                let gone = now.trim(most);
                 cut.push(row);
+                let gone = now.trim(most);
                 if let Some(one_sided) = self.one_sided.get_mut() {
                     let holders = one_sided.entry(row).or_default();
                     let mut together = [holders.as_slice(), &gone].concat();

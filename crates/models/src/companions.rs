@@ -56,53 +56,15 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// This row with some entries changed; an entry that comes to (about) nothing goes. `dense` holds the change of every
-    /// item, and is left at zero; `touched` are those that changed.
-    pub(crate) fn changed(&self, dense: &mut [f32], touched: &mut Vec<u32>) -> Row {
-        let mut row = Row {
-            items: Vec::with_capacity(self.items.len() + touched.len()),
-            sums: Vec::with_capacity(self.items.len() + touched.len()),
-        };
-        for (item, sum) in self.items.iter().zip(&self.sums) {
-            let sum = sum + std::mem::take(&mut dense[*item as usize]);
-            if sum >= 1e-6 {
-                row.items.push(*item);
-                row.sums.push(sum);
-            }
+    /// Leaves out entries below this.
+    pub(crate) fn drop_below(&mut self, least: f32) {
+        if self.sums.iter().all(|sum| *sum >= least) {
+            return;
         }
-        // What is left is not in the row yet.
-        touched.retain(|item| dense[*item as usize] != 0.0);
-        touched.sort_unstable();
-        let mut fresh = Row::default();
-        for item in touched.drain(..) {
-            let sum = std::mem::take(&mut dense[item as usize]);
-            if sum >= 1e-6 {
-                fresh.items.push(item);
-                fresh.sums.push(sum);
-            }
-        }
-        if fresh.items.is_empty() {
-            row
-        } else {
-            row.merged(&fresh)
-        }
-    }
-
-    /// Both rows as one; they have no item in common.
-    fn merged(&self, other: &Row) -> Row {
-        let mut row = Row::default();
-        let mut at = 0;
-        for (item, sum) in other.items.iter().zip(&other.sums) {
-            let end = at + self.items[at..].partition_point(|own| own < item);
-            row.items.extend_from_slice(&self.items[at..end]);
-            row.sums.extend_from_slice(&self.sums[at..end]);
-            row.items.push(*item);
-            row.sums.push(*sum);
-            at = end;
-        }
-        row.items.extend_from_slice(&self.items[at..]);
-        row.sums.extend_from_slice(&self.sums[at..]);
-        row
+        let mut sums = self.sums.iter();
+        self.items
+            .retain(|_| sums.next().is_some_and(|sum| *sum >= least));
+        self.sums.retain(|sum| *sum >= least);
     }
 
     /// Becomes what was gathered.
@@ -137,8 +99,8 @@ impl Row {
             return Vec::new();
         }
         let kept = self.largest(most);
-        let mut own = kept.items.iter().peekable();
-        let mut gone = std::mem::replace(self, kept.clone()).items;
+        let mut gone = std::mem::replace(self, kept).items;
+        let mut own = self.items.iter().peekable();
         gone.retain(|item| own.next_if(|kept| *kept == item).is_none());
         gone
     }
