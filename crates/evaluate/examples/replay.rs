@@ -47,13 +47,34 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             absorbed += report.absorbed;
             ignored += report.ignored;
         }
+        let (first, again) = first_requests(model.as_ref(), &replay);
         println!(
-            "{learner}\tndcg@20 before {before:.4}, anew {:.4}, updated {:.4}\tanew {anew_seconds:.3} s, updates {seconds:.3} s\tabsorbed {absorbed}, ignored {ignored}",
+            "{learner}\tfirst requests after the last update {first:.0} µs, later ones {again:.0} µs\tndcg@20 before {before:.4}, anew {:.4}, updated {:.4}\tanew {anew_seconds:.3} s, updates {seconds:.3} s\tabsorbed {absorbed}, ignored {ignored}",
             quality(anew.as_ref())?,
             quality(model.as_ref())?,
         );
     }
     Ok(())
+}
+
+/// Microseconds of a request, mean over the first [`REQUESTS`] after an update and over as many of the same people right after.
+fn first_requests(model: &dyn Model, replay: &Replay) -> (f64, f64) {
+    const REQUESTS: usize = 20;
+    let last = replay.batches().last().unwrap_or_default();
+    let histories = last.histories.iter().filter(|history| history.len() > 50);
+    let asked: Vec<_> = histories
+        .step_by(last.histories.len().div_ceil(2 * REQUESTS).max(1))
+        .take(REQUESTS)
+        .collect();
+    // One event less the second time, so that nothing is answered from memory.
+    let [first, again] = [0, 1].map(|less| {
+        let started = std::time::Instant::now();
+        for history in &asked {
+            std::hint::black_box(model.recommend(&history[..history.len() - less], 100, &|_| true));
+        }
+        started.elapsed().as_secs_f64() * 1e6 / asked.len().max(1) as f64
+    });
+    (first, again)
 }
 
 /// Of all threads, those that ended included; zero where the system does not say.

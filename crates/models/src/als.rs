@@ -22,28 +22,21 @@
 //! Limits: items that take in events between trainings at most [`FRESH_MAX`](crate::FRESH_MAX); of a history the last `history_max` events count.
 
 use crate::als_config::AlsConfig;
-use crate::als_fresh::{Fresh, Sums};
-use crate::als_gradients;
-use crate::als_prior::{FeatureMap, Fitting};
-use crate::als_step::{Entries, Prior, Side, State, step};
-use crate::als_variance::noise;
-use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, best, best_of_all, parse, require_rows, shown, usable};
-use crate::memo::{Kept, Memo};
-use crate::staleness::{kept, moved};
-use crate::{
-    Asked, ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
-    UpdateReport, VectorSpace,
-};
-use dataset::{Interaction, Interactions, Vocabulary};
+use crate::als_fold::Folded;
+use crate::als_fresh::Fresh;
+use crate::als_prior::FeatureMap;
+use crate::artefact::seal;
+use crate::common::{append, best, usable};
+use crate::memo::Memo;
+use crate::staleness::{kept, moved_by};
+use crate::{Asked, ItemFeatures, Model, Someone, TopItems, UpdateGuarantee, UpdateReport, VectorSpace};
+use dataset::{Interaction, Vocabulary};
 use domain::{AttributeKind, Contribution, ContributionSource, Evidence, Explanation, HistoryEvent, ItemId};
-use numeric::{Csr, SeededStream, SymmetricEigen, dot, dot_rows, gram, hash_bytes, norm, parallel_chunks};
+use numeric::{SymmetricEigen, dot, dot_rows, norm};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 pub(crate) const NAME: &str = "als";
-
-const WEIGHT_MAX: f32 = 10.0;
 
 /// Numbers in a line of the cache.
 const FLOATS_OF_LINE: usize = 16;
@@ -52,230 +45,6 @@ const NEAR: usize = 256;
 /// Numbers of item factors gone through at a time for several people: they fit the first-level cache.
 const TILE: usize = 1 << 13;
 
-/// Learns implicit ALS.
-#[derive(Debug, Clone)]
-pub struct AlsTrainer {
-    config: AlsConfig,
-}
-
-impl AlsTrainer {
-    pub(crate) fn build(config: &serde_json::Value) -> Result<Box<dyn Trainer>, ModelError> {
-        Ok(Box::new(AlsTrainer::new(parse(NAME, config)?)?))
-    }
-
-    pub(crate) fn new(config: AlsConfig) -> Result<AlsTrainer, ModelError> {
-        config.check()?;
-        Ok(AlsTrainer { config })
-    }
-
-    pub(crate) fn train(&self, data: &TrainingData, run: &Run) -> Result<Als, ModelError> {
-        let rows = &data.interactions;
-        let (by_user, scale) = entries(rows, self.config.history_max);
-        let taken = |of: &Csr| (0..of.n_rows()).filter(|row| !of.row(*row).0.is_empty()).count();
-        if by_user.n_cells() == 0 {
-            return Err(ModelError::Empty("no interactions other than zero".to_owned()));
-        }
-        let by_item = by_user.transpose();
-        let config = &self
-            .config
-            .settled(by_user.n_cells(), taken(&by_user), taken(&by_item));
-        let d = config.factors;
-        let mut items = start(rows, &by_item, d, run.seed);
-        let mut users = vec![0f32; rows.n_users() * d];
-        let user_side = config.user_side(rows.n_items());
-        let item_side = config.item_side(rows.n_users());
-        let map = |features: &[ItemFeatures], of: &Csr, side: &Side, wanted: bool| {
-            let believed = |row| match of.row(row).0.len() {
-                0 => 0.0,
-                n => side.exposure(n),
-            };
-            let believed: Vec<f32> = (0..of.n_rows()).map(believed).collect();
-            wanted.then(|| Fitting::new(features, d, believed)).flatten()
-        };
-        let mut item_map = map(&data.features, &by_item, &item_side, config.item_attributes);
-        let mut user_map = map(&data.user_features, &by_user, &user_side, config.user_attributes);
-        // Factors must have taken shape before a map of them says anything.
-        let settled = (config.epochs / 3).max(1);
-        let improve =
-            |of: &Csr, other: &[f32], out: &mut [f32], side: &Side, prior: Option<Prior<'_>>| match config
-                .gradients()
-            {
-                0 => step(of, other, out, side, prior),
-                steps => als_gradients::step(of, other, out, side, prior, steps),
-            };
-        for epoch in 0..config.epochs {
-            let drawn = |map: &Option<Fitting>, of: &Csr| {
-                let map = map.as_ref().filter(|_| epoch >= settled)?;
-                Some(map.means(|row| !of.row(row).0.is_empty()))
-            };
-            let means = drawn(&user_map, &by_user);
-            let prior = means.as_deref().map(|means| Prior { means });
-            improve(&by_user, &items, &mut users, &user_side, prior);
-            run.check()?;
-            let means = drawn(&item_map, &by_item);
-            let prior = means.as_deref().map(|means| Prior { means });
-            improve(&by_item, &users, &mut items, &item_side, prior);
-            run.check()?;
-            if epoch + 1 >= settled {
-                item_map.iter_mut().for_each(|map| map.refit(&items, &users));
-                user_map.iter_mut().for_each(|map| map.refit(&users, &items));
-                run.check()?;
-            }
-        }
-        let gram_of_items = gram(&items, d);
-        let noise = noise(&by_user, &users, &items, d);
-        let counts: Vec<u32> = (0..rows.n_items())
-            .map(|item| by_item.row(item).0.len() as u32)
-            .collect();
-        let means = item_map.as_ref().map_or(Vec::new(), |map| map.means(|_| true));
-        for (item, mean) in means
-            .chunks_exact(d)
-            .enumerate()
-            .filter(|(item, _)| counts[*item] == 0)
-        {
-            items[item * d..(item + 1) * d].copy_from_slice(mean);
-        }
-        let shared = |map: Option<Fitting>| map.map(|map| Arc::new(map.finish()));
-        Ok(Als {
-            gram: gram_of_items,
-            users_gram: Arc::new(gram(&users, d)),
-            n_users: rows.n_users(),
-            scale,
-            noise,
-            config: config.clone(),
-            vocabulary: Arc::clone(&rows.items),
-            norms: Arc::new(items.chunks_exact(d).map(norm).collect()),
-            factors: Arc::new(items),
-            counts: Arc::new(counts),
-            means: Arc::new(means),
-            item_map: shared(item_map),
-            user_map: shared(user_map),
-            fresh: BTreeMap::new(),
-            marks: Vec::new(),
-            taking: 0,
-            apart: Arc::default(),
-            memo: Memo::default(),
-        })
-    }
-}
-
-/// Entries by user, in units of the mean strength, of the last `most` items of each; and that unit's inverse. In parallel.
-fn entries(data: &Interactions, most: usize) -> (Csr, f32) {
-    let parts = parallel_chunks(data.n_users(), 2048, |users| {
-        let (mut lengths, mut columns, mut values) = (Vec::new(), Vec::new(), Vec::new());
-        let mut list = Vec::new();
-        for user in users {
-            let before = columns.len();
-            latest(data.of_user(user), most, &mut list);
-            columns.extend(list.iter().map(|own| own.item));
-            values.extend(list.iter().map(|own| own.sum));
-            lengths.push(columns.len() - before);
-        }
-        (lengths, columns, values)
-    });
-    let n_cells = parts.iter().map(|part| part.1.len()).sum();
-    let mut offsets = Vec::with_capacity(data.n_users() + 1);
-    let (mut columns, mut values) = (Vec::with_capacity(n_cells), Vec::with_capacity(n_cells));
-    offsets.push(0);
-    let mut end = 0;
-    for (lengths, own_columns, own_values) in parts {
-        offsets.extend(lengths.iter().map(|length| {
-            end += length;
-            end
-        }));
-        columns.extend(own_columns);
-        values.extend(own_values);
-    }
-    let total: f64 = values.iter().map(|v: &f32| f64::from(v.abs())).sum();
-    let scale = if total > 0.0 {
-        (values.len() as f64 / total) as f32
-    } else {
-        1.0
-    };
-    values.iter_mut().for_each(|v| *v = entry(*v, scale));
-    let entries = Csr::from_parts(data.n_items(), offsets, columns, values)
-        .expect("items of a user are summed, sorted and within the vocabulary, and sums are clamped");
-    (entries, scale)
-}
-
-/// One item of a user.
-struct Own {
-    item: u32,
-    /// Place of its first row.
-    first: u32,
-    sum: f32,
-}
-
-/// The summed strengths of a user's items by item, of the `most` that came in last; sums of zero are left out.
-fn latest(rows: &[Interaction], most: usize, into: &mut Vec<Own>) {
-    into.clear();
-    let sound = (0u32..).zip(rows).filter(|(_, row)| row.weight.is_finite());
-    into.extend(sound.map(|(first, row)| Own {
-        item: row.item,
-        first,
-        sum: row.weight,
-    }));
-    into.sort_unstable_by_key(|own| (own.item, own.first));
-    into.dedup_by(|next, kept| {
-        let same = next.item == kept.item;
-        if same {
-            kept.sum += next.sum;
-        }
-        same
-    });
-    into.retain(|own| own.sum != 0.0);
-    if into.len() > most {
-        into.sort_unstable_by_key(|own| own.first);
-        into.drain(..into.len() - most);
-        into.sort_unstable_by_key(|own| own.item);
-    }
-}
-
-/// Signed weight of an entry with this strength.
-pub(crate) fn entry(strength: f32, scale: f32) -> f32 {
-    (strength * scale).clamp(-WEIGHT_MAX, WEIGHT_MAX)
-}
-
-/// Small random factors for items that have entries.
-fn start(data: &Interactions, by_item: &Csr, d: usize, seed: u64) -> Vec<f32> {
-    let size = 0.1 / (d as f64).sqrt();
-    let mut items = vec![0f32; data.n_items() * d];
-    for (item, factor) in items.chunks_exact_mut(d).enumerate() {
-        if by_item.row(item).0.is_empty() {
-            continue;
-        }
-        let id = data.items.id(item as u32).as_str();
-        let mut stream = SeededStream::new(seed, hash_bytes(id.as_bytes()));
-        factor
-            .iter_mut()
-            .for_each(|f| *f = (stream.normal() * size) as f32);
-    }
-    items
-}
-
-impl Trainer for AlsTrainer {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn config(&self) -> serde_json::Value {
-        shown(&self.config)
-    }
-
-    fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
-        require_rows(&data.interactions)?;
-        run.check()?;
-        let model = numeric::on_threads(run.threads, || self.train(data, run))?;
-        Ok(Box::new(model))
-    }
-}
-
-impl Kept for Folded {
-    fn bytes(&self) -> usize {
-        self.entries.len() * 8 + self.state.bytes() + self.mean.as_ref().map_or(0, Vec::len) * 4
-    }
-}
-
 #[derive(Clone)]
 pub(crate) struct Als {
     pub(crate) config: AlsConfig,
@@ -283,13 +52,13 @@ pub(crate) struct Als {
     /// Row per item of the training.
     pub(crate) factors: Arc<Vec<f32>>,
     /// Length of each row; zero for an item without entries and attributes.
-    norms: Arc<Vec<f32>>,
+    pub(crate) norms: Arc<Vec<f32>>,
     /// Entries of each item in training.
     pub(crate) counts: Arc<Vec<u32>>,
     /// Where the attributes of each item of the training draw it, zeros for nowhere; empty without attributes.
     pub(crate) means: Arc<Vec<f32>>,
     pub(crate) item_map: Option<Arc<FeatureMap>>,
-    user_map: Option<Arc<FeatureMap>>,
+    pub(crate) user_map: Option<Arc<FeatureMap>>,
     /// YᵀY over items with entries, those since the training included.
     pub(crate) gram: Vec<f32>,
     /// XᵀX as of the training.
@@ -306,265 +75,7 @@ pub(crate) struct Als {
     pub(crate) taking: usize,
     /// `users_gram` taken apart, once somebody asks; `None` if it cannot be.
     pub(crate) apart: Arc<OnceLock<Option<SymmetricEigen>>>,
-    memo: Memo,
-}
-
-/// What a history and attributes come to.
-pub(crate) struct Folded {
-    /// Weighted entries that have a factor.
-    entries: Vec<(u32, f32)>,
-    pub(crate) state: State,
-    /// Where the attributes draw to, if anywhere.
-    mean: Option<Vec<f32>>,
-}
-
-/// Sets the bit of an item.
-pub(crate) fn mark(marks: &mut Vec<u64>, item: u32) {
-    let at = item as usize / 64;
-    marks.resize(marks.len().max(at + 1), 0);
-    marks[at] |= 1 << (item % 64);
-}
-
-/// Whether that of an item is set.
-pub(crate) fn is_marked(marks: &[u64], item: u32) -> bool {
-    marks
-        .get(item as usize / 64)
-        .is_some_and(|bits| (bits >> (item % 64)) & 1 == 1)
-}
-
-impl Als {
-    pub(crate) fn factor(&self, item: u32) -> Option<&[f32]> {
-        let fresh = is_marked(&self.marks, item)
-            .then(|| self.fresh.get(&item))
-            .flatten();
-        self.known_factor(item, fresh.map(|fresh| fresh.factor.as_slice()))
-    }
-
-    /// The factor of an item, given what it is since the training if it is another; `None` if nothing is known of it.
-    fn known_factor<'a>(&'a self, item: u32, fresh: Option<&'a [f32]>) -> Option<&'a [f32]> {
-        if let Some(fresh) = fresh {
-            return fresh.iter().any(|x| *x != 0.0).then_some(fresh);
-        }
-        let known = self.norms.get(item as usize).is_some_and(|n| *n > 0.0);
-        let d = self.config.factors;
-        known.then(|| &self.factors[item as usize * d..(item as usize + 1) * d])
-    }
-
-    /// Where someone's attributes draw to.
-    fn mean(&self, someone: Someone<'_>) -> Option<Vec<f32>> {
-        self.user_map.as_ref()?.mean(someone.attributes)
-    }
-
-    /// The history as weighted entries with a factor, and the solved state.
-    pub(crate) fn fold_in(&self, someone: Someone<'_>) -> Folded {
-        let used = usable(someone.history, self.vocabulary.len(), self.config.history_max);
-        let side = self.user_side();
-        let (mut entries, mut list) = (Vec::new(), Entries::default());
-        // Factors are read where they lie; only once an item is a fresh one they are copied together.
-        let mut copied: Option<Vec<f32>> = None;
-        for (item, weight) in used {
-            let fresh = self.fresh.get(&item).map(|fresh| fresh.factor.as_slice());
-            let Some(factor) = self.known_factor(item, fresh) else {
-                continue;
-            };
-            let weight = entry(weight, self.scale);
-            if fresh.is_some() && copied.is_none() {
-                let rows = list
-                    .starts
-                    .iter()
-                    .map(|start| &self.factors[*start..start + side.d]);
-                copied = Some(rows.flatten().copied().collect());
-                let n = list.starts.len();
-                list.starts.clear();
-                list.starts.extend((0..n).map(|at| at * side.d));
-            }
-            match &mut copied {
-                Some(copied) => {
-                    list.push(copied.len(), weight);
-                    copied.extend_from_slice(factor);
-                }
-                None => list.push(item as usize * side.d, weight),
-            }
-            entries.push((item, weight));
-        }
-        let table = copied.as_deref().unwrap_or(&self.factors);
-        let mut state = State::new(&side);
-        let mean = self.mean(someone);
-        state.solve(&side, &self.gram, table, &list, mean.as_deref());
-        Folded { entries, state, mean }
-    }
-
-    /// The constants of folding somebody in.
-    pub(crate) fn user_side(&self) -> Side {
-        self.config.user_side(self.norms.len())
-    }
-
-    /// The same, kept for the next question about this person.
-    pub(crate) fn folded(&self, someone: Someone<'_>) -> Arc<Folded> {
-        self.memo.of_someone(someone, || self.fold_in(someone))
-    }
-
-    /// The best by these scores of the trained items; those of fresh ones are worked out.
-    fn best_of(
-        &self,
-        mut scores: Vec<f32>,
-        user: &[f32],
-        n: usize,
-        allowed: &dyn Fn(u32) -> bool,
-    ) -> TopItems {
-        scores.resize(self.vocabulary.len(), 0.0);
-        for (item, fresh) in &self.fresh {
-            scores[*item as usize] = dot(user, &fresh.factor);
-        }
-        // An item without a factor scores zero, and zeros are left out.
-        best_of_all(&self.vocabulary, n, allowed, &scores)
-    }
-
-    fn scored(&self, user: &[f32], item: u32) -> f32 {
-        self.factor(item).map_or(0.0, |factor| dot(user, factor))
-    }
-
-    /// What the product of a prior mean with an item's factor adds to its score, as a direction: the mean's part of the
-    /// score is its product with this.
-    fn pull(&self, folded: &Folded, factor: &[f32]) -> Vec<f32> {
-        if !folded.state.is_solved() {
-            return factor.to_vec(); // Nothing but the mean.
-        }
-        let mut turned = factor.to_vec();
-        folded.state.apply_inverse(&mut turned);
-        let mut pull = vec![0.0; turned.len()];
-        let side = self.user_side();
-        // The matrix is symmetric, so it may as well be applied to the other side of the product.
-        side.draw(&self.gram, folded.entries.len(), &turned, &mut pull);
-        pull
-    }
-
-    fn write(&self, to: &mut Writer<'_>) {
-        to.json(&shown(&self.config));
-        to.vocabulary(&self.vocabulary);
-        to.f32s(&self.factors);
-        to.f32s(&self.gram);
-        to.f32s(&self.users_gram);
-        to.u64(self.n_users as u64);
-        to.f32(self.scale);
-        to.f32(self.noise);
-        to.u32s(&self.counts);
-        to.f32s(&self.means);
-        for map in [&self.item_map, &self.user_map] {
-            to.u32(u32::from(map.is_some()));
-            map.iter().for_each(|map| map.write(to));
-        }
-        to.u64(self.fresh.len() as u64);
-        for (item, fresh) in &self.fresh {
-            to.u32(*item);
-            to.f32s(&fresh.factor);
-            to.f32s(&fresh.mean);
-            to.f32s(&fresh.start);
-            let none = Sums::default();
-            let sums = fresh.sums.as_ref().unwrap_or(&none);
-            to.f32s(&sums.matrix);
-            to.f32s(&sums.side);
-            to.u64(sums.users as u64);
-        }
-    }
-
-    pub(crate) fn load(payload: &[u8]) -> Result<Box<dyn Model>, ModelError> {
-        let mut from = Reader::new(NAME, payload);
-        let config: AlsConfig = parse(NAME, &from.json()?).map_err(|e| from.damaged(e.to_string()))?;
-        config.check().map_err(|e| from.damaged(e.to_string()))?;
-        let d = config.factors;
-        let vocabulary = from.vocabulary()?;
-        let factors = bounded(&mut from)?;
-        from.expect(
-            factors.len().is_multiple_of(d) && factors.len() / d <= vocabulary.len(),
-            "a factor per item expected",
-        )?;
-        let (gram, users_gram) = (bounded(&mut from)?, bounded(&mut from)?);
-        from.expect(
-            gram.len() == d * d && users_gram.len() == d * d,
-            "a square matrix expected",
-        )?;
-        let n_users = from.u64()? as usize;
-        let (scale, noise) = (from.f32()?, from.f32()?);
-        from.expect(
-            scale > 0.0 && (1e-6..=1e6).contains(&noise) && n_users <= 1 << 40,
-            "a constant is out of range",
-        )?;
-        let counts = from.u32s()?;
-        let means = bounded(&mut from)?;
-        from.expect(
-            counts.len() * d == factors.len() && (means.is_empty() || means.len() == factors.len()),
-            "a count and a mean per item expected",
-        )?;
-        let mut maps = [None, None];
-        for map in &mut maps {
-            if from.u32()? != 0 {
-                *map = Some(Arc::new(FeatureMap::load(&mut from, d)?));
-            }
-        }
-        let [item_map, user_map] = maps;
-        let mut fresh = BTreeMap::new();
-        let mut taking = 0;
-        for _ in 0..from.length(48)? {
-            let item = from.u32()?;
-            let (factor, mean, start) = (bounded(&mut from)?, bounded(&mut from)?, bounded(&mut from)?);
-            let sums = Sums {
-                matrix: bounded(&mut from)?,
-                side: bounded(&mut from)?,
-                users: from.u64()? as usize,
-            };
-            let entries = counts.get(item as usize).copied().unwrap_or(0);
-            let whole = |v: &Vec<f32>| v.is_empty() || v.len() == d;
-            let summed = sums.side.len() == d && sums.matrix.len() == d * d;
-            from.expect(
-                factor.len() == d
-                    && whole(&mean)
-                    && start.len() == if entries > 0 { d } else { 0 }
-                    && (summed || sums == Sums::default())
-                    && (item as usize) < vocabulary.len(),
-                "a fresh item does not fit",
-            )?;
-            taking += usize::from(summed);
-            let one = Fresh {
-                factor,
-                mean,
-                start,
-                sums: summed.then_some(sums),
-                counted: entries > 0 || summed,
-            };
-            fresh.insert(item, Arc::new(one));
-        }
-        from.end()?;
-        let mut marks = Vec::new();
-        fresh.keys().for_each(|item| mark(&mut marks, *item));
-        Ok(Box::new(Als {
-            norms: Arc::new(factors.chunks_exact(d).map(norm).collect()),
-            factors: Arc::new(factors),
-            users_gram: Arc::new(users_gram),
-            counts: Arc::new(counts),
-            means: Arc::new(means),
-            item_map,
-            user_map,
-            config,
-            vocabulary,
-            gram,
-            n_users,
-            scale,
-            noise,
-            marks,
-            fresh,
-            taking,
-            apart: Arc::default(),
-            memo: Memo::default(),
-        }))
-    }
-}
-
-/// Numbers small enough that products of a few stay finite.
-fn bounded(from: &mut Reader<'_>) -> Result<Vec<f32>, ModelError> {
-    let values = from.f32s()?;
-    from.expect(values.iter().all(|v| v.abs() < 1e12), "a number is out of range")?;
-    Ok(values)
+    pub(crate) memo: Memo,
 }
 
 impl Model for Als {
@@ -753,7 +264,7 @@ impl Model for Als {
     ) -> UpdateReport {
         append(&mut self.vocabulary, new_items);
         let mut touched = BTreeSet::new();
-        let mut report = UpdateReport::default();
+        let (mut report, mut passed) = (UpdateReport::default(), Vec::new());
         let taken = self.absorb(interactions, histories);
         for (n, (row, taken)) in interactions.iter().zip(taken).enumerate() {
             let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
@@ -762,9 +273,10 @@ impl Model for Als {
                 report.absorbed += 1;
             } else {
                 report.ignored += 1;
-                report.moved += moved(row, history, 1.0 / self.scale);
+                passed.push((row, history));
             }
         }
+        report.moved = moved_by(&passed, 1.0 / self.scale);
         if !touched.is_empty() || !new_items.is_empty() {
             self.memo.renew();
         }

@@ -6,8 +6,10 @@
 //! A₀y₀ + Σ w x. New attributes move y₀ by A₀⁻¹(λI + (1 − e)α₀G) times the change of its mean, which is how the
 //! solution depends on the mean. Settled items stay until the next training.
 
-use crate::als::{Als, entry, mark};
+use crate::als::Als;
+use crate::als_fold::mark;
 use crate::als_step::State;
+use crate::als_train::entry;
 use crate::{ItemFeatures, als_step::Side};
 use dataset::Interaction;
 use domain::{HistoryEvent, ItemId};

@@ -1,8 +1,10 @@
 //! What implicit ALS promises, against dense algebra in double precision.
 
-use crate::als::{Als, AlsTrainer, is_marked, mark};
+use crate::als::Als;
 use crate::als_config::AlsConfig;
+use crate::als_fold::{is_marked, mark};
 use crate::als_step::{Entries, State};
+use crate::als_train::AlsTrainer;
 use crate::{ItemFeatures, Model, Run, Someone, TrainingData, UserFeatures};
 use dataset::{Interaction, InteractionsBuilder};
 use domain::{HistoryEvent, ItemId, Timestamp, UserId};

@@ -56,53 +56,15 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// This row with some entries changed; an entry that comes to (about) nothing goes. `dense` holds the change of every
-    /// item, and is left at zero; `touched` are those that changed.
-    fn changed(&self, dense: &mut [f32], touched: &mut Vec<u32>) -> Row {
-        let mut row = Row {
-            items: Vec::with_capacity(self.items.len() + touched.len()),
-            sums: Vec::with_capacity(self.items.len() + touched.len()),
-        };
-        for (item, sum) in self.items.iter().zip(&self.sums) {
-            let sum = sum + std::mem::take(&mut dense[*item as usize]);
-            if sum >= 1e-6 {
-                row.items.push(*item);
-                row.sums.push(sum);
-            }
+    /// Leaves out entries below this.
+    pub(crate) fn drop_below(&mut self, least: f32) {
+        if self.sums.iter().all(|sum| *sum >= least) {
+            return;
         }
-        // What is left is not in the row yet.
-        touched.retain(|item| dense[*item as usize] != 0.0);
-        touched.sort_unstable();
-        let mut fresh = Row::default();
-        for item in touched.drain(..) {
-            let sum = std::mem::take(&mut dense[item as usize]);
-            if sum >= 1e-6 {
-                fresh.items.push(item);
-                fresh.sums.push(sum);
-            }
-        }
-        if fresh.items.is_empty() {
-            row
-        } else {
-            row.merged(&fresh)
-        }
-    }
-
-    /// Both rows as one; they have no item in common.
-    fn merged(&self, other: &Row) -> Row {
-        let mut row = Row::default();
-        let mut at = 0;
-        for (item, sum) in other.items.iter().zip(&other.sums) {
-            let end = at + self.items[at..].partition_point(|own| own < item);
-            row.items.extend_from_slice(&self.items[at..end]);
-            row.sums.extend_from_slice(&self.sums[at..end]);
-            row.items.push(*item);
-            row.sums.push(*sum);
-            at = end;
-        }
-        row.items.extend_from_slice(&self.items[at..]);
-        row.sums.extend_from_slice(&self.sums[at..]);
-        row
+        let mut sums = self.sums.iter();
+        self.items
+            .retain(|_| sums.next().is_some_and(|sum| *sum >= least));
+        self.sums.retain(|sum| *sum >= least);
     }
 
     /// Becomes what was gathered.
@@ -137,8 +99,8 @@ impl Row {
             return Vec::new();
         }
         let kept = self.largest(most);
-        let mut own = kept.items.iter().peekable();
-        let mut gone = std::mem::replace(self, kept.clone()).items;
+        let mut gone = std::mem::replace(self, kept).items;
+        let mut own = self.items.iter().peekable();
         gone.retain(|item| own.next_if(|kept| *kept == item).is_none());
         gone
     }
@@ -160,12 +122,12 @@ impl Row {
 }
 
 /// Whole numbers in the order of sums: they are picked from faster.
-fn whole(sum: f32) -> u32 {
+pub(crate) fn whole(sum: f32) -> u32 {
     let bits = sum.to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
 }
 
-fn back(whole: u32) -> f32 {
+pub(crate) fn back(whole: u32) -> f32 {
     f32::from_bits(if whole >> 31 == 0 {
         !whole
     } else {
@@ -208,74 +170,6 @@ pub(crate) fn one_sided(rows: &[Arc<Row>], full: usize) -> HashMap<u32, Arc<Vec<
         }
     }
     found
-}
-
-/// What making changes did to rows.
-#[derive(Debug, Default)]
-pub(crate) struct Made {
-    /// Rows that changed.
-    pub(crate) concerned: Vec<u32>,
-    /// Whether a row was cut.
-    pub(crate) cut: bool,
-    /// Rows that were cut, with what had to go.
-    pub(crate) gone: Vec<(u32, Vec<u32>)>,
-}
-
-/// Changes of many rows, gathered so that each row is gone through once.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    /// Place in `rows` plus one by row; zero for a row that is not there.
-    places: Vec<u32>,
-    rows: Vec<(u32, Vec<(u32, f32)>)>,
-    /// Changes of one row by item, while they are made.
-    dense: Vec<f32>,
-    pub(crate) len: usize,
-}
-
-impl Changes {
-    /// None yet, for this many rows.
-    pub(crate) fn new(n_rows: usize) -> Changes {
-        Changes {
-            places: vec![0; n_rows],
-            dense: vec![0.0; n_rows],
-            ..Changes::default()
-        }
-    }
-
-    /// Adds to one entry.
-    #[inline]
-    pub(crate) fn add(&mut self, row: u32, item: u32, change: f32) {
-        let place = &mut self.places[row as usize];
-        if *place == 0 {
-            self.rows.push((row, Vec::new()));
-            *place = self.rows.len() as u32;
-        }
-        self.rows[*place as usize - 1].1.push((item, change));
-        self.len += 1;
-    }
-
-    /// Makes the changes and forgets them; rows longer than `most` and a quarter are cut to `most`.
-    pub(crate) fn make(&mut self, rows: &mut [Arc<Row>], most: usize) -> Made {
-        let mut made = Made::default();
-        let mut touched = Vec::new();
-        for (row, changes) in self.rows.drain(..) {
-            self.places[row as usize] = 0;
-            for (item, change) in changes {
-                touched.push(item);
-                self.dense[item as usize] += change;
-            }
-            let mut changed = rows[row as usize].changed(&mut self.dense, &mut touched);
-            // Cutting one by one would cost a selection per event, so there is some slack.
-            if changed.items.len() > most + most / 4 {
-                made.gone.push((row, changed.trim(most)));
-                made.cut = true;
-            }
-            rows[row as usize] = Arc::new(changed);
-            made.concerned.push(row);
-        }
-        self.len = 0;
-        made
-    }
 }
 
 /// Rows of Σ over users of valueᵢ·valueⱼ for items at most `window` places apart, and the diagonal.

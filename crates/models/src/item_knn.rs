@@ -12,7 +12,7 @@
 //! - `swing`: see `swing.rs`.
 //!
 //! The first two keep the co-sums, not the similarities, and read similarities off them when a row is
-//! first asked for; `update` changes the sums and forgets the rows concerned. For cosine the sums are counts
+//! first asked for; `update` lays changes beside the sums (`co_counts.rs`) and forgets what was read of the rows concerned. For cosine the sums are counts
 //! (exact up to 2²⁴), so that updating equals counting anew as long as nobody has more than `history_max`
 //! items and no row had to be cut to `companions_max`; the guarantee says so when that stops.
 //! Events must come after those of the training for that, in any order among themselves.
@@ -23,17 +23,18 @@
 
 use crate::artefact::{Reader, Writer, seal};
 use crate::by_id::ById;
+use crate::co_counts::{CoCounts, Pairs};
 use crate::common::{append, ascending, of_history, require_rows, summed, usable};
-use crate::companions::{Changes, Row, UserLists, co_sums, one_sided};
+use crate::companions::{Row, UserLists, back, co_sums, whole};
 use crate::gathered::Gathered;
 use crate::item_knn_config::{Kind, Settings};
 use crate::memo::Memo;
-use crate::staleness::{by_item, kept, moved};
+use crate::staleness::{by_item, kept, moved_by};
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
-use hashbrown::HashMap;
 use numeric::{Csr, parallel_chunks};
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 /// Learns item neighbourhoods.
@@ -67,28 +68,74 @@ impl Trainer for ItemKnnTrainer {
     }
 }
 
-/// Lists read again after an update.
-const READ_AGAIN_MAX: usize = 10_000;
+/// Lists read when a model is warmed, those of the first items.
+const WARM_MAX: usize = 10_000;
 
-/// Changed sums gathered before they are brought into their rows: 8 bytes each.
+/// Pairs gathered before they are laid down: 8 bytes each, and three times that while they are.
 const PENDING_MAX: usize = 8_000_000;
+
+/// Companions of changed items that are gone through, in units of the number of items, before all lists are taken to be stale.
+const GONE_THROUGH: usize = 2;
 
 /// What a batch of events changes.
 struct Pending {
-    sums: Changes,
+    pairs: Pairs,
     /// Items whose own square changed.
     squares: Vec<u32>,
-    /// Where an item stands in the history at hand, from one; zero if it does not.
-    places: Vec<u32>,
+    /// The round in which an item was last seen.
+    seen: Vec<u32>,
+    round: u32,
+    /// Items before an event, with summed strengths.
+    before: Vec<(u32, f32)>,
 }
 
 impl Pending {
     fn new(n_items: usize) -> Pending {
         Pending {
-            sums: Changes::new(n_items),
+            pairs: Pairs::default(),
             squares: Vec::new(),
-            places: vec![0; n_items],
+            seen: vec![0; n_items],
+            round: 0,
+            before: Vec::new(),
         }
+    }
+
+    /// Gathers in `before` the items other than `item` that were taken before, in the order of their first events, at least the last `most`. Says
+    /// how many there are in all, and the strength of the item itself.
+    fn gather(&mut self, history: &[HistoryEvent], item: u32, most: usize) -> (usize, f32) {
+        self.before.clear();
+        let n_items = self.seen.len();
+        self.round += 1;
+        // Nearly always everybody's items differ and all can be used: then there is nothing to sum.
+        let (mut plain, mut taken, mut own) = (true, 0, 0.0);
+        for h in history {
+            let Some(seen) = self.seen.get_mut(h.item as usize) else {
+                plain = false;
+                break;
+            };
+            plain &= *seen != self.round && h.weight.is_finite();
+            *seen = self.round;
+            let is_own = h.item == item;
+            taken += usize::from(!is_own && h.weight > 0.0);
+            own = if is_own { h.weight } else { own };
+        }
+        if plain {
+            let last = history.iter().rev().filter(|h| h.item != item && h.weight > 0.0);
+            self.before.extend(last.take(most).map(|h| (h.item, h.weight)));
+            self.before.reverse();
+            return (taken, own);
+        }
+        let mut places = hashbrown::HashMap::new();
+        for (other, strength) in usable(history, n_items, usize::MAX) {
+            let place = *places.entry(other).or_insert(self.before.len());
+            match self.before.get_mut(place) {
+                Some(entry) => entry.1 += strength,
+                None => self.before.push((other, strength)),
+            }
+        }
+        let own = places.get(&item).map_or(0.0, |place| self.before[*place].1);
+        self.before.retain(|entry| entry.0 != item && entry.1 > 0.0);
+        (self.before.len(), own)
     }
 }
 
@@ -100,15 +147,12 @@ pub(crate) struct ItemKnn {
     settings: Settings,
     vocabulary: Arc<Vocabulary>,
     /// Co-sums by item; for Swing the similarities themselves.
-    rows: Vec<Arc<Row>>,
+    rows: CoCounts,
     /// Sum of squares of an item's column; zero for an item nobody took.
     squares: Vec<f32>,
     /// Mean length of a user's list and mean strength of an entry, as of training.
     mean_length: f32,
     mean_strength: f32,
-    /// For rows that were cut, the items whose rows may have them although they do not have those: their lists depend on its square too.
-    /// Gathered when the first update needs it.
-    one_sided: OnceLock<HashMap<u32, Arc<Vec<u32>>>>,
     /// For lists with equal scores.
     order: Arc<ById>,
     /// True if a row or a history was cut, so that updates are not exact.
@@ -149,9 +193,8 @@ impl ItemKnn {
         let mut model = ItemKnn {
             settings: settings.clone(),
             vocabulary: Arc::clone(&data.items),
-            rows: Vec::new(),
+            rows: CoCounts::default(),
             squares: Vec::new(),
-            one_sided: OnceLock::new(),
             order: Arc::new(ById::of(&data.items)),
             mean_length: lists.items.len() as f32 / users as f32,
             mean_strength: (total / lists.items.len() as f64) as f32,
@@ -168,7 +211,7 @@ impl ItemKnn {
         if let Kind::Swing { alpha, users_max } = settings.kind {
             keep_last(lists, settings.history_max);
             let rows = swing::similarities(lists, n_items, alpha, users_max, settings.neighbours);
-            self.rows = rows.into_iter().map(Arc::new).collect();
+            self.rows = CoCounts::new(rows);
             self.squares = vec![0.0; n_items];
             lists.items.iter().for_each(|i| self.squares[*i as usize] += 1.0);
             return;
@@ -181,7 +224,7 @@ impl ItemKnn {
             }
         }
         let (rows, squares, trimmed) = co_sums(lists, n_items, settings.history_max, settings.companions_max);
-        self.rows = rows.into_iter().map(Arc::new).collect();
+        self.rows = CoCounts::new(rows);
         self.squares = squares;
         self.cut |= trimmed;
     }
@@ -217,7 +260,7 @@ impl ItemKnn {
 
     /// The most similar items of one, items ascending; of equal ones those whose id comes first.
     fn read(&self, item: u32) -> Vec<(u32, f32)> {
-        let row = &self.rows[item as usize];
+        let row = self.rows.row(item);
         let pairs = row.items.iter().zip(&row.sums);
         let mut all: Vec<(u32, f32)> = pairs
             .map(|(other, sum)| (*other, self.similarity(item, *other, *sum)))
@@ -226,8 +269,9 @@ impl ItemKnn {
         if all.len() <= most {
             return all;
         }
-        let mut order: Vec<f32> = all.iter().map(|(_, similarity)| *similarity).collect();
-        let least = *order.select_nth_unstable_by(most - 1, |a, b| b.total_cmp(a)).1;
+        let mut order: Vec<u32> = all.iter().map(|(_, similarity)| whole(*similarity)).collect();
+        let place = order.len() - most;
+        let least = back(*order.select_nth_unstable(place).1);
         let is_above = |(_, similarity): &(u32, f32)| *similarity > least;
         let room = most - all.iter().filter(|pair| is_above(pair)).count();
         let mut equal: Vec<u32> = all
@@ -271,55 +315,31 @@ impl ItemKnn {
         self.memo.of(history, || self.gather(history))
     }
 
-    /// Reads lists of neighbours that were at hand before, `read`, and are not now, up to a number that
-    /// takes about a tenth of a second; the rest is read when asked for.
-    fn read_again(&self, read: Vec<bool>) {
-        let gone = (0u32..)
-            .zip(read)
-            .filter(|(item, was_read)| *was_read && self.neighbours[*item as usize].get().is_none());
-        for (item, _) in gone.take(READ_AGAIN_MAX) {
-            self.neighbours(item);
-        }
-    }
-
     /// Takes in one event of someone with these items before; how far the content moved that does not show.
     fn absorb(&mut self, row: &Interaction, history: &[HistoryEvent], pending: &mut Pending) -> f64 {
         let (item, weight) = (row.item, row.weight);
-        let mut before: Vec<(u32, f32)> = Vec::with_capacity(history.len());
-        for (other, strength) in usable(history, self.vocabulary.len(), usize::MAX) {
-            let place = &mut pending.places[other as usize];
-            if *place == 0 {
-                before.push((other, 0.0));
-                *place = before.len() as u32;
-            }
-            before[*place as usize - 1].1 += strength;
-        }
-        let own = match pending.places[item as usize] {
-            0 => 0.0,
-            place => before[place as usize - 1].1,
-        };
-        before
-            .iter()
-            .for_each(|(other, _)| pending.places[*other as usize] = 0);
-        before.retain(|entry| entry.0 != item && entry.1 > 0.0);
-        self.cut |= before.len() >= self.settings.history_max;
-        let length = before.len() + 1;
+        let most = self.settings.history_max;
+        let (taken, own) = pending.gather(history, item, most);
+        self.cut |= taken >= most;
+        let length = taken + 1;
         let (old, new) = (self.value(own, length), self.value(own + weight, length));
         if old == new {
             return 0.0;
         }
-        let start = before.len().saturating_sub(self.settings.history_max);
+        let last = &pending.before[pending.before.len().saturating_sub(most)..];
         // A longer list makes each of its entries count less, which is left to the next training.
         let mut moved = 0.0;
-        for (other, strength) in &before[start..] {
-            let value = self.value(*strength, length);
-            if own <= 0.0 && value > 0.0 {
-                moved += f64::from((self.value(*strength, length - 1) - value).abs() / value);
+        if own <= 0.0 && !matches!(self.settings.kind, Kind::Cosine) {
+            for (_, strength) in last {
+                let value = self.value(*strength, length);
+                if value > 0.0 {
+                    moved += f64::from((self.value(*strength, length - 1) - value).abs() / value);
+                }
             }
-            let change = (new - old) * value;
-            pending.sums.add(item, *other, change);
-            pending.sums.add(*other, item, change);
         }
+        let others = last.iter();
+        let others = others.map(|(other, strength)| (*other, (new - old) * self.value(*strength, length)));
+        pending.pairs.push(item, others);
         let square = &mut self.squares[item as usize];
         *square = (*square + new * new - old * old).max(0.0);
         pending.squares.push(item);
@@ -333,11 +353,9 @@ impl ItemKnn {
         let length = list.len();
         let values: Vec<f32> = list.iter().map(|(_, sum)| self.value(*sum, length)).collect();
         for (at, (item, _)) in list.iter().enumerate() {
-            for before in at.saturating_sub(self.settings.history_max)..at {
-                let change = -(values[at] * values[before]);
-                pending.sums.add(*item, list[before].0, change);
-                pending.sums.add(list[before].0, *item, change);
-            }
+            let before = at.saturating_sub(self.settings.history_max)..at;
+            let others = before.map(|before| (list[before].0, -(values[at] * values[before])));
+            pending.pairs.push(*item, others);
             let square = &mut self.squares[*item as usize];
             *square = (*square - values[at] * values[at]).max(0.0);
             // Sums of fractions leave crumbs.
@@ -348,39 +366,42 @@ impl ItemKnn {
         }
     }
 
-    /// Makes the changes that were gathered and forgets the lists of neighbours that they touch.
+    /// Makes the changes that were gathered and forgets the lists of neighbours that they touch: each is read again when it is
+    /// next asked for, about 20 µs a list on MovieLens 1M and at most `history_max` lists in a request.
     fn make(&mut self, pending: &mut Pending) {
-        let most = self.settings.companions_max;
-        // Of the rows as they are before anything changes.
-        self.one_sided.get_or_init(|| one_sided(&self.rows, most));
-        let made = pending.sums.make(&mut self.rows, most);
-        self.cut |= made.cut;
-        let one_sided = self.one_sided.get_mut().expect("gathered above");
-        for (row, gone) in made.gone {
-            let holders = one_sided.entry(row).or_default();
-            let mut together = [holders.as_slice(), &gone].concat();
-            together.sort_unstable();
-            together.dedup();
-            *holders = Arc::new(together);
-        }
+        self.rows.add(&std::mem::take(&mut pending.pairs));
         pending.squares.sort_unstable();
         pending.squares.dedup();
-        let mut stale = vec![false; self.rows.len()];
-        made.concerned.iter().for_each(|row| stale[*row as usize] = true);
-        for item in pending.squares.drain(..) {
-            stale[item as usize] = true;
-            let companions = &self.rows[item as usize].items;
-            let holders = one_sided
-                .get(&item)
-                .into_iter()
-                .flat_map(|holders| holders.iter());
-            companions
-                .iter()
-                .chain(holders)
-                .for_each(|other| stale[*other as usize] = true);
+        self.forget(&pending.squares);
+        pending.squares.clear();
+        if self.rows.is_heavy() {
+            self.settle();
         }
-        for (list, _) in self.neighbours.iter_mut().zip(stale).filter(|(_, stale)| *stale) {
-            *list = OnceLock::new();
+    }
+
+    fn settle(&mut self) {
+        for row in self.rows.settle(self.settings.companions_max) {
+            self.cut = true;
+            self.neighbours[row as usize] = OnceLock::new();
+        }
+    }
+
+    /// Forgets the lists of rows that just changed, and of those that have an item whose square did.
+    fn forget(&mut self, squares: &[u32]) {
+        let n = self.neighbours.len();
+        let work: usize = squares.iter().map(|item| self.rows.n_companions(*item)).sum();
+        if work > GONE_THROUGH * n {
+            self.neighbours = vec![OnceLock::new(); n];
+            return;
+        }
+        let mut stale = self.rows.concerned().to_vec();
+        for item in squares {
+            stale.push(*item);
+            let most = self.settings.companions_max;
+            self.rows.companions(*item, most, |other| stale.push(other));
+        }
+        for item in stale {
+            self.neighbours[item as usize] = OnceLock::new();
         }
     }
 
@@ -390,17 +411,18 @@ impl ItemKnn {
         to.f32s(&[self.mean_length, self.mean_strength]);
         to.u32(u32::from(self.cut));
         to.f32s(&self.squares);
-        to.u32s(&self.rows.iter().map(|r| r.items.len() as u32).collect::<Vec<_>>());
+        let rows: Vec<Cow<'_, Row>> = (0..self.rows.len() as u32)
+            .map(|row| self.rows.row(row))
+            .collect();
+        to.u32s(&rows.iter().map(|r| r.items.len() as u32).collect::<Vec<_>>());
         to.u32s(
-            &self
-                .rows
+            &rows
                 .iter()
                 .flat_map(|r| r.items.iter().copied())
                 .collect::<Vec<_>>(),
         );
         to.f32s(
-            &self
-                .rows
+            &rows
                 .iter()
                 .flat_map(|r| r.sums.iter().copied())
                 .collect::<Vec<_>>(),
@@ -439,16 +461,15 @@ impl ItemKnn {
         let rows = Csr::from_parts(n_items, offsets, items, sums).map_err(|e| from.damaged(e.to_string()))?;
         let row = |i| {
             let (items, sums) = rows.row(i);
-            Arc::new(Row {
+            Row {
                 items: items.to_vec(),
                 sums: sums.to_vec(),
-            })
+            }
         };
-        let rows: Vec<Arc<Row>> = (0..n_items).map(row).collect();
+        let rows = CoCounts::new((0..n_items).map(row).collect());
         Ok(Box::new(ItemKnn {
             settings,
             rows,
-            one_sided: OnceLock::new(),
             order: Arc::new(ById::of(&vocabulary)),
             squares,
             mean_length,
@@ -507,9 +528,10 @@ impl Model for ItemKnn {
     }
 
     fn similar(&self, item: u32, n: usize, allowed: &dyn Fn(u32) -> bool) -> TopItems {
-        let Some(row) = self.rows.get(item as usize) else {
+        if item as usize >= self.rows.len() {
             return Vec::new();
-        };
+        }
+        let row = self.rows.row(item);
         let entries = row.items.iter().zip(&row.sums);
         let scored = entries.map(|(other, sum)| (*other, self.similarity(item, *other, *sum)));
         self.order.best(n, allowed, scored)
@@ -539,7 +561,7 @@ impl Model for ItemKnn {
     }
 
     fn warm(&self) {
-        self.read_again(vec![true; self.neighbours.len()]);
+        (0..self.neighbours.len().min(WARM_MAX) as u32).for_each(|item| _ = self.neighbours(item));
     }
 
     fn guarantee(&self) -> UpdateGuarantee {
@@ -567,29 +589,27 @@ impl Model for ItemKnn {
         }
         self.memo.renew();
         let n_items = self.vocabulary.len();
-        self.rows.resize(n_items, Arc::default());
+        self.rows.extend_to(n_items);
         self.squares.resize(n_items, 0.0);
         self.neighbours.resize(n_items, OnceLock::new());
-        // Those that were at hand will be asked for again: better now than in somebody's request.
-        let read: Vec<bool> = self.neighbours.iter().map(|list| list.get().is_some()).collect();
-        let mut report = UpdateReport::default();
+        let (mut report, mut passed) = (UpdateReport::default(), Vec::new());
         let mut pending = Pending::new(n_items);
         for (n, row) in interactions.iter().enumerate() {
             let usable = (row.item as usize) < n_items && row.weight.is_finite();
             let history = histories.get(n).map_or(&[] as &[HistoryEvent], |h| h);
             if !usable || matches!(self.settings.kind, Kind::Swing { .. }) {
                 report.ignored += 1;
-                report.moved += moved(row, history, self.mean_strength);
+                passed.push((row, history));
                 continue;
             }
             report.moved += self.absorb(row, history, &mut pending);
             report.absorbed += 1;
-            if pending.sums.len > PENDING_MAX {
+            if pending.pairs.len() > PENDING_MAX {
                 self.make(&mut pending);
             }
         }
         self.make(&mut pending);
-        self.read_again(read);
+        report.moved += moved_by(&passed, self.mean_strength);
         report
     }
 
@@ -598,11 +618,11 @@ impl Model for ItemKnn {
             return kept(events, self.mean_strength);
         }
         self.memo.renew();
-        let read: Vec<bool> = self.neighbours.iter().map(|list| list.get().is_some()).collect();
         let mut pending = Pending::new(self.rows.len());
         self.take_out(events, &mut pending);
         self.make(&mut pending);
-        self.read_again(read);
+        // What was erased is to be gone, not to be made up for.
+        self.settle();
         UpdateReport {
             absorbed: events.len(),
             ..UpdateReport::default()
@@ -618,8 +638,7 @@ impl Model for ItemKnn {
     }
 
     fn memory_bytes(&self) -> usize {
-        let rows: usize = self.rows.iter().map(|r| r.items.len() * 8 + 64).sum();
         let read = self.neighbours.iter().filter_map(OnceLock::get);
-        rows + self.squares.len() * 28 + read.map(|n| n.len() * 8).sum::<usize>()
+        self.rows.memory_bytes() + self.squares.len() * 28 + read.map(|n| n.len() * 8).sum::<usize>()
     }
 }

@@ -8,18 +8,22 @@
 
 mod als;
 mod als_config;
+mod als_fold;
 mod als_fresh;
 mod als_gradients;
 mod als_prior;
+mod als_saved;
 mod als_step;
 #[cfg(test)]
 mod als_tests;
+mod als_train;
 mod als_variance;
 mod artefact;
 mod blend;
 mod blend_fit;
 mod blend_unit;
 mod by_id;
+mod co_counts;
 mod common;
 mod companions;
 mod content;
@@ -45,9 +49,9 @@ mod taken;
 mod trending;
 mod user_knn;
 
-pub use als::AlsTrainer;
 pub use als_config::AlsConfig;
 pub use als_fresh::FRESH_MAX;
+pub use als_train::AlsTrainer;
 pub use blend::{BlendConfig, BlendPart, BlendTrainer};
 pub use blend_unit::Normalise;
 pub use content::{ContentConfig, ContentTrainer};

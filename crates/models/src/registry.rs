@@ -2,8 +2,8 @@
 
 use crate::space::Tunable;
 use crate::{
-    Model, ModelError, Trainer, als, artefact, blend, content, ease, item_knn, item_knn_config as knn,
-    item_weights, popular, rp3beta, space, spectral, trending, user_knn,
+    AlsTrainer, Model, ModelError, Trainer, als, artefact, blend, content, ease, item_knn,
+    item_knn_config as knn, item_weights, popular, rp3beta, space, spectral, trending, user_knn,
 };
 
 /// A learner that can be asked for by name.
@@ -109,7 +109,7 @@ static TRAINERS: &[TrainerEntry] = &[
         name: als::NAME,
         summary: "implicit matrix factorisation; users folded in exactly from their history",
         source: "Hu, Koren, Volinsky 2008; Rendle et al. 2021, arXiv:2110.14037",
-        build: als::AlsTrainer::build,
+        build: AlsTrainer::build,
         space: space::ALS,
         load: als::Als::load,
     },

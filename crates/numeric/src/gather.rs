@@ -23,6 +23,16 @@ impl Sums {
         }
     }
 
+    /// Keys that can be added to.
+    pub fn len(&self) -> usize {
+        self.sums.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sums.is_empty()
+    }
+
     /// Adds to the sum of one key.
     ///
     /// # Panics
