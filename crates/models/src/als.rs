@@ -9,7 +9,7 @@
 //!
 //! **Attributes.** A factor is drawn to a linear map of the attributes, learnt with it (`als_prior.rs`): the term λ‖x‖² becomes
 //! λ‖x − m‖², and a pair without entry is not told to be 0 but (1 − e)·m·y, where e = k/(k + h) for a row of k
-//! entries says how far absence is believed. So a new item, or somebody of whom only attributes are known, is m; one with
+//! entries says how far absence is believed; of items λ is (1 + κ(1 − e)) times as strong, so that few events say little beside it. So a new item, or somebody of whom only attributes are known, is m; one with
 //! many entries is what the entries say; in between stands the minimum of one objective, without a switch. Rows without attributes
 //! have m = 0 and e = 1, the plain model.
 //!
@@ -76,14 +76,14 @@ impl AlsTrainer {
             return Err(ModelError::Empty("no interactions other than zero".to_owned()));
         }
         let by_item = by_user.transpose();
-        let config = &self
-            .config
-            .settled(by_user.n_cells(), taken(&by_user), taken(&by_item));
+        let (people, taken_items) = (taken(&by_user), taken(&by_item));
+        let mut config = self.config.settled(by_user.n_cells(), people, taken_items);
+        let density = by_user.n_cells() as f64 / (people as f64 * taken_items as f64);
         let d = config.factors;
         let mut items = start(rows, &by_item, d, run.seed);
         let mut users = vec![0f32; rows.n_users() * d];
         let user_side = config.user_side(rows.n_items());
-        let item_side = config.item_side(rows.n_users());
+        let mut item_side = config.item_side(rows.n_users());
         let map = |features: &[ItemFeatures], of: &Csr, side: &Side, wanted: bool| {
             let believed = |row| match of.row(row).0.len() {
                 0 => 0.0,
@@ -94,11 +94,11 @@ impl AlsTrainer {
         };
         let mut item_map = map(&data.features, &by_item, &item_side, config.item_attributes);
         let mut user_map = map(&data.user_features, &by_user, &user_side, config.user_attributes);
+        let gradients = config.gradients();
         // Factors must have taken shape before a map of them says anything.
         let settled = (config.epochs / 3).max(1);
         let improve =
-            |of: &Csr, other: &[f32], out: &mut [f32], side: &Side, prior: Option<Prior<'_>>| match config
-                .gradients()
+            |of: &Csr, other: &[f32], out: &mut [f32], side: &Side, prior: Option<Prior<'_>>| match gradients
             {
                 0 => step(of, other, out, side, prior),
                 steps => als_gradients::step(of, other, out, side, prior, steps),
@@ -121,6 +121,11 @@ impl AlsTrainer {
                 user_map.iter_mut().for_each(|map| map.refit(&users, &items));
                 run.check()?;
             }
+            if epoch + 1 == settled {
+                let explained = item_map.as_ref().map(Fitting::explained);
+                config.item_pull = explained.map(|explained| config.pull(density as f32, explained));
+                item_side = config.item_side(rows.n_users());
+            }
         }
         let gram_of_items = gram(&items, d);
         let noise = noise(&by_user, &users, &items, d);
@@ -142,7 +147,7 @@ impl AlsTrainer {
             n_users: rows.n_users(),
             scale,
             noise,
-            config: config.clone(),
+            config,
             vocabulary: Arc::clone(&rows.items),
             norms: Arc::new(items.chunks_exact(d).map(norm).collect()),
             factors: Arc::new(items),
