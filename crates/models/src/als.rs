@@ -78,7 +78,8 @@ impl AlsTrainer {
         let by_item = by_user.transpose();
         let (people, taken_items) = (taken(&by_user), taken(&by_item));
         let mut config = self.config.settled(by_user.n_cells(), people, taken_items);
-        let density = by_user.n_cells() as f64 / (people as f64 * taken_items as f64);
+        let each = by_user.n_cells() as f64 / taken_items as f64;
+        let density = each / people as f64;
         let d = config.factors;
         let mut items = start(rows, &by_item, d, run.seed);
         let mut users = vec![0f32; rows.n_users() * d];
@@ -123,7 +124,8 @@ impl AlsTrainer {
             }
             if epoch + 1 == settled {
                 let explained = item_map.as_ref().map(Fitting::explained);
-                config.item_pull = explained.map(|explained| config.pull(density as f32, explained));
+                config.item_pull =
+                    explained.map(|explained| config.pull(density as f32, each as f32, explained));
                 item_side = config.item_side(rows.n_users());
             }
         }

@@ -21,10 +21,12 @@ const HANDOVER_SHARE: f64 = 0.4;
 const HANDOVER_MIN: f32 = 10.0;
 const HANDOVER_MAX: f32 = 200.0;
 
-/// How much attributes hold items of few entries beyond λ, in dense data that they explain.
+/// How much attributes hold items of few entries beyond λ, in small dense data that they explain.
 const PULL: f32 = 20.0;
 /// Shares of pairs with an interaction between which it rises from nothing to that.
 const PULL_DENSITIES: [f32; 2] = [0.005, 0.03];
+/// Mean numbers of entries of an item between which it falls from that to nothing.
+const PULL_ENTRIES: [f32; 2] = [75.0, 150.0];
 /// Share of the differences between items that attributes must explain for it.
 const PULL_EXPLAINED: f32 = 0.1;
 
@@ -60,7 +62,7 @@ pub struct AlsConfig {
     /// The same for what people with attributes did not take.
     pub user_handover: Option<f32>,
     /// How much more than λ holds an item at what its attributes say (κ): 1 + κ(1 − e) times. Default: 20 in data of a density of 0.03 or more,
-    /// falling to 0 at 0.005, and less if attributes explain less than a tenth of the differences between items.
+    /// falling to 0 at 0.005, where items have 75 entries or fewer, falling to 0 at 150, and less if attributes explain less than a tenth of the differences between items.
     pub item_pull: Option<f32>,
 }
 
@@ -144,12 +146,15 @@ impl AlsConfig {
         }
     }
 
-    /// How much attributes hold items: as told, else by the share of pairs with an interaction and what attributes explain.
-    pub(crate) fn pull(&self, density: f32, explained: f32) -> f32 {
+    /// How much attributes hold items: as told, else by the share of pairs with an interaction, the mean number of an
+    /// item's entries and what attributes explain.
+    pub(crate) fn pull(&self, density: f32, entries: f32, explained: f32) -> f32 {
         let [none, all] = PULL_DENSITIES;
         let dense = ((density - none) / (all - none)).clamp(0.0, 1.0);
+        let [few, many] = PULL_ENTRIES;
+        let small = ((many - entries) / (many - few)).clamp(0.0, 1.0);
         let telling = (explained / PULL_EXPLAINED).clamp(0.0, 1.0);
-        self.item_pull.unwrap_or(PULL * dense * telling)
+        self.item_pull.unwrap_or(PULL * dense * small * telling)
     }
 
     pub(crate) fn reg(&self) -> f32 {

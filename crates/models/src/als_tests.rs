@@ -341,16 +341,21 @@ fn what_attributes_hold_is_known_better() {
 #[test]
 fn how_much_attributes_hold_items_follows_from_the_data_unless_told() {
     let free = config(5);
-    assert_eq!(free.pull(0.03, 0.1), 20.0);
-    assert_eq!(free.pull(0.5, 1.0), 20.0);
-    assert!((free.pull(0.0175, 1.0) - 10.0).abs() < 1e-4);
-    assert!((free.pull(0.0175, 0.05) - 5.0).abs() < 1e-4);
-    assert_eq!((free.pull(0.005, 1.0), free.pull(0.1, 0.0)), (0.0, 0.0));
+    assert_eq!(free.pull(0.03, 75.0, 0.1), 20.0);
+    assert_eq!(free.pull(0.5, 2.0, 1.0), 20.0);
+    assert!((free.pull(0.0175, 9.0, 1.0) - 10.0).abs() < 1e-4);
+    assert!((free.pull(0.0175, 9.0, 0.05) - 5.0).abs() < 1e-4);
+    assert!((free.pull(0.5, 112.5, 1.0) - 10.0).abs() < 1e-4);
+    let none = [(0.005, 9.0, 1.0), (0.1, 9.0, 0.0), (0.1, 150.0, 1.0)];
+    assert!(
+        none.iter()
+            .all(|(density, entries, explained)| free.pull(*density, *entries, *explained) == 0.0)
+    );
     let told = AlsConfig {
         item_pull: Some(3.0),
         ..config(5)
     };
-    assert_eq!(told.pull(0.001, 0.0), 3.0);
+    assert_eq!(told.pull(0.001, 900.0, 0.0), 3.0);
     let refused = AlsTrainer::new(AlsConfig {
         item_pull: Some(-1.0),
         ..config(5)
