@@ -9,7 +9,7 @@
 //!
 //! **Attributes.** A factor is drawn to a linear map of the attributes, learnt with it (`als_prior.rs`): the term λ‖x‖² becomes
 //! λ‖x − m‖², and a pair without entry is not told to be 0 but (1 − e)·m·y, where e = k/(k + h) for a row of k
-//! entries says how far absence is believed. So a new item, or somebody of whom only attributes are known, is m; one with
+//! entries says how far absence is believed; of items λ is (1 + κ(1 − e)) times as strong, so that few events say little beside it. So a new item, or somebody of whom only attributes are known, is m; one with
 //! many entries is what the entries say; in between stands the minimum of one objective, without a switch. Rows without attributes
 //! have m = 0 and e = 1, the plain model.
 //!

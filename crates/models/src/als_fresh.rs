@@ -3,7 +3,7 @@
 //! An item that had no entries in training is solved exactly as training would: from its users, as they were in that
 //! batch of events, and its prior mean. Of one that had k entries, k < [`SETTLED`], training left the factor y₀ alone; its normal matrix is
 //! taken to be A₀ = (α₀ + k/n)G + λ(k)I, as if its users had been any k of the n, and what came since is added: (A₀ + Σ w x xᵀ)y =
-//! A₀y₀ + Σ w x. New attributes move y₀ by A₀⁻¹(λI + (1 − e)α₀G) times the change of its mean, which is how the
+//! A₀y₀ + Σ w x, but for the pull of attributes, λκ(1 − e), which is that of k entries in A₀y₀ and of all on the left, with its mean on the right. New attributes move y₀ by A₀⁻¹(λI + (1 − e)α₀G) times the change of its mean, which is how the
 //! solution depends on the mean. Settled items stay until the next training.
 
 use crate::als::Als;
@@ -216,6 +216,13 @@ impl Als {
                         side.lambda(before),
                     );
                     axpy(1.0, &times(&known, &fresh.start), &mut right);
+                    if let Some(mean) = mean {
+                        // A₀y₀ holds the pull of before: it goes, and that of now comes.
+                        let (then, now) = (side.more(before), side.more(before + sums.users));
+                        axpy(then, &fresh.start, &mut right);
+                        axpy(now - then, mean, &mut right);
+                        (0..d).for_each(|i| matrix[i * d + i] += now);
+                    }
                     drawn = None; // It is in the factor of the training.
                 }
                 let sums_of = (matrix.as_slice(), right.as_slice());
@@ -274,7 +281,7 @@ impl Als {
     }
 
     /// Where an item is drawn to; empty for nowhere.
-    fn mean_of(&self, item: u32) -> &[f32] {
+    pub(crate) fn mean_of(&self, item: u32) -> &[f32] {
         if let Some(fresh) = self.fresh.get(&item) {
             return &fresh.mean;
         }
@@ -291,7 +298,7 @@ impl Als {
             &side,
             &self.users_gram,
             side.unobserved + like_all,
-            side.lambda(before),
+            side.lambda_of(before, true),
         );
         let mut moved = vec![0.0; side.d];
         side.draw(&self.users_gram, before, change, &mut moved);

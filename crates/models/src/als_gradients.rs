@@ -146,7 +146,7 @@ impl Batch {
             self.means_turned.resize(x.len(), 0.0);
             multiply_add(1.0, &self.means, &turn.there, shape, &mut self.means_turned);
         }
-        for (at, (_, from, to)) in self.rows.iter().enumerate() {
+        for (at, (row, from, to)) in self.rows.iter().enumerate() {
             let n = to - from;
             let own = at * d..(at + 1) * d;
             let turned = &mut self.turned[own.clone()];
@@ -157,7 +157,8 @@ impl Batch {
                 }
                 continue;
             }
-            let lambda = side.lambda(n);
+            let drawn = prior.is_some_and(|prior| prior.of(*row, d).is_some());
+            let lambda = side.lambda_of(n, drawn);
             for (diagonal, value) in self.diagonal.iter_mut().zip(&turn.values) {
                 *diagonal = side.unobserved * value + lambda;
             }
@@ -235,6 +236,7 @@ mod tests {
             exponent: 1.0,
             n_other: 90,
             handover: 10.0,
+            pull: 3.0,
         };
         (
             Csr::from_parts(90, offsets, columns, values).expect("sorted"),

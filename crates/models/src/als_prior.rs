@@ -4,7 +4,8 @@
 //! coordinate that is 1 for all. B minimises Σ eᵢ‖yᵢ − Bᵀaᵢ‖² + μ‖B‖² over the rows with attributes and entries, e
 //! being how far a row's own entries are believed; the last coordinate is all but free of μ. μ is chosen from
 //! [`PENALTIES`]: rows drawn by hash, every eighth of at most [`HELD_MAX`], are left out, and the map that tells
-//! their factors best, measured where the other side looks (δᵀGδ, the squared error of the scores), is taken.
+//! their factors best, measured where the other side looks (δᵀGδ, the squared error of the scores), is taken. How much less it misses there than
+//! the mean of all rows is the share that attributes explain.
 //!
 //! Sources: Agarwal and Chen (2009), "Regression-based latent factor models", KDD; Rendle et al. (2021) for the
 //! alternation. The prior of a row is the regression on its attributes, so a row without entries is its attributes
@@ -145,6 +146,7 @@ pub(crate) struct Fitting {
     believed: Vec<f32>,
     weights: Vec<f32>,
     penalty: Option<f32>,
+    explained: f32,
 }
 
 impl Fitting {
@@ -187,6 +189,7 @@ impl Fitting {
             d,
             believed,
             penalty: None,
+            explained: 0.0,
         })
     }
 
@@ -194,13 +197,22 @@ impl Fitting {
     pub(crate) fn refit(&mut self, factors: &[f32], other: &[f32]) {
         let penalty = match self.penalty {
             Some(penalty) => penalty,
-            None => *self.penalty.insert(self.choose(factors, other)),
+            None => {
+                let (penalty, explained) = self.choose(factors, other);
+                self.explained = explained;
+                *self.penalty.insert(penalty)
+            }
         };
         self.weights = self.solve(factors, &self.believed, penalty, &self.weights, ITERATIONS);
     }
 
-    /// The penalty whose map tells rows best that it was not fitted to.
-    fn choose(&self, factors: &[f32], other: &[f32]) -> f32 {
+    /// Share of the differences between rows that attributes explain, 0 to 1, as of the first fit.
+    pub(crate) fn explained(&self) -> f32 {
+        self.explained
+    }
+
+    /// The penalty whose map tells rows best that it was not fitted to, and the share that it explains.
+    fn choose(&self, factors: &[f32], other: &[f32]) -> (f32, f32) {
         let d = self.d;
         let candidates = (0..self.believed.len()).filter(|row| self.believed[*row] > 0.0);
         let mut held: Vec<usize> = candidates
@@ -239,7 +251,15 @@ impl Fitting {
                 break;
             }
         }
-        best.1
+        let total: f32 = believed.iter().sum();
+        let mut alike = vec![0.0; self.weights.len()];
+        let of_all = alike.len() - d;
+        for (factor, e) in factors.chunks_exact(d).zip(&believed) {
+            axpy(e / total.max(f32::MIN_POSITIVE), factor, &mut alike[of_all..]);
+        }
+        let unexplained = best.0 / loss(&alike);
+        let explained = (1.0 - unexplained).clamp(0.0, 1.0) as f32;
+        (best.1, if explained.is_finite() { explained } else { 0.0 })
     }
 
     fn mean(&self, weights: &[f32], row: usize) -> Vec<f32> {

@@ -1,7 +1,7 @@
 //! One half-step of alternating least squares: all rows of one side given the other.
 //!
 //! A row's objective is quadratic: A = α₀G + Σ wⱼyⱼyⱼᵀ + λI with G = YᵀY of the other side, and b = Σ wⱼtⱼyⱼ, plus
-//! (λI + (1 − e)α₀G)m where the row has a prior mean m (see [`Prior`]). Two ways to its minimum:
+//! (λI + (1 − e)α₀G)m where the row has a prior mean m (see [`Prior`]); λ is then (1 + κ(1 − e)) times its own. Two ways to its minimum:
 //!
 //! - [`State::solve`], exact: all of A, by Cholesky. entries·d²/2 + d³/6 multiplications. Rows of few entries take a
 //!   shorter way to the same ([`Short`]).
@@ -29,6 +29,8 @@ pub(crate) struct Side {
     pub(crate) n_other: usize,
     /// Entries at which the absence of others is half believed, for rows with a prior mean.
     pub(crate) handover: f32,
+    /// How much more a row with a prior mean and no entries is held there than λ does (κ).
+    pub(crate) pull: f32,
 }
 
 impl Side {
@@ -38,9 +40,19 @@ impl Side {
         (self.reg * frequency.powf(self.exponent)).max(1e-6)
     }
 
+    /// λκ(1 − e): what λ is more for a row with a prior mean.
+    pub(crate) fn more(&self, entries: usize) -> f32 {
+        self.lambda(entries) * self.pull * (1.0 - self.exposure(entries))
+    }
+
+    /// λ of a row, with a prior mean or without.
+    pub(crate) fn lambda_of(&self, entries: usize, drawn: bool) -> f32 {
+        self.lambda(entries) + if drawn { self.more(entries) } else { 0.0 }
+    }
+
     /// b ← b + (λI + (1 − e)α₀G)m: what a prior mean adds to the right-hand side of a row with so many entries.
     pub(crate) fn draw(&self, gram: &[f32], entries: usize, mean: &[f32], b: &mut [f32]) {
-        let lambda = self.lambda(entries);
+        let lambda = self.lambda_of(entries, true);
         let absent = (1.0 - self.exposure(entries)) * self.unobserved;
         for (i, b) in b.iter_mut().enumerate() {
             *b += lambda * mean[i] + absent * dot(&gram[i * self.d..(i + 1) * self.d], mean);
@@ -217,7 +229,7 @@ impl State {
     }
 
     fn finish(&mut self, side: &Side, gram: &[f32], n_entries: usize, mean: Option<&[f32]>) {
-        let lambda = side.lambda(n_entries);
+        let lambda = side.lambda_of(n_entries, mean.is_some());
         if let Some(mean) = mean {
             side.draw(gram, n_entries, mean, &mut self.factor);
         }
@@ -238,7 +250,7 @@ impl State {
     /// Improves `x` block by block for the row whose entries are in `self.entries`.
     fn sweep(&mut self, side: &Side, gram: &[f32], table: &[f32], mean: Option<&[f32]>, x: &mut [f32]) {
         let (d, n) = (side.d, self.entries.starts.len());
-        let lambda = side.lambda(n);
+        let lambda = side.lambda_of(n, mean.is_some());
         let absent = 1.0 - side.exposure(n);
         let starts = &self.entries.starts;
         self.predicted.clear();
@@ -296,31 +308,42 @@ impl State {
 /// Entries up to which a row is solved from a factor shared by all rows of the same length.
 const SHORT_MAX: usize = 12;
 
-/// For short rows: A = LLᵀ + YᵀWY with L the same for all rows of n entries, since λ depends on n only. With
+/// For short rows: A = LLᵀ + YᵀWY with L the same for all rows of n entries, since λ depends on n only, and on whether there is a prior mean. With
 /// Z = L⁻¹YᵀW^½ the solution is L⁻ᵀZ(I + ZᵀZ)⁻¹W^½t (Woodbury 1950): n·d²/2 + n²·d/2 multiplications, not d³/6.
 struct Short {
     bases: Vec<Option<Cholesky>>,
+    /// The same for rows with a prior mean, if λ is another there.
+    drawn: Option<Vec<Option<Cholesky>>>,
 }
 
 impl Short {
     fn new(side: &Side, gram: &[f32]) -> Short {
-        let base = |n: usize| {
+        let base = |n: usize, drawn: bool| {
             let mut matrix: Vec<f32> = gram.iter().map(|g| side.unobserved * g).collect();
-            (0..side.d).for_each(|i| matrix[i * side.d + i] += side.lambda(n));
+            (0..side.d).for_each(|i| matrix[i * side.d + i] += side.lambda_of(n, drawn));
             let mut cholesky = Cholesky::default();
             cholesky.factor(&matrix, side.d).ok().map(|()| cholesky)
         };
         let most = SHORT_MAX.min(side.d / 4);
         Short {
-            bases: (1..=most).map(base).collect(),
+            bases: (1..=most).map(|n| base(n, false)).collect(),
+            drawn: (side.pull > 0.0).then(|| (1..=most).map(|n| base(n, true)).collect()),
         }
     }
 
     /// Solves a row into `out`, which holds what its prior mean adds to the right-hand side, or zeros; false if it is not
     /// short or cannot be solved so.
-    fn solve(&self, columns: &[u32], values: &[f32], other: &[f32], d: usize, out: &mut [f32]) -> bool {
+    fn solve(
+        &self,
+        (columns, values): (&[u32], &[f32]),
+        other: &[f32],
+        d: usize,
+        drawn: bool,
+        out: &mut [f32],
+    ) -> bool {
         let n = columns.len();
-        let Some(Some(base)) = n.checked_sub(1).and_then(|at| self.bases.get(at)) else {
+        let bases = self.drawn.as_ref().filter(|_| drawn).unwrap_or(&self.bases);
+        let Some(Some(base)) = n.checked_sub(1).and_then(|at| bases.get(at)) else {
             return false;
         };
         let mut z = vec![0f32; n * d];
@@ -379,7 +402,7 @@ pub(crate) fn step(entries: &Csr, other: &[f32], out: &mut [f32], side: &Side, p
                 if let Some(mean) = mean {
                     side.draw(&gram, columns.len(), mean, x);
                 }
-                if short.solve(columns, values, other, d, x) {
+                if short.solve((columns, values), other, d, mean.is_some(), x) {
                     return;
                 }
             }
@@ -418,6 +441,7 @@ mod tests {
             exponent: 1.0,
             n_other: 40,
             handover: 10.0,
+            pull: 3.0,
         };
         let mut stream = SeededStream::new(3, 0);
         let other: Vec<f32> = (0..40 * d).map(|_| stream.normal() as f32 * 0.3).collect();
@@ -456,12 +480,12 @@ mod tests {
             state.solve(&side, &gram, &other, &entries, mean);
             let mut out = vec![0f32; side.d];
             mean.inspect(|mean| side.draw(&gram, n, mean, &mut out));
-            assert!(short.solve(&columns, &values, &other, side.d, &mut out));
+            assert!(short.solve((&columns, &values), &other, side.d, with_mean, &mut out));
             for (a, b) in out.iter().zip(state.factor()) {
                 assert!((a - b).abs() < 1e-4, "{n}, prior {with_mean}: {a} {b}");
             }
         }
-        assert!(!short.solve(&[], &[], &other, side.d, &mut vec![0f32; side.d]));
+        assert!(!short.solve((&[], &[]), &other, side.d, false, &mut vec![0f32; side.d]));
     }
 
     /// The gradient of the objective, written down term by term in `f64`.
@@ -471,8 +495,9 @@ mod tests {
         let product = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
         };
-        let lambda = f64::from(case.side.lambda(columns.len()));
         let absent = 1.0 - f64::from(case.side.exposure(columns.len()));
+        let more = f64::from(case.side.pull) * absent;
+        let lambda = f64::from(case.side.lambda(columns.len())) * (1.0 + mean.map_or(0.0, |_| more));
         let zero = vec![0f32; d];
         let mean = mean.unwrap_or(&zero);
         let mut g: Vec<f64> = (0..d)

@@ -230,9 +230,11 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
             None => vec![0.0; 5],
         };
         let item = takes(&mut model, &id, &histories);
-        let lambda = lambda(&config, 3, USERS);
         let alpha = f64::from(config.unobserved_weight());
         let absent = 1.0 - 3.0 / (3.0 + f64::from(model.config.item_handover.unwrap()));
+        let pull = model.config.item_pull.map_or(0.0, f64::from);
+        assert_eq!(pull > 1.0, described, "{pull}");
+        let lambda = lambda(&config, 3, USERS) * (1.0 + pull * absent);
         let matrix = normal_matrix(&model.users_gram, &users, alpha, lambda, 5);
         let right: Vec<f64> = (0..5)
             .map(|i| {
@@ -252,6 +254,141 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
         let whole = normal_matrix(&model.gram, &rows, -1.0, 0.0, 5);
         assert!(whole.iter().flatten().all(|x| x.abs() < 1e-3), "{whole:?}");
     }
+}
+
+/// λ(1 + κ(1 − e)) of the head of `als.rs`, for an item with attributes.
+fn drawn_lambda(model: &Als, entries: usize) -> f64 {
+    let h = f64::from(model.config.item_handover.unwrap());
+    let absent = 1.0 - entries as f64 / (entries as f64 + h);
+    lambda(&model.config, entries, USERS) * (1.0 + f64::from(model.config.item_pull.unwrap()) * absent)
+}
+
+/// (A₀ + λ'(n)I)y = A₀y₀ + λ'(k)(y₀ − m) + λ'(n)m + Σ w x, with λ' what attributes hold beyond λ and A₀ without it.
+#[test]
+fn an_item_of_the_training_is_held_less_by_attributes_with_each_event() {
+    let config = AlsConfig {
+        item_handover: Some(3.0),
+        ..config(5)
+    };
+    let mut model = fit(&config, &world(true));
+    let item = (0..ITEMS as u32)
+        .find(|item| (3..20).contains(&model.entries_of(*item)))
+        .unwrap();
+    let before = model.entries_of(item) as usize;
+    let list: Vec<Vec<HistoryEvent>> = (0..4)
+        .map(|n| history(&[(item + 1) % 30, (item + 2 + n) % 30, (item + 8) % 30]))
+        .collect();
+    let weight = model.scale.min(10.0);
+    let users: Vec<(f32, Vec<f32>)> = list
+        .iter()
+        .map(|h| {
+            let folded = model.fold_in(Someone::with_history(h));
+            (weight, folded.state.factor().to_vec())
+        })
+        .collect();
+    let start: Vec<f64> = model
+        .factor(item)
+        .unwrap()
+        .iter()
+        .map(|x| f64::from(*x))
+        .collect();
+    let mean = model.mean_of(item).to_vec();
+    assert_eq!(takes(&mut model, &item_id(item as usize), &list), item);
+    let like_all = before as f64 / USERS as f64;
+    let alpha = f64::from(model.config.unobserved_weight()) + like_all;
+    let plain = |n: usize| lambda(&model.config, n, USERS);
+    let more = |n: usize| drawn_lambda(&model, n) - plain(n);
+    let known = normal_matrix(&model.users_gram, &[], alpha, plain(before), 5);
+    let now = before + 4;
+    assert!(more(now) < more(before), "{} {}", more(now), more(before));
+    let right: Vec<f64> = (0..5)
+        .map(|i| {
+            let m = f64::from(mean[i]);
+            let told: f64 = users.iter().map(|(w, x)| f64::from(w * x[i])).sum();
+            let was: f64 = known[i].iter().zip(&start).map(|(a, b)| a * b).sum();
+            was + more(before) * (start[i] - m) + more(now) * m + told
+        })
+        .collect();
+    let matrix = normal_matrix(&model.users_gram, &users, alpha, plain(now) + more(now), 5);
+    for (got, expected) in model.factor(item).unwrap().iter().zip(solved(matrix, right)) {
+        assert!((f64::from(*got) - expected).abs() < 1e-4, "{got} {expected}");
+    }
+}
+
+#[test]
+fn what_attributes_hold_is_known_better() {
+    let model = fit(&config(5), &world(true));
+    let events = history(&[0, 3, 4, 9]);
+    let someone = Someone::with_history(&events);
+    let folded = model.fold_in(someone);
+    let user: Vec<f64> = folded.state.factor().iter().map(|x| f64::from(*x)).collect();
+    let items: Vec<u32> = (0..ITEMS as u32 + 2).collect();
+    for (item, got) in items.iter().zip(model.variances(someone, &items)) {
+        let entries = model.entries_by_now(*item);
+        let believed = entries as f64 / (entries as f64 + f64::from(model.config.item_handover.unwrap()));
+        let alpha = believed * f64::from(model.config.unobserved_weight()) + entries as f64 / USERS as f64;
+        let theirs = normal_matrix(&model.users_gram, &[], alpha, drawn_lambda(&model, entries), 5);
+        let right = solved(theirs, user.clone());
+        let of_item: f64 = right.iter().zip(&user).map(|(a, b)| a * b).sum();
+        let of_person = f64::from(folded.state.variance(model.factor(*item).unwrap()));
+        let expected = f64::from(model.noise) * (of_person + of_item);
+        let got = f64::from(got.unwrap());
+        assert!(
+            (got - expected).abs() < 1e-3 * expected,
+            "{item}: {got} {expected}"
+        );
+    }
+}
+
+#[test]
+fn how_much_attributes_hold_items_follows_from_the_data_unless_told() {
+    let free = config(5);
+    assert_eq!(free.pull(0.03, 75.0, 0.1), 20.0);
+    assert_eq!(free.pull(0.5, 2.0, 1.0), 20.0);
+    assert!((free.pull(0.0175, 9.0, 1.0) - 10.0).abs() < 1e-4);
+    assert!((free.pull(0.0175, 9.0, 0.05) - 5.0).abs() < 1e-4);
+    assert!((free.pull(0.5, 112.5, 1.0) - 10.0).abs() < 1e-4);
+    let none = [(0.005, 9.0, 1.0), (0.1, 9.0, 0.0), (0.1, 150.0, 1.0)];
+    assert!(
+        none.iter()
+            .all(|(density, entries, explained)| free.pull(*density, *entries, *explained) == 0.0)
+    );
+    let told = AlsConfig {
+        item_pull: Some(3.0),
+        ..config(5)
+    };
+    assert_eq!(told.pull(0.001, 900.0, 0.0), 3.0);
+    let refused = AlsTrainer::new(AlsConfig {
+        item_pull: Some(-1.0),
+        ..config(5)
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(
+        refused.contains("item_pull") && refused.contains('0'),
+        "{refused}"
+    );
+    // Artefacts of before do not name it, and have none.
+    let old: AlsConfig = serde_json::from_value(serde_json::json!({"item_handover": 7.0})).unwrap();
+    assert_eq!((old.item_side(1).pull, old.user_side(1).pull), (0.0, 0.0));
+    let (plain, described) = (world(false), world(true));
+    assert_eq!(fit(&told, &described).config.item_pull, Some(3.0));
+    assert_eq!(fit(&free, &described).config.item_pull, Some(20.0));
+    // Attributes that say nothing hold nothing: all alike, up to the place in a list.
+    let mut silent = world(true);
+    silent.features = Arc::new((0..ITEMS + 2).map(|item| kind(item / 2)).collect());
+    let pull = fit(&free, &silent).config.item_pull.unwrap();
+    assert!(pull < 10.0, "{pull}");
+    // Without attributes there is nothing that it could change.
+    let bare = fit(&told, &plain);
+    assert_eq!(bare.config.item_pull, None);
+    assert_eq!(bare.factors, fit(&free, &plain).factors);
+    // What was saved is loaded.
+    let model = fit(&free, &described);
+    let (mut bytes, mut again) = (Vec::new(), Vec::new());
+    model.save(&mut bytes);
+    crate::load(&bytes).unwrap().save(&mut again);
+    assert_eq!(bytes, again);
 }
 
 /// Somebody who takes two young items in one batch counts for both as they are before the second; others whose history merely begins alike

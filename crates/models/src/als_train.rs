@@ -40,14 +40,15 @@ impl AlsTrainer {
             return Err(ModelError::Empty("no interactions other than zero".to_owned()));
         }
         let by_item = by_user.transpose();
-        let config = &self
-            .config
-            .settled(by_user.n_cells(), taken(&by_user), taken(&by_item));
+        let (people, taken_items) = (taken(&by_user), taken(&by_item));
+        let mut config = self.config.settled(by_user.n_cells(), people, taken_items);
+        let each = by_user.n_cells() as f64 / taken_items as f64;
+        let density = each / people as f64;
         let d = config.factors;
         let mut items = start(rows, &by_item, d, run.seed);
         let mut users = vec![0f32; rows.n_users() * d];
         let user_side = config.user_side(rows.n_items());
-        let item_side = config.item_side(rows.n_users());
+        let mut item_side = config.item_side(rows.n_users());
         let map = |features: &[ItemFeatures], of: &Csr, side: &Side, wanted: bool| {
             let believed = |row| match of.row(row).0.len() {
                 0 => 0.0,
@@ -58,11 +59,11 @@ impl AlsTrainer {
         };
         let mut item_map = map(&data.features, &by_item, &item_side, config.item_attributes);
         let mut user_map = map(&data.user_features, &by_user, &user_side, config.user_attributes);
+        let gradients = config.gradients();
         // Factors must have taken shape before a map of them says anything.
         let settled = (config.epochs / 3).max(1);
         let improve =
-            |of: &Csr, other: &[f32], out: &mut [f32], side: &Side, prior: Option<Prior<'_>>| match config
-                .gradients()
+            |of: &Csr, other: &[f32], out: &mut [f32], side: &Side, prior: Option<Prior<'_>>| match gradients
             {
                 0 => step(of, other, out, side, prior),
                 steps => als_gradients::step(of, other, out, side, prior, steps),
@@ -85,6 +86,12 @@ impl AlsTrainer {
                 user_map.iter_mut().for_each(|map| map.refit(&users, &items));
                 run.check()?;
             }
+            if epoch + 1 == settled {
+                let explained = item_map.as_ref().map(Fitting::explained);
+                config.item_pull =
+                    explained.map(|explained| config.pull(density as f32, each as f32, explained));
+                item_side = config.item_side(rows.n_users());
+            }
         }
         let gram_of_items = gram(&items, d);
         let noise = noise(&by_user, &users, &items, d);
@@ -106,7 +113,7 @@ impl AlsTrainer {
             n_users: rows.n_users(),
             scale,
             noise,
-            config: config.clone(),
+            config,
             vocabulary: Arc::clone(&rows.items),
             norms: Arc::new(items.chunks_exact(d).map(norm).collect()),
             factors: Arc::new(items),
