@@ -17,7 +17,7 @@ pub(crate) const FRAME_HEAD_BYTES: u64 = 8;
 /// Longest body that is written or believed.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
 /// Most decisions in a block.
-pub(crate) const BLOCK_DECISIONS_MAX: usize = 32;
+pub(crate) const BLOCK_DECISIONS_MAX: usize = 64;
 /// A block is closed once it has this many bytes, not compressed.
 pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 /// One below zstd's first ordinary level, which saves a hundredth and costs a fifth of the time; the next saves a tenth and costs twice the time.
