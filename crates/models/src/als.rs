@@ -129,13 +129,6 @@ impl AlsTrainer {
                 item_side = config.item_side(rows.n_users());
             }
         }
-        if let Some(map) = &item_map {
-            // The map went on since the items were drawn to it, as all of them do (see above): they follow.
-            let means = map.means(|row| !by_item.row(row).0.is_empty());
-            let prior = Some(Prior { means: &means });
-            improve(&by_item, &users, &mut items, &item_side, prior);
-            run.check()?;
-        }
         let gram_of_items = gram(&items, d);
         let noise = noise(&by_user, &users, &items, d);
         let counts: Vec<u32> = (0..rows.n_items())

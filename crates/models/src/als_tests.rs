@@ -25,11 +25,6 @@ fn item_id(item: usize) -> ItemId {
 /// People take things of their own parity; item `i` is taken by about a share of them that falls with i. With attributes, two items
 /// more that nobody took.
 fn world(described: bool) -> TrainingData {
-    world_and(described, None)
-}
-
-/// The same, and an event of this strength with the first of the two items that else nobody took.
-fn world_and(described: bool, event: Option<f32>) -> TrainingData {
     let mut stream = SeededStream::new(7, 0);
     let mut builder = InteractionsBuilder::default();
     for user in 0..USERS {
@@ -40,10 +35,6 @@ fn world_and(described: bool, event: Option<f32>) -> TrainingData {
                 builder.push(&id, &item_id(item), 1.0, Timestamp(0));
             }
         }
-    }
-    if let Some(strength) = event {
-        let id = UserId::new("u000").unwrap();
-        builder.push(&id, &item_id(ITEMS), strength, Timestamp(0));
     }
     let (mut features, mut user_features) = (Vec::new(), Vec::new());
     if described {
@@ -703,33 +694,6 @@ fn long_factors_fold_in_exactly_too() {
     let mut score = [0f32];
     model.score(&history(&taken), &[2], &mut score);
     assert!(score[0] > 0.02, "{score:?}");
-}
-
-/// An event without weight leaves an item where attributes draw one of a single entry: (α₀G + λI)y = (λI + (1 − e)α₀G)m, with
-/// the m that an item without events has. So the first event does not set it back to a map of a pass before.
-#[test]
-fn an_item_of_one_event_is_drawn_to_what_one_without_is() {
-    for gradients in [0, 60] {
-        let config = AlsConfig {
-            item_handover: Some(20.0),
-            gradients: Some(gradients),
-            ..config(5)
-        };
-        let model = fit(&config, &world_and(true, Some(1e-5)));
-        let (one, none) = (ITEMS as u32, ITEMS as u32 + 1);
-        assert_eq!((model.entries_of(one), model.entries_of(none)), (1, 0));
-        assert_eq!(model.factor(none).unwrap(), model.mean_of(none));
-        let (mean, alpha) = (model.mean_of(one), f64::from(config.unobserved_weight()));
-        let (lambda, absent) = (drawn_lambda(&model, 1), 20.0 / 21.0);
-        let draws = normal_matrix(&model.users_gram, &[], absent * alpha, lambda, 5);
-        let right = draws.iter().map(|row| product(mean, row)).collect();
-        let matrix = normal_matrix(&model.users_gram, &[], alpha, lambda, 5);
-        let size = f64::from(numeric::norm(mean));
-        for (got, expected) in model.factor(one).unwrap().iter().zip(solved(matrix, right)) {
-            let miss = (f64::from(*got) - expected).abs() / size;
-            assert!(miss < 1e-3, "{gradients}: {got} {expected}, {miss}");
-        }
-    }
 }
 
 /// Steps of conjugate gradients, enough of them, come to what solving all at once does, at every length of a factor that is taken.
