@@ -29,6 +29,9 @@ cold)
 handover)
   $concierge evaluate --data "$data/ml-1m/ratings.parquet" --split last:20 --items "$data/ml-1m/movies.tsv" \
     --protocol few-shot-item --among unseen --shots 0,1,2,3,5,10,20 --k 20 --models 'als,als:{"item_attributes":false}'
+  $concierge evaluate --data "$data/ml-100k/ratings.parquet" --split last:20 --items "$data/ml-100k/items.tsv" \
+    --protocol few-shot-item --among unseen --shots 0,1,2,3,5,10,20 --k 20 \
+    --models 'als,als:{"item_pull":0},als:{"item_attributes":false}'
   $concierge evaluate --data "$data/ml-1m/ratings.parquet" --split last:20 --users "$data/ml-1m/users.tsv" \
     --protocol few-shot-user --shots 0,1,2,3,5,10,20 --k 20 --models 'als,als:{"user_attributes":false},popular' ;;
 *) echo "no part $part" >&2; exit 2 ;;
