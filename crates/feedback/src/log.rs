@@ -222,7 +222,7 @@ impl Shared {
 
 /// The log of decisions. See the head of the crate for what survives a crash.
 ///
-/// Cost: [`record`](DecisionLog::record) encodes the decision and appends it to a file, some 30 µs for 100 candidates (example `size`); compression and writing for good happen on the log's
+/// Cost: [`record`](DecisionLog::record) encodes the decision and appends it to a file, some 35 µs for 100 candidates (example `size`); compression and writing for good happen on the log's
 /// thread. [`get`](DecisionLog::get) reads and unpacks one block (up to 64 decisions). In memory: the queue, and about 100
 /// bytes per decision kept. Opening reads all files once.
 pub struct DecisionLog {

@@ -157,8 +157,8 @@ impl Waiting {
     /// The block of a decision, and its place there.
     pub(crate) fn get(&self, id: &DecisionId) -> Option<(Kept, usize)> {
         let Place { block, line } = *self.places.get(id)?;
-        let closed = self.full.iter().chain(&self.writing);
-        let kept = match closed.into_iter().find(|closed| closed.number == block) {
+        let mut closed = self.full.iter().chain(&self.writing);
+        let kept = match closed.find(|closed| closed.number == block) {
             Some(block) => Kept::Full(block.clone()),
             None => Kept::Bytes(self.open.iter().find(|open| open.number == block)?.bytes()),
         };
