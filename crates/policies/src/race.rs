@@ -8,19 +8,7 @@
 //! spreads are alike, then nodes × (m + n) products for a slate. Distributions that are ten thousand times narrower than others are widened to that, by the
 //! policies that use this, so that the number of panels stays bounded.
 
-const NODES: usize = 8;
-const X: [f64; 4] = [
-    0.183_434_642_495_649_8,
-    0.525_532_409_916_329,
-    0.796_666_477_413_626_7,
-    0.960_289_856_497_536_3,
-];
-const W: [f64; 4] = [
-    0.362_683_783_378_362,
-    0.313_706_645_877_887_3,
-    0.222_381_034_453_374_5,
-    0.101_228_536_290_376_3,
-];
+use crate::gauss::{NODES, W, X};
 
 /// A distribution: alive between `low` and `high`, and smooth over `width`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,10 +18,8 @@ pub(crate) struct Window {
     pub(crate) width: f64,
 }
 
-/// The rule on [−1, 1]: nodes, weights, and the integrals from −1 to each node of the polynomials that are 1 at one node and 0 at the others.
+/// Integrals from −1 to each node of the polynomials that are 1 at one node and 0 at the others.
 struct Rule {
-    x: [f64; NODES],
-    w: [f64; NODES],
     up_to: [[f64; NODES]; NODES],
 }
 
@@ -50,22 +36,20 @@ fn legendre(x: f64) -> [f64; NODES + 1] {
 fn rule() -> &'static Rule {
     static RULE: std::sync::OnceLock<Rule> = std::sync::OnceLock::new();
     RULE.get_or_init(|| {
-        let x: [f64; NODES] = std::array::from_fn(|k| if k < 4 { -X[3 - k] } else { X[k - 4] });
-        let w: [f64; NODES] = std::array::from_fn(|k| if k < 4 { W[3 - k] } else { W[k - 4] });
-        let at: [[f64; NODES + 1]; NODES] = x.map(legendre);
+        let at: [[f64; NODES + 1]; NODES] = X.map(legendre);
         let integral = |k: usize, l: usize| -> f64 {
             let term = |d: usize| {
                 let up_to = if d == 0 {
-                    x[k] + 1.0
+                    X[k] + 1.0
                 } else {
                     (at[k][d + 1] - at[k][d - 1]) / (2 * d + 1) as f64
                 };
                 (2 * d + 1) as f64 / 2.0 * at[l][d] * up_to
             };
-            w[l] * (0..NODES).map(term).sum::<f64>()
+            W[l] * (0..NODES).map(term).sum::<f64>()
         };
         let up_to = std::array::from_fn(|k| std::array::from_fn(|l| integral(k, l)));
-        Rule { x, w, up_to }
+        Rule { up_to }
     })
 }
 
@@ -125,13 +109,12 @@ impl Race {
             .copied()
             .unwrap_or(0.0);
         let panels = panels(&alive, from, fineness);
-        let rule = rule();
         let n_nodes = panels.len() * NODES;
         let mut race = Race {
             n_nodes,
             weights: panels
                 .iter()
-                .flat_map(|(a, b)| rule.w.map(|w| w * (b - a) / 2.0))
+                .flat_map(|(a, b)| W.map(|w| w * (b - a) / 2.0))
                 .collect(),
             density: vec![0.0; n_nodes * windows.len()],
             below: vec![0.0; n_nodes * windows.len()],
@@ -158,8 +141,8 @@ impl Race {
                 continue;
             }
             let half = (b - a) / 2.0;
-            let f: [f64; NODES] = std::array::from_fn(|k| density(a + half * (1.0 + rule.x[k])));
-            let whole: f64 = half * f.iter().zip(rule.w).map(|(f, w)| f * w).sum::<f64>();
+            let f: [f64; NODES] = std::array::from_fn(|k| density(a + half * (1.0 + X[k])));
+            let whole: f64 = half * f.iter().zip(W).map(|(f, w)| f * w).sum::<f64>();
             for k in 0..NODES {
                 let left: f64 = half * f.iter().zip(rule.up_to[k]).map(|(f, w)| f * w).sum::<f64>();
                 self.below[at + k] = (1.0 - above - whole + left).clamp(0.0, 1.0);

@@ -1,16 +1,16 @@
 //! Thompson sampling with a normal posterior: at every position each arm that is left draws a score from N(score, variance), and the highest stands there.
 //!
 //! Values are drawn anew for each position, so what stands next depends on what is left and on nothing else. The probability that an arm has the highest of
-//! independent normal values is one integral ([`race`](crate::race)), to about 1e-9: exact, not simulated. Marginals have no closed form.
+//! independent normal values is one integral ([`normal_race`](crate::normal_race)), to about 1e-10: exact, not simulated. Marginals have no closed form.
 //!
-//! A standard deviation below a ten-thousandth of the greatest counts as that, so that the integral can be done; if all are 0, the best stands
-//! first with probability 1. Two arms further apart than 2 × 7.5 standard deviations count as certainly ordered.
+//! A standard deviation below a ten-thousandth of the greatest, or 1e-12 of the range of scores, counts as that, so that the integral can be done; if all are 0, the
+//! best stands first with probability 1. Two arms further apart than 2 × 7.5 standard deviations count as certainly ordered.
 //!
 //! Source: Thompson (1933), Biometrika 25; Chapelle and Li (2011), NeurIPS 24.
 
 use crate::contract::{Chances, SlatePolicy};
 use crate::greedy::Greedy;
-use crate::race::{Race, Window};
+use crate::normal_race::NormalRace;
 use crate::settings::{parse, shown, within};
 use crate::{Arms, PolicyEntry, PolicyError};
 use numeric::SeededStream;
@@ -29,9 +29,8 @@ pub(crate) const ENTRY: PolicyEntry = PolicyEntry {
     },
 };
 
-/// Half the width of what is alive of a normal distribution, in standard deviations; 6e-14 lies beyond.
-const REACH: f64 = 7.5;
 const RATIO_MAX: f64 = 1e4;
+const RESOLUTION: f64 = 1e-12;
 
 /// Draws a score for each arm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -53,7 +52,7 @@ impl SlatePolicy for GaussianThompson {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn settings(&self) -> Value {
@@ -68,11 +67,15 @@ impl SlatePolicy for GaussianThompson {
             // Nothing to draw: by score, and by order where scores are equal.
             return Box::new(ByScore::new(arms));
         }
-        let spreads = arms.list().iter().map(|arm| spread(arm).max(widest / RATIO_MAX));
+        let scores = || arms.list().iter().map(|arm| arm.score);
+        let best = scores().fold(f64::NEG_INFINITY, f64::max);
+        let worst = scores().fold(f64::INFINITY, f64::min);
+        let least = (widest / RATIO_MAX).max(RESOLUTION * (best - worst));
         Box::new(Normal {
             arms,
-            spreads: spreads.collect(),
-            race: None,
+            // Counted from the best, so that nothing is lost where all are large.
+            means: scores().map(|score| score - best).collect(),
+            spreads: arms.list().iter().map(|arm| spread(arm).max(least)).collect(),
         })
     }
 }
@@ -119,40 +122,20 @@ impl Chances for ByScore {
 
 struct Normal<'a> {
     arms: &'a Arms,
+    means: Vec<f64>,
     spreads: Vec<f64>,
-    /// Tabulated for slates up to a length.
-    race: Option<(usize, Race)>,
 }
 
 impl Normal<'_> {
-    fn race(&mut self, n: usize) -> &Race {
-        let fits = self.race.as_ref().is_some_and(|(up_to, _)| n <= *up_to);
-        let kept = if fits { self.race.take() } else { None };
-        let race = kept.unwrap_or_else(|| (n, self.tabulated(n, 1.0)));
-        &self.race.insert(race).1
-    }
-
-    fn tabulated(&self, n: usize, fineness: f64) -> Race {
-        let list = self.arms.list();
-        let window = |(arm, spread): (&crate::Arm, &f64)| Window {
-            low: arm.score - REACH * spread,
-            high: arm.score + REACH * spread,
-            width: *spread,
-        };
-        let windows: Vec<Window> = list.iter().zip(&self.spreads).map(window).collect();
-        let open: Vec<bool> = list.iter().map(|arm| arm.open).collect();
-        let scale = 1.0 / std::f64::consts::TAU.sqrt();
-        Race::new(&windows, &open, n, fineness, &|arm, x| {
-            let z = (x - list[arm].score) / self.spreads[arm];
-            scale / self.spreads[arm] * (-0.5 * z * z).exp()
-        })
+    fn race(&self, fineness: f64) -> NormalRace {
+        let open: Vec<bool> = self.arms.list().iter().map(|arm| arm.open).collect();
+        NormalRace::new(&self.means, &self.spreads, &open, fineness)
     }
 }
 
 impl Chances for Normal<'_> {
     fn next(&mut self, prefix: &[usize], out: &mut [f64]) {
-        let n = self.arms.n_open().max(1);
-        self.race(n).next(prefix, out);
+        self.race(1.0).next(prefix, out);
     }
 
     fn n_arms(&self) -> usize {
@@ -162,8 +145,8 @@ impl Chances for Normal<'_> {
     fn draw_next(&mut self, prefix: &[usize], stream: &mut SeededStream) -> usize {
         let left = self.arms.left(prefix);
         let mut best = (f64::NEG_INFINITY, 0);
-        for (at, arm) in self.arms.list().iter().enumerate().filter(|(at, _)| left[*at]) {
-            let value = arm.score + self.spreads[at] * stream.normal();
+        for at in (0..left.len()).filter(|at| left[*at]) {
+            let value = self.means[at] + self.spreads[at] * stream.quick_normal();
             if value > best.0 {
                 best = (value, at);
             }
@@ -172,7 +155,7 @@ impl Chances for Normal<'_> {
     }
 
     fn conditionals(&mut self, slate: &[usize]) -> Vec<f64> {
-        self.race(slate.len().max(1)).conditionals(slate)
+        self.race(1.0).conditionals(slate)
     }
 }
 
@@ -180,30 +163,102 @@ impl Chances for Normal<'_> {
 mod tests {
     use super::*;
     use crate::Arm;
+    use crate::race::{Race, Window};
     use proptest::prelude::*;
 
+    fn normal(arms: &Arms) -> Normal<'_> {
+        let of = |number: fn(&Arm) -> f64| arms.list().iter().map(number).collect();
+        Normal {
+            arms,
+            means: of(|arm| arm.score),
+            spreads: of(|arm| arm.variance.sqrt()),
+        }
+    }
+
+    /// The same by a table of densities, whose distribution functions are integrated.
+    fn tabulated(normal: &Normal<'_>) -> Race {
+        let windows = normal
+            .means
+            .iter()
+            .zip(&normal.spreads)
+            .map(|(mean, spread)| Window {
+                low: mean - 7.5 * spread,
+                high: mean + 7.5 * spread,
+                width: *spread,
+            });
+        let open: Vec<bool> = normal.arms.list().iter().map(|arm| arm.open).collect();
+        let density = |arm: usize, x: f64| {
+            let z = (x - normal.means[arm]) / normal.spreads[arm];
+            (-0.5 * z * z).exp() / (normal.spreads[arm] * std::f64::consts::TAU.sqrt())
+        };
+        Race::new(&windows.collect::<Vec<_>>(), &open, open.len(), 4.0, &density)
+    }
+
     proptest! {
-        /// The quadrature against itself at a quarter of the width, and against the sum that it must have.
+        /// The quadrature against itself at a quarter of the width, against a table, and against the sum that it must have.
         #[test]
-        fn the_integral_is_done(seed in 0u64..60, m in 2usize..12, ratio in 0.0f64..3.0) {
+        fn the_integral_is_done(seed in 0u64..60, m in 2usize..40, ratio in 0.0f64..3.0, closed in 0usize..3) {
             let mut stream = SeededStream::new(seed, 5);
-            let arm = |stream: &mut SeededStream| Arm {
+            let arm = |stream: &mut SeededStream, at: usize| Arm {
                 variance: 10f64.powf(ratio * (stream.uniform() - 1.0)).powi(2),
+                open: at < 2 || at % 3 >= closed,
                 ..Arm::of_score(stream.normal())
             };
-            let arms = Arms::new((0..m).map(|_| arm(&mut stream)).collect()).expect("finite");
-            let spreads: Vec<f64> = arms.list().iter().map(|arm| arm.variance.sqrt()).collect();
-            let normal = Normal { arms: &arms, spreads, race: None };
-            let (coarse, fine) = (normal.tabulated(m, 1.0), normal.tabulated(m, 4.0));
+            let arms = Arms::new((0..m).map(|at| arm(&mut stream, at)).collect()).expect("finite");
+            let mut normal = normal(&arms);
+            let table = tabulated(&normal);
+            let fine = normal.race(4.0);
             for prefix in [vec![], vec![0]] {
-                let (mut a, mut b) = (vec![0.0; m], vec![0.0; m]);
-                coarse.next(&prefix, &mut a);
+                let (mut a, mut b, mut c) = (vec![0.0; m], vec![0.0; m], vec![0.0; m]);
+                normal.next(&prefix, &mut a);
                 fine.next(&prefix, &mut b);
+                table.next(&prefix, &mut c);
                 prop_assert!((a.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{a:?}");
-                for (a, b) in a.iter().zip(&b) {
-                    prop_assert!((a - b).abs() < 1e-9, "{a} {b}");
+                for ((a, b), c) in a.iter().zip(&b).zip(&c) {
+                    prop_assert!((a - b).abs() < 1e-10, "{a} {b}");
+                    prop_assert!((a - c).abs() < 1e-9, "{a} {c}");
+                    // Small ones are known, too.
+                    prop_assert!((a - b).abs() < 1e-4 * b + 1e-13, "{a} {b}");
                 }
             }
+            for n in [1, 3, arms.n_open()] {
+                let slate: Vec<usize> = arms.open().into_iter().rev().take(n).collect();
+                let said = normal.conditionals(&slate);
+                let mut out = vec![0.0; m];
+                for (at, said) in said.iter().enumerate() {
+                    normal.next(&slate[..at], &mut out);
+                    prop_assert!((said - out[slate[at]]).abs() < 1e-4 * said + 1e-13, "{said} {}", out[slate[at]]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scores_of_any_size_are_served() {
+        for (shift, size) in [(1e9, 1.0), (0.0, 1e-15), (-1e12, 1e3), (1e300, 1e290), (0.0, 1e9)] {
+            let arm = |score: f64, spread: f64| Arm {
+                variance: spread * spread,
+                ..Arm::of_score(shift + size * score)
+            };
+            let arms = vec![
+                arm(1.0, 1e-3),
+                arm(0.9, 0.2),
+                arm(-3.0, 1e-9),
+                arm(0.0, 0.0),
+                arm(-2.9, 1e-3),
+            ];
+            let arms = Arms::new(arms).expect("finite");
+            let drawn = GaussianThompson::default().draw(&arms, 5, &mut SeededStream::new(1, 1));
+            assert!(
+                drawn
+                    .conditionals
+                    .iter()
+                    .all(|chance| *chance > 0.0 && *chance <= 1.0),
+                "{drawn:?}"
+            );
+            let mut out = [0.0; 5];
+            GaussianThompson::default().chances(&arms).next(&[], &mut out);
+            assert!((out.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{out:?}");
         }
     }
 
