@@ -1,6 +1,6 @@
 //! How many of several independent events happen, with probabilities that differ (Poisson-binomial), for twelve sets of probabilities at once.
 
-use crate::wide::wide;
+use crate::wide::{wide, widest};
 
 /// Sets of probabilities at once.
 pub const COUNTED_LANES: usize = 12;
@@ -17,7 +17,7 @@ pub fn count_events(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
     {
         #[target_feature(enable = "avx512f")]
         fn with_avx512(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
-            counted::<8>(counts, chances);
+            by_length::<8, Chances>(counts, chances);
         }
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the machine has the feature, which is all that the call asks for.
@@ -29,25 +29,11 @@ pub fn count_events(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
 
 wide! {
     fn count_by_four(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
-        counted::<4>(counts, chances);
+        by_length::<4, Chances>(counts, chances);
     }
 
-    /// The chances of having happened by each of the times, for events with these rates: the first times so short that five terms of the series are exact, each later one twice that `per_doubling`
-    /// places before it. The same to the last bit on every machine.
-    pub fn chances_by(rates: &[f64], times: &CountedLanes, per_doubling: usize, out: &mut Vec<CountedLanes>) {
-        for rate in rates {
-            let mut lanes = [0.0; COUNTED_LANES];
-            for (lane, time) in lanes.iter_mut().zip(times).take(per_doubling) {
-                let expected = rate * time;
-                let series = 1.0 - expected * const { 1.0 / 4.0 } * (1.0 - expected * const { 1.0 / 5.0 });
-                let series = 1.0 - expected * const { 1.0 / 3.0 } * series;
-                *lane = expected * (1.0 - expected * 0.5 * series);
-            }
-            for lane in per_doubling..COUNTED_LANES {
-                lanes[lane] = lanes[lane - per_doubling] * (2.0 - lanes[lane - per_doubling]);
-            }
-            out.push(lanes);
-        }
+    fn add_odds_by_four(sums: &mut [CountedLanes], odds: &[CountedLanes]) {
+        by_length::<4, Odds>(sums, odds);
     }
 
     /// As [`double_times`], with the chances of nothing having happened: what is missing to 1, and where that loses its digits, squares.
@@ -75,77 +61,164 @@ wide! {
     }
 }
 
-/// Counts, so many lanes at a time where there are few counts.
-#[inline(always)]
-fn counted<const G: usize>(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
-    match counts.len() {
-        1 => few::<1, G>(counts, chances),
-        2 => few::<2, G>(counts, chances),
-        3 => few::<3, G>(counts, chances),
-        4 => few::<4, G>(counts, chances),
-        5 => few::<5, G>(counts, chances),
-        6 => few::<6, G>(counts, chances),
-        7 => few::<7, G>(counts, chances),
-        8 => few::<8, G>(counts, chances),
-        9 => few::<9, G>(counts, chances),
-        10 => few::<10, G>(counts, chances),
-        11 => few::<11, G>(counts, chances),
-        12 => few::<12, G>(counts, chances),
-        _ => {
-            for chance in chances {
-                another(counts, chance);
-            }
+/// Adds numbers to elementary symmetric polynomials: in each lane, `sums[k]` is the sum over all choices of k of the numbers of their products, truncated at the length of
+/// `sums`. With the odds of independent events these are the distribution of how many happen, but for the chance of none. All terms are positive, so nothing is lost. The same to the last bit on every
+/// machine: products and sums are fused.
+///
+/// Cost: a third of [`count_events`].
+pub fn add_odds(sums: &mut [CountedLanes], odds: &[CountedLanes]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f")]
+        fn with_avx512(sums: &mut [CountedLanes], odds: &[CountedLanes]) {
+            by_length::<8, Odds>(sums, odds);
         }
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the machine has the feature, which is all that the call asks for.
+            return unsafe { with_avx512(sums, odds) };
+        }
+    }
+    add_odds_by_four(sums, odds);
+}
+
+widest! {
+    /// The odds of having happened by each of the times, e^(rate × time) − 1: the first times so short that five terms of the series are exact, each later one twice that `per_doubling`
+    /// places before it. The same to the last bit on every machine.
+    pub fn odds_by(rates: &[f64], times: &CountedLanes, per_doubling: usize, out: &mut Vec<CountedLanes>) {
+        for rate in rates {
+            let mut lanes = [0.0; COUNTED_LANES];
+            for (lane, time) in lanes.iter_mut().zip(times).take(per_doubling) {
+                let expected = rate * time;
+                let series = 1.0 + expected * const { 1.0 / 4.0 } * (1.0 + expected * const { 1.0 / 5.0 });
+                let series = 1.0 + expected * const { 1.0 / 3.0 } * series;
+                *lane = expected * (1.0 + expected * 0.5 * series);
+            }
+            for lane in per_doubling..COUNTED_LANES {
+                lanes[lane] = lanes[lane - per_doubling] * (2.0 + lanes[lane - per_doubling]);
+            }
+            out.push(lanes);
+        }
+    }
+
+    /// The odds of an event with a constant rate in twice the time, so many times over: o becomes o (2 + o). The same to the last bit on every machine.
+    pub fn double_odds(odds: &mut [CountedLanes], times: usize) {
+        for lanes in odds {
+            let mut own = *lanes;
+            for _ in 0..times {
+                own.iter_mut().for_each(|lane| *lane *= 2.0 + *lane);
+            }
+            *lanes = own;
+        }
+    }
+}
+
+/// How something is added to what lies in one lane.
+trait Adding {
+    /// One place, given what the place before it was.
+    fn add(own: f64, before: f64, another: f64) -> f64;
+    /// The first place.
+    fn first(own: f64, another: f64) -> f64;
+}
+
+struct Chances;
+
+impl Adding for Chances {
+    #[inline(always)]
+    fn add(own: f64, before: f64, another: f64) -> f64 {
+        own + another * (before - own)
+    }
+
+    #[inline(always)]
+    fn first(own: f64, another: f64) -> f64 {
+        own * (1.0 - another)
+    }
+}
+
+struct Odds;
+
+impl Adding for Odds {
+    #[inline(always)]
+    fn add(own: f64, before: f64, another: f64) -> f64 {
+        another.mul_add(before, own)
+    }
+
+    #[inline(always)]
+    fn first(own: f64, _another: f64) -> f64 {
+        own
+    }
+}
+
+/// So many lanes at a time where there are few places.
+#[inline(always)]
+fn by_length<const G: usize, A: Adding>(sums: &mut [CountedLanes], others: &[CountedLanes]) {
+    match sums.len() {
+        1 => few::<1, G, A>(sums, others),
+        2 => few::<2, G, A>(sums, others),
+        3 => few::<3, G, A>(sums, others),
+        4 => few::<4, G, A>(sums, others),
+        5 => few::<5, G, A>(sums, others),
+        6 => few::<6, G, A>(sums, others),
+        7 => few::<7, G, A>(sums, others),
+        8 => few::<8, G, A>(sums, others),
+        9 => few::<9, G, A>(sums, others),
+        10 => few::<10, G, A>(sums, others),
+        11 => few::<11, G, A>(sums, others),
+        12 => few::<12, G, A>(sums, others),
+        _ => others.iter().for_each(|other| another::<A>(sums, other)),
     }
 }
 
 /// Groups of G lanes, and the lanes that are left in groups of four.
 #[inline(always)]
-fn few<const N: usize, const G: usize>(counts: &mut [CountedLanes], chances: &[CountedLanes]) {
+fn few<const N: usize, const G: usize, A: Adding>(sums: &mut [CountedLanes], others: &[CountedLanes]) {
     let whole = COUNTED_LANES / G * G;
     for from in (0..whole).step_by(G) {
-        group::<N, G>(counts, chances, from);
+        group::<N, G, A>(sums, others, from);
     }
     for from in (whole..COUNTED_LANES).step_by(4) {
-        group::<N, 4>(counts, chances, from);
+        group::<N, 4, A>(sums, others, from);
     }
 }
 
 #[inline(always)]
-fn group<const N: usize, const G: usize>(counts: &mut [CountedLanes], chances: &[CountedLanes], from: usize) {
+fn group<const N: usize, const G: usize, A: Adding>(
+    sums: &mut [CountedLanes],
+    others: &[CountedLanes],
+    from: usize,
+) {
     let mut own = [[0.0; G]; N];
-    for (own, counts) in own.iter_mut().zip(counts.iter()) {
-        own.copy_from_slice(&counts[from..from + G]);
+    for (own, sums) in own.iter_mut().zip(sums.iter()) {
+        own.copy_from_slice(&sums[from..from + G]);
     }
-    for chance in chances {
-        let mut happens = [0.0; G];
-        happens.copy_from_slice(&chance[from..from + G]);
+    for other in others {
+        let mut lanes = [0.0; G];
+        lanes.copy_from_slice(&other[from..from + G]);
         for at in (1..N).rev() {
             for lane in 0..G {
-                own[at][lane] += happens[lane] * (own[at - 1][lane] - own[at][lane]);
+                own[at][lane] = A::add(own[at][lane], own[at - 1][lane], lanes[lane]);
             }
         }
         for lane in 0..G {
-            own[0][lane] *= 1.0 - happens[lane];
+            own[0][lane] = A::first(own[0][lane], lanes[lane]);
         }
     }
-    for (own, counts) in own.iter().zip(counts.iter_mut()) {
-        counts[from..from + G].copy_from_slice(own);
+    for (own, sums) in own.iter().zip(sums.iter_mut()) {
+        sums[from..from + G].copy_from_slice(own);
     }
 }
 
 #[inline(always)]
-fn another(counts: &mut [CountedLanes], chance: &CountedLanes) {
-    for at in (1..counts.len()).rev() {
-        let below = counts[at - 1];
-        let own = &mut counts[at];
+fn another<A: Adding>(sums: &mut [CountedLanes], other: &CountedLanes) {
+    for at in (1..sums.len()).rev() {
+        let below = sums[at - 1];
+        let own = &mut sums[at];
         for lane in 0..COUNTED_LANES {
-            own[lane] += chance[lane] * (below[lane] - own[lane]);
+            own[lane] = A::add(own[lane], below[lane], other[lane]);
         }
     }
-    if let Some(none) = counts.first_mut() {
-        for (none, chance) in none.iter_mut().zip(chance) {
-            *none *= 1.0 - chance;
+    if let Some(none) = sums.first_mut() {
+        for (none, other) in none.iter_mut().zip(other) {
+            *none = A::first(*none, *other);
         }
     }
 }
@@ -196,14 +269,42 @@ mod tests {
     }
 
     #[test]
-    fn chances_by_a_time_are_exponential() {
+    fn odds_are_chances_but_for_the_chance_of_none() {
+        let mut stream = SeededStream::new(6, 0);
+        let chances: Vec<CountedLanes> = (0..20)
+            .map(|_| std::array::from_fn(|_| stream.uniform()))
+            .collect();
+        let odds: Vec<CountedLanes> = chances.iter().map(|lanes| lanes.map(|a| a / (1.0 - a))).collect();
+        for n in [1, 2, 7, 10, 12, 13, 30] {
+            let start = || {
+                let mut counts = vec![[0.0; COUNTED_LANES]; n];
+                counts[0] = [1.0; COUNTED_LANES];
+                counts
+            };
+            let (mut counts, mut sums, mut narrow) = (start(), start(), start());
+            count_events(&mut counts, &chances);
+            add_odds(&mut sums, &odds);
+            add_odds_by_four(&mut narrow, &odds);
+            assert_eq!(sums, narrow);
+            for lane in 0..COUNTED_LANES {
+                let none: f64 = chances.iter().map(|chances| 1.0 - chances[lane]).product();
+                for (count, sum) in counts.iter().zip(&sums) {
+                    assert!((count[lane] - none * sum[lane]).abs() < 1e-13);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn odds_by_a_time_are_exponential() {
         let times = std::array::from_fn(|lane| 1e-4 * 2f64.powf(lane as f64 / 3.0));
         let mut found = Vec::new();
-        chances_by(&[0.2, 1.0], &times, 3, &mut found);
+        odds_by(&[0.2, 1.0], &times, 3, &mut found);
+        double_odds(&mut found, 4);
         for (rate, lanes) in [0.2, 1.0].into_iter().zip(&found) {
-            for (time, chance) in times.iter().zip(lanes) {
-                let expected = -(-rate * time).exp_m1();
-                assert!((chance / expected - 1.0).abs() < 1e-13, "{chance} {expected}");
+            for (time, odds) in times.iter().zip(lanes) {
+                let expected = (16.0 * rate * time).exp_m1();
+                assert!((odds / expected - 1.0).abs() < 1e-13, "{odds} {expected}");
             }
         }
     }

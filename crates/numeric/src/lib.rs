@@ -37,7 +37,10 @@ mod ziggurat;
 pub use approach::{ApproachRoom, WeightedRows, approach};
 pub use cholesky::{Cholesky, NotPositiveDefinite};
 pub use chunked::Chunked;
-pub use counted::{COUNTED_LANES, CountedLanes, chances_by, count_events, double_times, double_times_with};
+pub use counted::{
+    COUNTED_LANES, CountedLanes, add_odds, count_events, double_odds, double_times, double_times_with,
+    odds_by,
+};
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};

@@ -46,7 +46,7 @@ impl SlatePolicy for PlackettLuce {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn settings(&self) -> Value {

@@ -4,8 +4,9 @@
 //! `P(i at position p) = ∫ wᵢ e^(−wᵢt) · P(exactly p of the others have arrived by t) dt`, and the number of arrivals is Poisson-binomial. With t = eˣ the
 //! integrand is analytic in |Im x| < π/2 and vanishes at both ends, where the trapezium rule converges exponentially, more slowly the longer the slate ([`per_doubling`]). The first two positions have sums of their own, which spares the long left tail.
 //!
-//! The step divides ln 2, so that from one node to another the time doubles, and the chance a of having arrived becomes a (2 − a), without another exponential and without
-//! loss of relative accuracy. Twelve nodes are taken at once.
+//! With the odds oⱼ = e^(wⱼt) − 1 of having arrived, the chance that exactly p of the others have is `e^(−t(1 − wᵢ)) eₚ(o without oᵢ)`, the weights summing to 1 and eₚ being the elementary symmetric polynomial: so the
+//! integrand is `wᵢ e^(−t) eₚ`, and each arm adds a fused product to a sum. The step divides ln 2, so that from one node to another the time doubles, and the odds o become o (2 + o), without another exponential and
+//! without loss of relative accuracy. Twelve nodes are taken at once. Times at which odds would overflow, which few arms of very different weights ask for, are done with chances in place of odds.
 //!
 //! Those that are asked for are left out of the count one at a time by halving: n log n events instead of n².
 //!
@@ -13,7 +14,8 @@
 //! Source: the race is Yellott (1977), J. Math. Psych. 15; trapezium rule: Trefethen and Weideman (2014), SIAM Review 56.
 
 use numeric::{
-    COUNTED_LANES, CountedLanes as Lanes, chances_by, count_events, double_times, double_times_with,
+    COUNTED_LANES, CountedLanes as Lanes, add_odds, count_events, double_odds, double_times,
+    double_times_with, odds_by,
 };
 
 /// Nodes at once.
@@ -24,6 +26,10 @@ const START: f64 = -7.2;
 const TAIL: f64 = 1e-11;
 const N_MAX: usize = 64;
 const NODES_MAX: usize = 4096;
+/// Up to this time products of odds, which are below e^t, and e^(−t) are numbers.
+const ODDS_TO: f64 = 600.0;
+/// Up to here e^x is a number.
+const X_MAX: f64 = 700.0;
 
 /// An arm that is asked for, with the positions in question: from the first up to, not including, the last.
 #[derive(Clone, Copy)]
@@ -124,22 +130,15 @@ fn integrate(
     let mut is_wanted = vec![false; weights.len()];
     wanted.iter().for_each(|wanted| is_wanted[wanted.arm] = true);
     let rest = (0..weights.len()).filter(|arm| !is_wanted[*arm]);
-    // The time times the rate at each of the first nodes, and the chance of having arrived by then. Times are so short that five terms of the series are exact.
-    let times: Lanes = std::array::from_fn(|lane| (START + step * lane as f64).exp());
     let order: Vec<f64> = (wanted.iter().map(|wanted| wanted.arm).chain(rest))
         .map(|arm| weights[arm])
         .collect();
-    let mut rates: Vec<Lanes> = order[..wanted.len()]
-        .iter()
-        .map(|weight| times.map(|time| weight * time))
-        .collect();
+    // The odds of having arrived by each of the first times, which are so short that five terms of the series are exact; later the chances.
+    let times: Lanes = std::array::from_fn(|lane| (START + step * lane as f64).exp());
     let mut arrived: Vec<Lanes> = Vec::with_capacity(order.len());
-    chances_by(&order, &times, per_doubling, &mut arrived);
-    // The chance of not having arrived: what is missing to 1, and where that loses its digits, squares.
-    let mut left: Vec<Lanes> = arrived[..wanted.len()]
-        .iter()
-        .map(|lanes| lanes.map(|a| 1.0 - a))
-        .collect();
+    odds_by(&order, &times, per_doubling, &mut arrived);
+    // The chances of those that are asked for not to have arrived, once it is chances.
+    let mut left: Option<Vec<Lanes>> = None;
     let mut others = vec![[0.0; LANES]; need];
     let levels = wanted.len().next_power_of_two().ilog2() as usize;
     let mut room = vec![[0.0; LANES]; need * levels];
@@ -151,30 +150,63 @@ fn integrate(
         if block * LANES > NODES_MAX {
             return None;
         }
+        if x(LANES - 1) > X_MAX {
+            return None;
+        }
+        let times: Lanes = std::array::from_fn(|lane| x(lane).exp());
+        // What all events that are counted have in common, where it is odds.
+        let nobody: Lanes = times.map(|time| if left.is_some() { 1.0 } else { (-time).exp() });
+        let common: Lanes = std::array::from_fn(|lane| step * times[lane] * nobody[lane]);
+        let count = if left.is_some() { count_events } else { add_odds };
         others.fill([0.0; LANES]);
         others.iter_mut().take(1).for_each(|none| *none = [1.0; LANES]);
-        count_events(&mut others, &arrived[wanted.len()..]);
+        count(&mut others, &arrived[wanted.len()..]);
         let mut seen: f64 = 0.0;
         let asked_for = &arrived[..wanted.len()];
-        without_each(&others, asked_for, wanted, 0, &mut room, &mut |at, counts| {
-            let density: Lanes = std::array::from_fn(|lane| step * rates[at][lane] * left[at][lane]);
-            let positions = wanted[at].from..wanted[at].to;
-            for (out, chances) in table[at * n..][positions.clone()]
-                .iter_mut()
-                .zip(&counts[positions])
-            {
-                *out += (0..LANES).map(|lane| density[lane] * chances[lane]).sum::<f64>();
-            }
-            seen = seen.max(counts.iter().map(|chances| chances[LANES - 1]).sum());
-        });
-        if x(0) > 0.0 && seen < TAIL {
+        without_each(
+            &others,
+            asked_for,
+            wanted,
+            0,
+            &mut room,
+            count,
+            &mut |at, counts| {
+                let mut density = common.map(|common| common * order[at]);
+                if let Some(left) = &left {
+                    density
+                        .iter_mut()
+                        .zip(left[at])
+                        .for_each(|(density, left)| *density *= left);
+                }
+                let positions = wanted[at].from..wanted[at].to;
+                for (out, chances) in table[at * n..][positions.clone()]
+                    .iter_mut()
+                    .zip(&counts[positions])
+                {
+                    *out += (0..LANES).map(|lane| density[lane] * chances[lane]).sum::<f64>();
+                }
+                seen = seen.max(counts.iter().map(|chances| chances[LANES - 1]).sum());
+            },
+        );
+        if x(0) > 0.0 && seen * nobody[LANES - 1] < TAIL {
             break;
         }
+        let longer = (1u32 << doublings) as f64;
+        if left.is_none() && times[LANES - 1] * longer <= ODDS_TO {
+            double_odds(&mut arrived, doublings);
+            continue;
+        }
+        let missing = left.get_or_insert_with(|| {
+            let missing = arrived[..wanted.len()]
+                .iter()
+                .map(|lanes| lanes.map(|odds| 1.0 / (1.0 + odds)));
+            let missing = missing.collect();
+            arrived.iter_mut().flatten().for_each(|odds| *odds /= 1.0 + *odds);
+            missing
+        });
         let (asked_for, others) = arrived.split_at_mut(wanted.len());
         double_times(others, doublings);
-        double_times_with(asked_for, &mut left, doublings);
-        let longer = (1u32 << doublings) as f64;
-        rates.iter_mut().flatten().for_each(|rate| *rate *= longer);
+        double_times_with(asked_for, missing, doublings);
     }
     Some(table)
 }
@@ -191,6 +223,7 @@ fn without_each(
     wanted: &[Wanted],
     from: usize,
     room: &mut [Lanes],
+    count: fn(&mut [Lanes], &[Lanes]),
     visit: &mut dyn FnMut(usize, &[Lanes]),
 ) {
     if wanted.len() <= 1 {
@@ -205,8 +238,8 @@ fn without_each(
     ] {
         let (more, room) = room.split_at_mut(most(&wanted[one.clone()]));
         more.copy_from_slice(&counted[..more.len()]);
-        count_events(more, &arrived[other]);
-        without_each(more, &arrived[one.clone()], &wanted[one], at, room, visit);
+        count(more, &arrived[other]);
+        without_each(more, &arrived[one.clone()], &wanted[one], at, room, count, visit);
     }
 }
 
