@@ -27,7 +27,7 @@ const TAIL: f64 = 1e-11;
 const N_MAX: usize = 64;
 const NODES_MAX: usize = 4096;
 /// Up to this time products of odds, which are below e^t, and e^(−t) are numbers.
-const ODDS_TO: f64 = 600.0;
+const ODDS_TO: f64 = 690.0;
 /// Up to here e^x is a number.
 const X_MAX: f64 = 700.0;
 
