@@ -54,6 +54,10 @@ impl Trainer for ItemKnnTrainer {
         self.settings.kind.name()
     }
 
+    fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
+        [("history_max".to_owned(), self.settings.history_max.into())].into_iter().collect()
+    }
+
     fn config(&self) -> serde_json::Value {
         self.settings.config()
     }
