@@ -6,7 +6,8 @@ use crate::evaluate_models::{self, Chosen};
 use crate::failure::InputError;
 use crate::tuning::{self, TuneArgs};
 use crate::{
-    evaluate_html as html, evaluate_incremental as incremental, evaluate_report as report, files, output, tables,
+    evaluate_html as html, evaluate_incremental as incremental, evaluate_report as report, files, output,
+    tables,
 };
 use anyhow::Context;
 use evaluate::{Case, Comparison, DataSummary, Measured, MetricSet, Prepared, Protocol, compare};

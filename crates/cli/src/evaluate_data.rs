@@ -120,10 +120,18 @@ impl ProtocolArgs {
         for (option, got, protocols) in [
             ("--negatives", negatives, &[Negatives][..]),
             ("--share", self.share.map(|x| x.to_string()), held),
-            ("--history-share", self.history_share.map(|x| x.to_string()), &[UnseenUser]),
+            (
+                "--history-share",
+                self.history_share.map(|x| x.to_string()),
+                &[UnseenUser],
+            ),
             ("--shots", shots, &[FewShotUser, FewShotItem]),
             ("--among", among, &[UnseenItem, FewShotItem]),
-            ("--beside-trained", self.beside_trained.then(String::new), &[UnseenUser]),
+            (
+                "--beside-trained",
+                self.beside_trained.then(String::new),
+                &[UnseenUser],
+            ),
             ("--batch", self.batch.map(|x| x.to_string()), &[Incremental]),
         ] {
             let Some(got) = got.filter(|_| !protocols.contains(&self.protocol)) else {
@@ -247,10 +255,20 @@ impl DataArgs {
                 let got = format!("{test} without --train");
                 return Err(bad_input("--test", got, whole));
             }
-            (None, None) => return Err(bad_input("--data", "nothing", "a file with all rows, or --train and --test with one each")),
+            (None, None) => {
+                return Err(bad_input(
+                    "--data",
+                    "nothing",
+                    "a file with all rows, or --train and --test with one each",
+                ));
+            }
         }
         match &self.split {
-            Some(split) => Err(bad_input("--split", format!("{split} beside --train and --test"), "--data with it")),
+            Some(split) => Err(bad_input(
+                "--split",
+                format!("{split} beside --train and --test"),
+                "--data with it",
+            )),
             None => Ok(()),
         }
     }

@@ -46,7 +46,12 @@ pub(crate) fn effective(mut config: Value, model: &dyn Model) -> Value {
         }
     }
     let parts = model.parts();
-    for told in config.get_mut("parts").and_then(Value::as_array_mut).into_iter().flatten() {
+    for told in config
+        .get_mut("parts")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if let Some(part) = parts.iter().find(|part| told["model"] == part.name()) {
             told["config"] = effective(told["config"].take(), *part);
         }

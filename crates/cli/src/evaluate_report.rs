@@ -149,12 +149,16 @@ pub(crate) fn print(found: &Findings) -> anyhow::Result<()> {
     ))?;
     line(&found.protocol)?;
     for k in found.set.lengths() {
-        line(format!("\nLists of {k}, means over users ± half the 95 % interval"))?;
+        line(format!(
+            "\nLists of {k}, means over users ± half the 95 % interval"
+        ))?;
         line(at_length(*k, found.sampled, findings).to_string())?;
     }
     let longest = found.set.longest();
     if findings.iter().any(|finding| finding.cases.len() > 1) {
-        line(format!("\nnDCG@{longest} by case; the tables above are of the last"))?;
+        line(format!(
+            "\nnDCG@{longest} by case; the tables above are of the last"
+        ))?;
         line(by_case(longest, findings).to_string())?;
     }
     if let Some((title, table)) = paired_table(&found.paired) {
@@ -198,7 +202,10 @@ fn against_best(metric: &str, pairs: &[Comparison], findings: &[Finding]) -> any
     let (Some(best), false) = (best, pairs.is_empty()) else {
         return Ok(());
     };
-    line(format!("\n{metric}: {} minus the others, paired by user", best.name))?;
+    line(format!(
+        "\n{metric}: {} minus the others, paired by user",
+        best.name
+    ))?;
     let header = ["model", "difference", "95 % interval", "p", "p, Holm"];
     let mut table = table(header.map(str::to_owned).to_vec());
     for pair in pairs {

@@ -62,10 +62,12 @@ fn fail(error: ImportError) -> InputError {
     InputError(match error {
         ImportError::TooManyBad {
             name, line, first, ..
-        } => format!("{name}: line {line}: {first}; every row must be sound, or figures would be of a part of the file"),
-        ImportError::NoColumn { name, field, columns } => format!(
-            "{name}: no column for {field}; there are {columns}. Name the one that holds it {field}"
+        } => format!(
+            "{name}: line {line}: {first}; every row must be sound, or figures would be of a part of the file"
         ),
+        ImportError::NoColumn { name, field, columns } => {
+            format!("{name}: no column for {field}; there are {columns}. Name the one that holds it {field}")
+        }
         error => error.to_string(),
     })
 }

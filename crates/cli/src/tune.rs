@@ -95,14 +95,26 @@ fn check(args: &Args) -> anyhow::Result<()> {
         for (option, got) in [("--train", train), ("--valid", valid)] {
             if let Some(got) = got {
                 let got = format!("{got} beside --data {}", data.display());
-                return Err(bad_input(option, got, "--train, with --valid or --split, or --data alone"));
+                return Err(bad_input(
+                    option,
+                    got,
+                    "--train, with --valid or --split, or --data alone",
+                ));
             }
         }
         return Ok(());
     }
     match (train, valid, &args.split) {
-        (None, None, _) => Err(bad_input("--data", "nothing", "a file with all rows, or --train with one to learn from")),
-        (None, Some(valid), _) => Err(bad_input("--valid", format!("{valid} without --train"), "--train with it")),
+        (None, None, _) => Err(bad_input(
+            "--data",
+            "nothing",
+            "a file with all rows, or --train with one to learn from",
+        )),
+        (None, Some(valid), _) => Err(bad_input(
+            "--valid",
+            format!("{valid} without --train"),
+            "--train with it",
+        )),
         (Some(_), Some(valid), Some(split)) => {
             let got = format!("{split} beside --valid {valid}");
             Err(bad_input("--split", got, "one of the two"))

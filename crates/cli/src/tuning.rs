@@ -153,7 +153,11 @@ pub(crate) fn run(
     for (at, one) in chosen.iter().enumerate() {
         if chosen[..at].iter().any(|other| other.name == one.name) {
             let got = format!("{} more than once", one.name);
-            return Err(bad_input("--models", got, "each model once where configurations are searched"));
+            return Err(bad_input(
+                "--models",
+                got,
+                "each model once where configurations are searched",
+            ));
         }
     }
     let metric = args
@@ -232,7 +236,12 @@ impl Lane {
 /// is left of them all goes to whoever can do with it. `lanes` are seconds used and seconds needed, `None` for lanes that are
 /// over.
 fn next_share(remaining: f64, lanes: &[Option<(f64, f64)>]) -> Option<(usize, f64)> {
-    let open = || lanes.iter().enumerate().filter_map(|(at, lane)| lane.map(|lane| (at, lane)));
+    let open = || {
+        lanes
+            .iter()
+            .enumerate()
+            .filter_map(|(at, lane)| lane.map(|lane| (at, lane)))
+    };
     let used: f64 = open().map(|(_, (used, _))| used).sum();
     let share = (remaining + used) / open().count().max(1) as f64;
     let least = |enough: &dyn Fn(f64, f64) -> f64| {
@@ -242,7 +251,8 @@ fn next_share(remaining: f64, lanes: &[Option<(f64, f64)>]) -> Option<(usize, f6
             .min_by(|a, b| a.1.total_cmp(&b.1))
             .map(|(at, _, _, limit)| (at, limit))
     };
-    least(&|used, _| (share - used).min(remaining)).or_else(|| least(&|_, needed| if needed > 0.0 { remaining } else { 0.0 }))
+    least(&|used, _| (share - used).min(remaining))
+        .or_else(|| least(&|_, needed| if needed > 0.0 { remaining } else { 0.0 }))
 }
 
 struct Driver<'a> {
@@ -358,7 +368,12 @@ impl<'a> Driver<'a> {
         lane.longest = lane.longest.max(ended.seconds / share);
         if ended.stopped {
             // It waits for as long as its share is not larger.
-            tracing::info!(model = lane.name, rung = trial.rung, seconds = ended.seconds, "stopped");
+            tracing::info!(
+                model = lane.name,
+                rung = trial.rung,
+                seconds = ended.seconds,
+                "stopped"
+            );
             return;
         }
         lane.waiting = None;
@@ -503,7 +518,11 @@ impl Outcome {
         let config = Chosen::build(&blend.name, blend.config.clone()).map(|built| built.trainer.config());
         let of = |config: &Value| config.get("parts").and_then(Value::as_array).cloned();
         let parts = config.ok().as_ref().and_then(of).unwrap_or_default();
-        let found = |part: &Value| self.found.iter().any(|found| part["model"] == found.name.as_str());
+        let found = |part: &Value| {
+            self.found
+                .iter()
+                .any(|found| part["model"] == found.name.as_str())
+        };
         parts.iter().any(found)
     }
 
@@ -647,7 +666,10 @@ mod tests {
         let stopped = Some((10.0, 10.0));
         assert_eq!(next_share(20.0, &[stopped, fresh, fresh]), Some((1, 10.0)));
         // After a break: 8 of 30 seconds are gone, all of them on the first.
-        assert_eq!(next_share(22.0, &[Some((8.0, 0.1)), fresh, fresh]), Some((1, 10.0)));
+        assert_eq!(
+            next_share(22.0, &[Some((8.0, 0.1)), fresh, fresh]),
+            Some((1, 10.0))
+        );
         // Those that have nothing more to try leave theirs to the others.
         assert_eq!(next_share(19.0, &[stopped, None, None]), Some((0, 19.0)));
         assert_eq!(next_share(9.0, &[stopped, None, None]), None);

@@ -165,7 +165,9 @@ impl Synthetic {
         let share = |rank: u32| f64::from(rank).powf(-self.exponent);
         let unit = self.events as f64 / (1..=n_users).map(share).sum::<f64>();
         let most = f64::from((self.items.max(1) / 2).max(1));
-        (1..=n_users).map(|rank| (unit * share(rank)).clamp(1.0, most)).sum()
+        (1..=n_users)
+            .map(|rank| (unit * share(rank)).clamp(1.0, most))
+            .sum()
     }
 
     /// The items of one user, ascending, about `mean` of them.
@@ -295,8 +297,18 @@ mod tests {
         assert!((7_900..8_100).contains(&drawn.rows.len()), "{}", drawn.rows.len());
         // Nobody reaches half of the items, and nobody has none.
         assert!((small.interactions_wanted() - 8_000.0).abs() < 1e-6);
-        let wanted = |events, items| Synthetic { events, items, ..small.clone() }.interactions_wanted();
-        assert_eq!((wanted(1, 1000), wanted(1_000_000_000, 1000), wanted(8_000, 1)), (400.0, 200_000.0, 400.0));
+        let wanted = |events, items| {
+            Synthetic {
+                events,
+                items,
+                ..small.clone()
+            }
+            .interactions_wanted()
+        };
+        assert_eq!(
+            (wanted(1, 1000), wanted(1_000_000_000, 1000), wanted(8_000, 1)),
+            (400.0, 200_000.0, 400.0)
+        );
         let own = drawn
             .rows
             .iter()

@@ -87,7 +87,10 @@ impl Model for Als {
         let gradients = self.config.gradients();
         let whole = AlsConfig {
             gradients: Some(gradients),
-            block: self.config.block.or((gradients == 0).then_some(self.config.factors)),
+            block: self
+                .config
+                .block
+                .or((gradients == 0).then_some(self.config.factors)),
             ..self.config.clone()
         };
         open_keys(&AlsConfig::default(), &whole)

@@ -547,7 +547,9 @@ impl Model for Blend {
     }
 
     fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
-        [("normalise".to_owned(), shown(&self.normalise))].into_iter().collect()
+        [("normalise".to_owned(), shown(&self.normalise))]
+            .into_iter()
+            .collect()
     }
 
     fn vocabulary(&self) -> &Arc<Vocabulary> {

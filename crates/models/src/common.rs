@@ -42,7 +42,10 @@ pub(crate) fn shown<C: serde::Serialize>(config: &C) -> serde_json::Value {
 }
 
 /// What a whole configuration says of the keys that the default leaves open.
-pub(crate) fn open_keys<C: serde::Serialize>(default: &C, whole: &C) -> serde_json::Map<String, serde_json::Value> {
+pub(crate) fn open_keys<C: serde::Serialize>(
+    default: &C,
+    whole: &C,
+) -> serde_json::Map<String, serde_json::Value> {
     let default = shown(default);
     let serde_json::Value::Object(mut keys) = shown(whole) else {
         return serde_json::Map::new();

@@ -54,10 +54,6 @@ impl Trainer for ItemKnnTrainer {
         self.settings.kind.name()
     }
 
-    fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
-        [("history_max".to_owned(), self.settings.history_max.into())].into_iter().collect()
-    }
-
     fn config(&self) -> serde_json::Value {
         self.settings.config()
     }
@@ -505,6 +501,12 @@ fn keep_last(lists: &mut UserLists, most: usize) {
 impl Model for ItemKnn {
     fn name(&self) -> &'static str {
         self.settings.kind.name()
+    }
+
+    fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
+        [("history_max".to_owned(), self.settings.history_max.into())]
+            .into_iter()
+            .collect()
     }
 
     fn vocabulary(&self) -> &Arc<Vocabulary> {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 /// Passes of the shorter and of the longer training: their difference is free of what is done once.
 const EPOCHS: [usize; 2] = [1, 3];
-/// Steps of conjugate gradients in a pass: the default.
+/// Steps of conjugate gradients in a pass: one more than the default.
 const STEPS: u32 = 3;
 
 /// Train on made-up interactions of growing number and take time and memory.
@@ -69,7 +69,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if !args.interactions.is_sorted_by(|one, next| one < next) {
         let sizes: Vec<String> = args.interactions.iter().map(u64::to_string).collect();
-        return Err(bad_input("--interactions", sizes.join(","), "ascending numbers, each once"));
+        return Err(bad_input(
+            "--interactions",
+            sizes.join(","),
+            "ascending numbers, each once",
+        ));
     }
     for size in &args.interactions {
         check(args, *size, synthetic(args, *size).interactions_wanted())?;
@@ -132,7 +136,9 @@ fn check(args: &Args, size: u64, found: f64) -> anyhow::Result<()> {
     let got = format!("{count} with --users {users} and --items {items}, which gives {found_count}");
     let expected = match found > size as f64 {
         true => "more interactions or fewer --users: everyone has at least one",
-        false => "fewer interactions, or more --users and --items: nobody has more than half of the items, and each pair comes once",
+        false => {
+            "fewer interactions, or more --users and --items: nobody has more than half of the items, and each pair comes once"
+        }
     };
     Err(bad_input("--interactions", got, expected))
 }

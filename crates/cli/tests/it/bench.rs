@@ -40,15 +40,34 @@ fn every_loop_reports_what_it_measured() {
 #[test]
 fn training_is_of_the_sizes_asked_for() {
     let refused = |arguments: &str, words: &[&str]| {
-        concierge(&format!("bench training {arguments}")).code(2).says(words);
+        concierge(&format!("bench training {arguments}"))
+            .code(2)
+            .says(words);
     };
-    refused("--interactions 3000,1000 --users 100", &["--interactions: got 3000,1000, expected ascending"]);
+    refused(
+        "--interactions 3000,1000 --users 100",
+        &["--interactions: got 3000,1000, expected ascending"],
+    );
     refused("--interactions 1000,1000 --users 100", &["expected ascending"]);
-    refused("--interactions 1000", &["--interactions: got 1,000 with --users 1,000,000", "gives 1,000,000", "fewer --users"]);
-    refused("--users 10 --items 10", &["got 10,000,000 with --users 10 and --items 10, which gives 50", "fewer interactions"]);
-    let told = concierge("bench training --interactions 2000,4000 --users 100 --items 300 --factors 8 --json")
-        .code(0)
-        .json();
+    refused(
+        "--interactions 1000",
+        &[
+            "--interactions: got 1,000 with --users 1,000,000",
+            "gives 1,000,000",
+            "fewer --users",
+        ],
+    );
+    refused(
+        "--users 10 --items 10",
+        &[
+            "got 10,000,000 with --users 10 and --items 10, which gives 50",
+            "fewer interactions",
+        ],
+    );
+    let told =
+        concierge("bench training --interactions 2000,4000 --users 100 --items 300 --factors 8 --json")
+            .code(0)
+            .json();
     let sizes = told["sizes"].as_array().expect("sizes");
     for (size, asked) in sizes.iter().zip([2000.0, 4000.0]) {
         let found = size["interactions"].as_f64().expect("a number");

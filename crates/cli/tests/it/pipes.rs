@@ -16,7 +16,10 @@ fn unread(arguments: &str) -> (Option<i32>, String) {
         .expect("the binary starts");
     drop(child.stdout.take());
     let ended = child.wait_with_output().expect("the binary ends");
-    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    (
+        ended.status.code(),
+        String::from_utf8_lossy(&ended.stderr).into_owned(),
+    )
 }
 
 #[test]
