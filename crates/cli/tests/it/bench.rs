@@ -53,7 +53,7 @@ fn training_is_of_the_sizes_asked_for() {
         "--interactions 1000",
         &[
             "--interactions: got 1,000 with --users 1,000,000",
-            "gives 1,000,000",
+            "gives 1,000,001",
             "fewer --users",
         ],
     );

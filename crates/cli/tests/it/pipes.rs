@@ -1,6 +1,6 @@
 //! Whoever reads may go away, as `head` does.
 
-use crate::evaluate::camps_in_one;
+use crate::evaluate::{camps_in_one, write};
 use crate::run::command;
 use std::process::Stdio;
 use tempfile::tempdir;
@@ -26,11 +26,12 @@ fn unread(arguments: &str) -> (Option<i32>, String) {
 fn commands_end_quietly_when_nobody_reads() {
     let dir = tempdir().expect("a folder");
     let (all, items) = camps_in_one(dir.path());
+    let lists = write(dir.path(), "lists.csv", "user_id,item_id,rank\nu0,i0,1\n");
     let json = dir.path().join("report.json");
     let evaluate = format!("evaluate --data {all} --split last:1 --models popular --k 3");
     for arguments in [
-        format!("metrics --relevance {all} --recommendations {all} --k 3 --json"),
-        format!("metrics --relevance {all} --recommendations {all} --k 3"),
+        format!("metrics --relevance {all} --recommendations {lists} --k 3 --json"),
+        format!("metrics --relevance {all} --recommendations {lists} --k 3"),
         format!("{evaluate} --json -"),
         format!("{evaluate} --json {}", json.display()),
         format!("ratings --data {all} --models baseline --folds 2"),
