@@ -54,6 +54,7 @@ mod tables;
 mod train;
 mod tune;
 mod tuning;
+mod tuning_outcome;
 mod tuning_state;
 
 use clap::{Parser, Subcommand};

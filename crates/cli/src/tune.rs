@@ -2,7 +2,8 @@
 
 use crate::evaluate_data::input;
 use crate::failure::{InputError, bad_input};
-use crate::tuning::{self, Goal, Outcome, TuneArgs};
+use crate::tuning::{self, Goal, TuneArgs};
+use crate::tuning_outcome::{Found, Outcome};
 use crate::{evaluate_models, output, tables};
 use evaluate::{Inputs, MetricSet, Row};
 use std::path::PathBuf;
@@ -150,7 +151,7 @@ fn inputs(args: &Args) -> anyhow::Result<Inputs> {
 
 fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
     let score = |score: Option<f64>| score.map_or("–".to_owned(), |score| format!("{score:.4}"));
-    let row = |found: &tuning::Found| {
+    let row = |found: &Found| {
         vec![
             found.name.clone(),
             score(found.given),
