@@ -280,11 +280,10 @@ impl BanditChooser {
         match &self.plan {
             Plan::Bounds { .. } => choose(&*floored(self.new_items, Box::new(Greedy))),
             Plan::Draws { deviation, draws } => {
-                let base: Box<dyn SlatePolicy> =
-                    match self.belief.samples(&scene, *deviation, *draws) {
-                        Some(samples) => Box::new(EnsembleThompson::new(samples)),
-                        None => Box::new(GaussianThompson { scale: *deviation }),
-                    };
+                let base: Box<dyn SlatePolicy> = match self.belief.samples(&scene, *deviation, *draws) {
+                    Some(samples) => Box::new(EnsembleThompson::new(samples)),
+                    None => Box::new(GaussianThompson { scale: *deviation }),
+                };
                 choose(&*floored(self.new_items, base))
             }
             Plan::Means(policy) => choose(&**policy),
