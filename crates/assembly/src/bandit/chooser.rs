@@ -10,7 +10,7 @@ use super::config::{BanditConfig, LearnerKind, wrong};
 use super::features::Sight;
 use super::learner::Belief;
 use crate::catalogue::LiveCatalogue;
-use crate::choice::{NewItemsConfig, PolicyConfig, draw, draw_within, is_new};
+use crate::choice::{NewItemsConfig, Over, PolicyConfig, Uncertainty, draw, draw_within, is_new};
 use domain::{Candidate, Choice, Limit, Policy, Query};
 use policies::{
     Arm, Arms, EnsembleThompson, GaussianThompson, Greedy, NewItemFloor, NewItems, PolicyError, SlatePolicy,
@@ -72,6 +72,17 @@ impl Plan {
     pub(crate) fn of(policy: &PolicyConfig, bandit: &BanditConfig) -> Result<Plan, PolicyError> {
         if let Some(least) = policy.score_min {
             return Err(wrong("score_min", least, "none in a placement that learns"));
+        }
+        if policy.over != Over::Scores {
+            return Err(wrong(
+                "over",
+                "\"places\"",
+                "\"scores\" in a placement that learns",
+            ));
+        }
+        if policy.uncertainty != Uncertainty::default() {
+            let expected = "\"counts\" in a placement that learns, which has a posterior of its own";
+            return Err(wrong("uncertainty", "\"posterior\"", expected));
         }
         let linear = bandit.learner == LearnerKind::Linear;
         if let Some(new) = policy.new_items {
