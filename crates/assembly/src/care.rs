@@ -49,7 +49,7 @@ impl DoctorReport {
     }
 }
 
-/// Reads everything in a data folder and says what is not whole. Mends what opening mends (a torn last
+/// Reads everything in a data folder (events, catalogue, models, decisions, lineage, what placements have learnt) and says what is not whole. Mends what opening mends (a torn last
 /// write), changes nothing else; a folder in use by another process cannot be looked at.
 pub fn doctor(dir: &Path) -> DoctorReport {
     let mut report = DoctorReport::default();
@@ -94,6 +94,8 @@ pub fn doctor(dir: &Path) -> DoctorReport {
         }
     };
     check_models(dir, head, &mut report);
+    check_decisions(dir, &mut report);
+    report.push("lineage", crate::lineage::check(&dir.join(LINEAGE_DIR)));
     if let Ok(text) = fs::read_to_string(&path)
         && let Ok(config) = Config::parse(&text, &path)
     {
@@ -152,6 +154,24 @@ fn check_models(dir: &Path, head: Option<domain::Sequence>, report: &mut DoctorR
             read,
         );
     }
+}
+
+fn check_decisions(dir: &Path, report: &mut DoctorReport) {
+    let verified = feedback::verify(&dir.join("decisions"));
+    let found = verified.map_err(|e| e.to_string()).and_then(|found| {
+        let torn = match found.torn_bytes {
+            0 => String::new(),
+            torn => format!("; {torn} bytes of a torn last write, which the next start cuts off"),
+        };
+        let all = format!("{} decisions in {} files{torn}", found.decisions, found.files);
+        match found.damaged_bytes {
+            0 => Ok(all),
+            damaged => Err(format!(
+                "{damaged} bytes are not what was written, the decisions in them are lost: restore a backup if they matter; readable: {all}"
+            )),
+        }
+    });
+    report.push("decision log", found);
 }
 
 /// What placements have learnt, and whether it is safe for them to be greedy.

@@ -171,11 +171,6 @@ impl Lineage {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(ServiceError::io("reading", &path, e)),
         };
-        let entry = |line: &str| {
-            let (checksum, json) = line.split_once(' ')?;
-            let right = u32::from_str_radix(checksum, 16).ok()? == crc32fast::hash(json.as_bytes());
-            serde_json::from_str(json).ok().filter(|_| right)
-        };
         Ok(Some(text.lines().map_while(entry).collect()))
     }
 
@@ -237,6 +232,39 @@ impl Lineage {
         }
         Ok(oldest)
     }
+}
+
+/// A line of a journal, if it is what was written.
+fn entry(line: &str) -> Option<Entry> {
+    let (checksum, json) = line.split_once(' ')?;
+    let right = u32::from_str_radix(checksum, 16).ok()? == crc32fast::hash(json.as_bytes());
+    serde_json::from_str(json).ok().filter(|_| right)
+}
+
+/// Reads all journals of a folder; says what there is, or what is not whole. The last line of the last one may be torn.
+pub(crate) fn check(dir: &Path) -> Result<String, String> {
+    let segments = if dir.exists() {
+        segments(dir).map_err(|e| e.to_string())?
+    } else {
+        Vec::new()
+    };
+    let mut steps = 0;
+    for segment in &segments {
+        let path = path(dir, *segment);
+        let text = fs::read_to_string(&path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+        for (at, line) in text.split_inclusive('\n').enumerate() {
+            let torn = Some(segment) == segments.last() && !line.ends_with('\n');
+            if entry(line.trim_end()).is_none() && !torn {
+                return Err(format!(
+                    "{}: line {} is not what was written: decisions made after it until the next start cannot be replayed",
+                    path.display(),
+                    at + 1
+                ));
+            }
+            steps += 1;
+        }
+    }
+    Ok(format!("{steps} steps in {} journals", segments.len()))
 }
 
 fn segments(dir: &Path) -> Result<Vec<u64>, ServiceError> {

@@ -201,6 +201,13 @@ impl Service {
         let live = Live::new(positions, config.history_events_max);
         let (rankers, passed_over) = Service::load_rankers(&config, dir)?;
         warnings.extend(passed_over);
+        let unreadable = decisions.stats().unreadable_bytes;
+        if unreadable > 0 {
+            warnings.push(format!(
+                "{unreadable} bytes of the decision log in {} could not be read; `concierge doctor` says more",
+                decisions_dir.display()
+            ));
+        }
         let (counts_events, mut counts) = (learned::wanted(&config), learned::no_counts(&config.event_types));
         let absorbed = loaded.as_ref().map(|(info, _)| info.absorbed);
         let (mut segments, people) = (Segments::new(&config), People::default());

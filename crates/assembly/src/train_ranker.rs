@@ -214,6 +214,11 @@ impl Service {
         self.folder(placement).load(version)
     }
 
+    /// The version in service for a placement, whether or not it ranks by trees.
+    pub(crate) fn ranker_in_service(&self, placement: &str) -> Result<Option<u64>, ServiceError> {
+        self.folder(placement).in_service()
+    }
+
     /// All published rankers of placements that rank by trees.
     ///
     /// # Errors

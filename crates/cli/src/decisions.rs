@@ -75,7 +75,7 @@ fn list(service: &Service, query: &DecisionQuery, json: bool) -> anyhow::Result<
     let rows = page.decisions.iter().map(|one| {
         vec![
             one.decision_id.clone(),
-            one.now.to_string(),
+            output::moment(one.now),
             one.placement.clone(),
             one.user_id.clone().unwrap_or_default(),
             one.policy.clone().unwrap_or_default(),
@@ -85,7 +85,7 @@ fn list(service: &Service, query: &DecisionQuery, json: bool) -> anyhow::Result<
     });
     let head = [
         "decision",
-        "milliseconds since 1970",
+        "when",
         "placement",
         "user",
         "policy",
@@ -117,7 +117,7 @@ fn export(service: &Service, query: &DecisionQuery, path: &Path, json: bool) -> 
                 propensity: shown.propensity,
                 position_propensity: shown.position_propensity,
                 candidates: decision.considered.len() as i64 + i64::from(decision.considered_cut),
-                outcomes: serde_json::to_string(outcomes)?,
+                outcomes: outcomes.clone(),
             });
         }
     }

@@ -58,6 +58,12 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<(
     line(table.to_string())
 }
 
+/// Milliseconds since 1970 as a moment that options for moments take.
+pub(crate) fn moment(milliseconds: i64) -> String {
+    jiff::Timestamp::from_millisecond(milliseconds)
+        .map_or_else(|_| milliseconds.to_string(), |moment| moment.to_string())
+}
+
 /// A count with thousands set apart.
 pub(crate) fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(u64::MAX).to_string();

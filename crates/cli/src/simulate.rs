@@ -105,6 +105,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .variants
         .iter()
         .any(|(_, setup)| setup.catalogue.source == "given");
+    if let Some(file) = args.items.as_deref().filter(|_| !needs_items) {
+        return Err(bad_input(
+            "--items",
+            file.display().to_string(),
+            "a scenario whose catalogue has source \"given\", such as films: this one makes its items itself",
+        ));
+    }
     let given = if needs_items {
         items(&scratch, args.items.as_deref())?
     } else {

@@ -23,8 +23,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let trained = status
         .trained_at
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .map_or_else(|| "never".to_owned(), |moment| moment.to_string());
+        .map_or_else(|| "never".to_owned(), output::moment);
     let mut rows = vec![
         row("events", count(status.events)),
         row(

@@ -136,7 +136,6 @@ impl Files {
         options: &DecisionLogOptions,
     ) -> Result<(Files, Index, u64), FeedbackError> {
         fs::create_dir_all(dir).map_err(|e| FeedbackError::io("creating", dir, &e))?;
-        let mut numbers = Vec::new();
         let entries = fs::read_dir(dir).map_err(|e| FeedbackError::io("listing", dir, &e))?;
         for entry in entries {
             let entry = entry.map_err(|e| FeedbackError::io("listing", dir, &e))?;
@@ -147,9 +146,8 @@ impl Files {
                 fs::remove_file(entry.path())
                     .map_err(|e| FeedbackError::io("removing", &entry.path(), &e))?;
             }
-            numbers.extend(number_of(&name));
         }
-        numbers.sort_unstable();
+        let numbers = numbers(dir)?;
         let mut files = Files {
             dir: dir.to_owned(),
             file_bytes: options.file_bytes,
@@ -429,6 +427,59 @@ pub(crate) fn read_block(dir: &Path, file: u64, offset: u64) -> Result<Vec<Store
     let path = path_of(dir, file);
     block::decisions(&read_body(&path, offset)?)
         .map_err(|reason| FeedbackError::damaged(&path, offset, reason))
+}
+
+/// What a log's files hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verified {
+    /// Decisions that can be read.
+    pub decisions: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes that are not what was written.
+    pub damaged_bytes: u64,
+    /// Bytes of a last write that was broken off; opening cuts them off.
+    pub torn_bytes: u64,
+}
+
+/// Reads every decision in the files of a folder, and changes nothing; what a killed process had not moved into the files yet is not looked at. A folder that is not there holds none.
+///
+/// # Errors
+/// [`FeedbackError::Io`] if a file cannot be read, [`FeedbackError::Damaged`] if one is not a decision log.
+pub fn verify(dir: &Path) -> Result<Verified, FeedbackError> {
+    let mut verified = Verified::default();
+    let numbers = numbers(dir)?;
+    for number in &numbers {
+        let path = path_of(dir, *number);
+        let scan = scan(&path, *number)?;
+        let metadata = fs::metadata(&path).map_err(|e| FeedbackError::io("reading", &path, &e))?;
+        let beyond = metadata.len().saturating_sub(scan.good_bytes);
+        verified.files += 1;
+        verified.damaged_bytes += scan.damaged_bytes;
+        match Some(number) == numbers.last() {
+            true => verified.torn_bytes += beyond,
+            false => verified.damaged_bytes += beyond,
+        }
+        for (file, offset) in scan.moments.keys() {
+            verified.decisions += read_block(dir, *file, *offset)?.len() as u64;
+        }
+    }
+    Ok(verified)
+}
+
+/// Numbers of the files of a folder, in order.
+fn numbers(dir: &Path) -> Result<Vec<u64>, FeedbackError> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|e| FeedbackError::io("listing", dir, &e))?,
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| FeedbackError::io("listing", dir, &e))?;
+        numbers.extend(number_of(&entry.file_name().to_string_lossy()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Reads one decision.

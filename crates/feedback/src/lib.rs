@@ -21,6 +21,7 @@ mod tail;
 mod waiting;
 
 pub use error::FeedbackError;
+pub use files::{Verified, verify};
 pub use log::{DecisionFilter, DecisionLog, DecisionLogOptions, DecisionLogStats};
 
 use domain::Decision;

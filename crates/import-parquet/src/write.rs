@@ -6,6 +6,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,10 +88,11 @@ pub struct ShownRow {
     pub position_propensity: Option<f64>,
     /// Candidates that were considered.
     pub candidates: i64,
-    /// What came of it: counts by type of event, as JSON.
-    pub outcomes: String,
+    /// What came of it: counts by type of event.
+    pub outcomes: BTreeMap<String, u64>,
 }
 
+/// But for the columns of outcomes, which follow.
 const SHOWN_SCHEMA: &str = "message decisions {
     required byte_array decision_id (UTF8);
     required int64 timestamp (TIMESTAMP(MILLIS,true));
@@ -104,8 +106,7 @@ const SHOWN_SCHEMA: &str = "message decisions {
     required double propensity;
     optional double position_propensity;
     required int64 candidates;
-    required byte_array outcomes (UTF8);
-}";
+";
 
 /// A column of rows.
 enum Column {
@@ -114,7 +115,7 @@ enum Column {
     Number(fn(&ShownRow) -> Option<f64>, bool),
 }
 
-const SHOWN_COLUMNS: [Column; 13] = [
+const SHOWN_COLUMNS: [Column; 12] = [
     Column::Text(|row| Some(&row.decision_id), false),
     Column::Whole(|row| row.timestamp),
     Column::Text(|row| Some(&row.placement), false),
@@ -127,10 +128,32 @@ const SHOWN_COLUMNS: [Column; 13] = [
     Column::Number(|row| Some(row.propensity), false),
     Column::Number(|row| row.position_propensity, true),
     Column::Whole(|row| row.candidates),
-    Column::Text(|row| Some(&row.outcomes), false),
 ];
 
-/// Writes what decisions showed, one row for each item of each slate.
+/// Types of events that came of something, with the names of their columns: `outcome_` and the type, in which what is not a letter, digit or `_` is `_`. Two that would be
+/// alike get numbers.
+fn outcome_columns(rows: &[ShownRow]) -> Vec<(&str, String)> {
+    let types: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(|row| row.outcomes.keys().map(String::as_str))
+        .collect();
+    let mut columns: Vec<(&str, String)> = Vec::new();
+    for event_type in types {
+        let plain = event_type
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+        let name = format!("outcome_{}", plain.collect::<String>());
+        let taken = |name: &String| columns.iter().any(|(_, known)| known == name);
+        let numbered = (2..).map(|n| format!("{name}_{n}"));
+        let free = std::iter::once(name.clone())
+            .chain(numbered)
+            .find(|name| !taken(name));
+        columns.push((event_type, free.unwrap_or(name)));
+    }
+    columns
+}
+
+/// Writes what decisions showed, one row for each item of each slate, with a column of counts for each type of event that came of any.
 ///
 /// # Errors
 /// A file that cannot be written.
@@ -144,7 +167,13 @@ pub fn write_shown(path: &Path, rows: &[ShownRow]) -> Result<(), WriteError> {
 }
 
 fn put_shown(file: File, rows: &[ShownRow]) -> Result<(), parquet::errors::ParquetError> {
-    let schema = parse_message_type(SHOWN_SCHEMA)?;
+    let outcomes = outcome_columns(rows);
+    let mut schema = SHOWN_SCHEMA.to_owned();
+    for (_, column) in &outcomes {
+        schema += &format!("    required int64 {column};\n");
+    }
+    schema.push('}');
+    let schema = parse_message_type(&schema)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         .build();
@@ -173,6 +202,15 @@ fn put_shown(file: File, rows: &[ShownRow]) -> Result<(), parquet::errors::Parqu
                     out.typed::<DoubleType>().write_batch(&values, levels, None)?;
                 }
             }
+            out.close()?;
+        }
+        for (event_type, _) in &outcomes {
+            let Some(mut out) = group.next_column()? else {
+                break;
+            };
+            let count = |row: &ShownRow| row.outcomes.get(*event_type).map_or(0, |count| *count as i64);
+            let values: Vec<i64> = rows.iter().map(count).collect();
+            out.typed::<Int64Type>().write_batch(&values, None, None)?;
             out.close()?;
         }
         group.close()?;

@@ -1,10 +1,10 @@
 //! Thompson sampling with a normal posterior: at every position each arm that is left draws a score from N(score, variance), and the highest stands there.
 //!
 //! Values are drawn anew for each position, so what stands next depends on what is left and on nothing else. The probability that an arm has the highest of
-//! independent normal values is one integral ([`normal_race`](crate::normal_race)), to about 1e-10: exact, not simulated. Marginals have no closed form.
+//! independent normal values is one integral ([`normal_race`](crate::normal_race)), to about 1e-9: exact, not simulated. Marginals have no closed form.
 //!
 //! A standard deviation below a ten-thousandth of the greatest, or 1e-12 of the range of scores, counts as that, so that the integral can be done; if all are 0, the
-//! best stands first with probability 1. Two arms further apart than 2 × 7.5 standard deviations count as certainly ordered.
+//! best stands first with probability 1. Two arms further apart than 2 × 7 standard deviations count as certainly ordered.
 //!
 //! Source: Thompson (1933), Biometrika 25; Chapelle and Li (2011), NeurIPS 24.
 
@@ -71,12 +71,10 @@ impl SlatePolicy for GaussianThompson {
         let best = scores().fold(f64::NEG_INFINITY, f64::max);
         let worst = scores().fold(f64::INFINITY, f64::min);
         let least = (widest / RATIO_MAX).max(RESOLUTION * (best - worst));
-        Box::new(Normal {
-            arms,
-            // Counted from the best, so that nothing is lost where all are large.
-            means: scores().map(|score| score - best).collect(),
-            spreads: arms.list().iter().map(|arm| spread(arm).max(least)).collect(),
-        })
+        // Counted from the best, so that nothing is lost where all are large.
+        let means: Vec<f64> = scores().map(|score| score - best).collect();
+        let spreads: Vec<f64> = arms.list().iter().map(|arm| spread(arm).max(least)).collect();
+        Box::new(Normal::new(arms, &means, &spreads, 1.0))
     }
 }
 
@@ -122,20 +120,22 @@ impl Chances for ByScore {
 
 struct Normal<'a> {
     arms: &'a Arms,
-    means: Vec<f64>,
-    spreads: Vec<f64>,
+    race: NormalRace,
 }
 
-impl Normal<'_> {
-    fn race(&self, fineness: f64) -> NormalRace {
-        let open: Vec<bool> = self.arms.list().iter().map(|arm| arm.open).collect();
-        NormalRace::new(&self.means, &self.spreads, &open, fineness)
+impl<'a> Normal<'a> {
+    fn new(arms: &'a Arms, means: &[f64], spreads: &[f64], fineness: f64) -> Normal<'a> {
+        let open: Vec<bool> = arms.list().iter().map(|arm| arm.open).collect();
+        Normal {
+            arms,
+            race: NormalRace::new(means, spreads, &open, fineness),
+        }
     }
 }
 
 impl Chances for Normal<'_> {
     fn next(&mut self, prefix: &[usize], out: &mut [f64]) {
-        self.race(1.0).next(prefix, out);
+        self.race.next(prefix, out);
     }
 
     fn n_arms(&self) -> usize {
@@ -143,19 +143,11 @@ impl Chances for Normal<'_> {
     }
 
     fn draw_next(&mut self, prefix: &[usize], stream: &mut SeededStream) -> usize {
-        let left = self.arms.left(prefix);
-        let mut best = (f64::NEG_INFINITY, 0);
-        for at in (0..left.len()).filter(|at| left[*at]) {
-            let value = self.means[at] + self.spreads[at] * stream.quick_normal();
-            if value > best.0 {
-                best = (value, at);
-            }
-        }
-        best.1
+        self.race.drawn(&self.arms.left(prefix), stream)
     }
 
     fn conditionals(&mut self, slate: &[usize]) -> Vec<f64> {
-        self.race(1.0).conditionals(slate)
+        self.race.conditionals(slate)
     }
 }
 
@@ -166,30 +158,26 @@ mod tests {
     use crate::race::{Race, Window};
     use proptest::prelude::*;
 
-    fn normal(arms: &Arms) -> Normal<'_> {
-        let of = |number: fn(&Arm) -> f64| arms.list().iter().map(number).collect();
-        Normal {
-            arms,
-            means: of(|arm| arm.score),
-            spreads: of(|arm| arm.variance.sqrt()),
-        }
+    fn means(arms: &Arms) -> Vec<f64> {
+        arms.list().iter().map(|arm| arm.score).collect()
+    }
+
+    fn spreads(arms: &Arms) -> Vec<f64> {
+        arms.list().iter().map(|arm| arm.variance.sqrt()).collect()
     }
 
     /// The same by a table of densities, whose distribution functions are integrated.
-    fn tabulated(normal: &Normal<'_>) -> Race {
-        let windows = normal
-            .means
-            .iter()
-            .zip(&normal.spreads)
-            .map(|(mean, spread)| Window {
-                low: mean - 7.5 * spread,
-                high: mean + 7.5 * spread,
-                width: *spread,
-            });
-        let open: Vec<bool> = normal.arms.list().iter().map(|arm| arm.open).collect();
+    fn tabulated(arms: &Arms) -> Race {
+        let (means, spreads) = (means(arms), spreads(arms));
+        let windows = means.iter().zip(&spreads).map(|(mean, spread)| Window {
+            low: mean - 7.5 * spread,
+            high: mean + 7.5 * spread,
+            width: *spread,
+        });
+        let open: Vec<bool> = arms.list().iter().map(|arm| arm.open).collect();
         let density = |arm: usize, x: f64| {
-            let z = (x - normal.means[arm]) / normal.spreads[arm];
-            (-0.5 * z * z).exp() / (normal.spreads[arm] * std::f64::consts::TAU.sqrt())
+            let z = (x - means[arm]) / spreads[arm];
+            (-0.5 * z * z).exp() / (spreads[arm] * std::f64::consts::TAU.sqrt())
         };
         Race::new(&windows.collect::<Vec<_>>(), &open, open.len(), 4.0, &density)
     }
@@ -205,20 +193,20 @@ mod tests {
                 ..Arm::of_score(stream.normal())
             };
             let arms = Arms::new((0..m).map(|at| arm(&mut stream, at)).collect()).expect("finite");
-            let mut normal = normal(&arms);
-            let table = tabulated(&normal);
-            let fine = normal.race(4.0);
+            let of_fineness = |fineness| Normal::new(&arms, &means(&arms), &spreads(&arms), fineness);
+            let (mut normal, mut fine) = (of_fineness(1.0), of_fineness(5.0));
+            let table = tabulated(&arms);
             for prefix in [vec![], vec![0]] {
                 let (mut a, mut b, mut c) = (vec![0.0; m], vec![0.0; m], vec![0.0; m]);
                 normal.next(&prefix, &mut a);
                 fine.next(&prefix, &mut b);
                 table.next(&prefix, &mut c);
-                prop_assert!((a.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{a:?}");
+                prop_assert!((a.iter().sum::<f64>() - 1.0).abs() < 1e-8, "{a:?}");
                 for ((a, b), c) in a.iter().zip(&b).zip(&c) {
-                    prop_assert!((a - b).abs() < 1e-10, "{a} {b}");
-                    prop_assert!((a - c).abs() < 1e-9, "{a} {c}");
+                    prop_assert!((a - b).abs() < 2e-9, "{a} {b}");
+                    prop_assert!((a - c).abs() < 2e-9, "{a} {c}");
                     // Small ones are known, too.
-                    prop_assert!((a - b).abs() < 1e-4 * b + 1e-13, "{a} {b}");
+                    prop_assert!((a - b).abs() < 1e-3 * b + 1e-11, "{a} {b}");
                 }
             }
             for n in [1, 3, arms.n_open()] {
@@ -227,7 +215,7 @@ mod tests {
                 let mut out = vec![0.0; m];
                 for (at, said) in said.iter().enumerate() {
                     normal.next(&slate[..at], &mut out);
-                    prop_assert!((said - out[slate[at]]).abs() < 1e-4 * said + 1e-13, "{said} {}", out[slate[at]]);
+                    prop_assert!((said - out[slate[at]]).abs() < 1e-3 * said + 1e-11, "{said} {}", out[slate[at]]);
                 }
             }
         }
@@ -258,7 +246,7 @@ mod tests {
             );
             let mut out = [0.0; 5];
             GaussianThompson::default().chances(&arms).next(&[], &mut out);
-            assert!((out.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{out:?}");
+            assert!((out.iter().sum::<f64>() - 1.0).abs() < 1e-8, "{out:?}");
         }
     }
 

@@ -49,10 +49,22 @@ pub enum PositionMode {
 pub struct HeadWeight {
     /// The weight.
     pub weight: f32,
-    /// The least that anyone, an experiment for one, may set it to.
+    /// The least that anyone, an experiment for one, may set it to; −10 if not given.
+    #[serde(default = "HeadWeight::min_if_absent")]
     pub min: f32,
-    /// The most.
+    /// The most; 10 if not given.
+    #[serde(default = "HeadWeight::max_if_absent")]
     pub max: f32,
+}
+
+impl HeadWeight {
+    fn min_if_absent() -> f32 {
+        -10.0
+    }
+
+    fn max_if_absent() -> f32 {
+        10.0
+    }
 }
 
 /// How a placement ranks.

@@ -92,6 +92,37 @@ impl Head {
 }
 
 impl OutcomeModel {
+    /// The same with other weights for some outcomes.
+    ///
+    /// # Errors
+    /// An outcome that has no head, or a model of an order, which has the weights in what it learnt; says what there is.
+    pub fn with_weights(
+        mut self,
+        weights: impl IntoIterator<Item = (String, HeadWeight)>,
+    ) -> Result<OutcomeModel, String> {
+        for (outcome, weight) in weights {
+            if self.heads.iter().any(|head| head.form == Form::Order) {
+                return Err(
+                    "the ranker learnt an order, and the weights are in what it learnt: train another"
+                        .to_owned(),
+                );
+            }
+            let known: Vec<String> = self
+                .heads
+                .iter()
+                .map(|head| format!("{:?}", head.outcome))
+                .collect();
+            let Some(head) = self.heads.iter_mut().find(|head| head.outcome == outcome) else {
+                return Err(format!(
+                    "the ranker has no head for {outcome:?}; there are {}",
+                    known.join(", ")
+                ));
+            };
+            head.weight = weight;
+        }
+        Ok(self)
+    }
+
     /// The score of every row: Σ weight × value.
     ///
     /// # Panics

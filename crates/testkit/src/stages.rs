@@ -5,7 +5,7 @@
 use domain::{Candidate, HistoryEvent, Outcome, Policy, Query, Ranker, Reranker, Retriever, Rule, SourceHit};
 use domain::{Timestamp, Verdict};
 use numeric::SeededStream;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Varied queries over items `0..n_items`: the empty one, then ones with histories, seen and excluded items, anchors and
 /// candidate lists.
@@ -271,5 +271,40 @@ pub fn policy(policy: &dyn Policy, n_items: u32) {
                 "{name}: shown and held back are not the input"
             );
         }
+    }
+    first_positions(policy, n_items);
+}
+
+/// What is said of the first position is the probability with which it comes about, for the same question with other seeds.
+fn first_positions(policy: &dyn Policy, n_items: u32) {
+    const SEEDS: u32 = 600;
+    let name = policy.name().to_owned();
+    let query = &queries(n_items, 1)[0];
+    let input = best_first(n_items, query.seed);
+    let mut counts: HashMap<u32, (f64, u32)> = HashMap::new();
+    for seed in 0..SEEDS {
+        let query = Query {
+            seed: u64::from(seed),
+            n: 1,
+            ..query.clone()
+        };
+        for (candidate, propensity) in policy.choose(&query, input.clone()).slate {
+            let (known, count) = counts.entry(candidate.item).or_insert((propensity, 0));
+            assert!(
+                (propensity - *known).abs() < 1e-6,
+                "{name}: item {} stands first with probability {known}, with another seed {propensity}",
+                candidate.item
+            );
+            *count += 1;
+        }
+    }
+    for (item, (propensity, count)) in counts {
+        let expected = f64::from(SEEDS) * propensity;
+        // Rare ones that came up at all did so once or twice.
+        let most = 5.0 * (expected * (1.0 - propensity)).sqrt() + 3.0;
+        assert!(
+            (f64::from(count) - expected).abs() <= most,
+            "{name}: item {item} stood first {count} times of {SEEDS}, said to be {propensity}"
+        );
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! `lin-ucb` shows what has the highest upper bound, `lin-ts` what is highest in a draw from the posterior, and every policy of the table chooses by the means (`epsilon-greedy`, say, or
 //! `beta-thompson` by counts). The version of the policy in the record names the state that was used: `…-s<sequence>-t<trials>-n<number in the journal>`.
+//!
+//! Where actions share weights, `lin-ts` takes one of a set of draws that stays while the belief does, so that what it does has an exact probability. Draws of a decision's own would not: their shares
+//! are right on average, but an action that was shown was more often drawn than it mostly is.
 
 use super::config::{BanditConfig, LearnerKind, wrong};
 use super::features::Sight;
 use super::learner::Belief;
 use crate::catalogue::LiveCatalogue;
-use crate::choice::{NewItemsConfig, PolicyConfig, draw, draw_within, is_new};
+use crate::choice::{NewItemsConfig, Over, PolicyConfig, Uncertainty, draw, draw_within, is_new};
 use domain::{Candidate, Choice, Limit, Policy, Query};
 use policies::{
     Arm, Arms, EnsembleThompson, GaussianThompson, Greedy, NewItemFloor, NewItems, PolicyError, SlatePolicy,
@@ -70,6 +73,17 @@ impl Plan {
         if let Some(least) = policy.score_min {
             return Err(wrong("score_min", least, "none in a placement that learns"));
         }
+        if policy.over != Over::Scores {
+            return Err(wrong(
+                "over",
+                "\"places\"",
+                "\"scores\" in a placement that learns",
+            ));
+        }
+        if policy.uncertainty != Uncertainty::default() {
+            let expected = "\"counts\" in a placement that learns, which has a posterior of its own";
+            return Err(wrong("uncertainty", "\"posterior\"", expected));
+        }
         let linear = bandit.learner == LearnerKind::Linear;
         if let Some(new) = policy.new_items {
             new.check()?;
@@ -124,6 +138,15 @@ impl Plan {
             Plan::Draws { .. } => "lin-ts",
         }
     }
+
+    /// Raised whenever the same belief and seed would give another slate or probability.
+    fn version(&self) -> u32 {
+        match self {
+            Plan::Means(policy) => policy.version(),
+            Plan::Bounds { .. } => 1,
+            Plan::Draws { .. } => 2,
+        }
+    }
 }
 
 /// The policy of a placement that learns.
@@ -140,7 +163,11 @@ pub(crate) fn chooser(
     let text = serde_json::to_vec(&(policy, bandit)).unwrap_or_default();
     let (sequence, trials, number) = (belief.sequence, belief.trials, belief.number);
     Some(Arc::new(BanditChooser {
-        version: format!("1-{:08x}-s{sequence}-t{trials}-n{number}", crc32fast::hash(&text)),
+        version: format!(
+            "{}-{:08x}-s{sequence}-t{trials}-n{number}",
+            plan.version(),
+            crc32fast::hash(&text)
+        ),
         plan,
         pool: policy.pool,
         new_items: policy.new_items,
@@ -264,11 +291,10 @@ impl BanditChooser {
         match &self.plan {
             Plan::Bounds { .. } => choose(&*floored(self.new_items, Box::new(Greedy))),
             Plan::Draws { deviation, draws } => {
-                let base: Box<dyn SlatePolicy> =
-                    match self.belief.samples(&scene, *deviation, *draws, query.seed) {
-                        Some(samples) => Box::new(EnsembleThompson::new(samples)),
-                        None => Box::new(GaussianThompson { scale: *deviation }),
-                    };
+                let base: Box<dyn SlatePolicy> = match self.belief.samples(&scene, *deviation, *draws) {
+                    Some(samples) => Box::new(EnsembleThompson::new(samples)),
+                    None => Box::new(GaussianThompson { scale: *deviation }),
+                };
                 choose(&*floored(self.new_items, base))
             }
             Plan::Means(policy) => choose(&**policy),

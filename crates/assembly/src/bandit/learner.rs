@@ -501,8 +501,9 @@ impl Belief {
         }
     }
 
-    /// Draws from the joint posterior; `None` where actions are independent, so that arms say it all, and where there are none.
-    pub(crate) fn samples(&self, scene: &Scene, deviation: f64, draws: usize, seed: u64) -> Option<Samples> {
+    /// Draws from the joint posterior, the same as long as the belief is; `None` where actions are independent, so that arms say it all, and where there are none.
+    pub(crate) fn samples(&self, scene: &Scene, deviation: f64, draws: usize) -> Option<Samples> {
+        let seed = numeric::mix(self.sequence.0).wrapping_add(self.trials);
         match &self.knowledge {
             Knowledge::Linear(posterior) if self.config.shape().1 > 0 && !scene.seen.is_empty() => {
                 Some(posterior.samples(&Belief::contexts(scene), deviation, draws, seed))

@@ -3,11 +3,13 @@
 use super::{Again, ReplayRequest, Task, Wanted};
 use crate::bandit::{ActionCache, Beliefs, PastLearners, belief_of};
 use crate::catalogue::LiveCatalogue;
-use crate::learned::InService;
+use crate::learned::{self, InService};
 use crate::rules::{exposures_of, stored_rules};
 use crate::serve::{AskedFor, Person, Setting, as_recommend};
 use crate::snapshot::Snapshot;
 use crate::{Config, Service, ServiceError};
+use domain::Sequence;
+use ranking::features::ItemCounts;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use std::sync::Arc;
 pub(super) struct Past<'a> {
     pub(super) learners: PastLearners<'a>,
     pub(super) actions: Arc<ActionCache>,
+    /// Events counted up to a number, for configurations that ask for them where that of then did not.
+    pub(super) counts: Option<(Sequence, Arc<ItemCounts>)>,
 }
 
 /// Puts a merge patch over a value (RFC 7396).
@@ -76,6 +80,53 @@ impl Service {
         let model = self.ranker_of(&recorded.placement, version);
         let model = Arc::new(model.map_err(|e| ServiceError::gone("ranker", e.to_string()))?);
         Ok([(recorded.placement.clone(), InService { version, model })].into())
+    }
+
+    /// The ranker for another configuration of the decision's placement: the one of then or, if the model ranked then, the one that serves now; with the weights that were asked for.
+    fn ranker_asked_for(
+        &self,
+        recorded: &domain::Decision,
+        (then, asked): (BTreeMap<String, InService>, &Config),
+        with: &Value,
+    ) -> Result<BTreeMap<String, InService>, ServiceError> {
+        let name = &recorded.placement;
+        let ranker = asked.placements.get(name).map(|placement| &placement.ranker);
+        let is_trees = ranker.is_some_and(|ranker| ranker.kind == ranking::RankerKind::Trees);
+        let weights = with.pointer("/ranker/weights").and_then(Value::as_object);
+        let refused = |expected: String| ServiceError::input("placement.ranker", with.to_string(), expected);
+        if !is_trees {
+            return match weights {
+                Some(_) => Err(refused(
+                    "weights for a ranker of kind \"trees\": this placement has none to weigh".to_owned(),
+                )),
+                None => Ok(then),
+            };
+        }
+        let mut rankers = then;
+        if !rankers.contains_key(name) && with.pointer("/ranker").is_some() {
+            let version = self.ranker_in_service(name)?.ok_or_else(|| {
+                refused(format!(
+                    "a placement with a published ranker: {name} has none, train one with `concierge train --ranker`"
+                ))
+            })?;
+            let model = Arc::new(self.ranker_of(name, version)?);
+            rankers.insert(name.clone(), InService { version, model });
+        }
+        if let (Some(weights), Some(known)) = (weights, rankers.get_mut(name)) {
+            let of = |outcome: &String| ranker.and_then(|ranker| ranker.weights.get(outcome)).copied();
+            // What was taken away is worth nothing.
+            let nothing = ranking::HeadWeight {
+                weight: 0.0,
+                min: 0.0,
+                max: 0.0,
+            };
+            let weights = weights
+                .keys()
+                .map(|outcome| (outcome.clone(), of(outcome).unwrap_or(nothing)));
+            let model = ranking::OutcomeModel::clone(&known.model);
+            known.model = Arc::new(model.with_weights(weights).map_err(refused)?);
+        }
+        Ok(rankers)
     }
 
     /// What the decision's placement had learnt by then, if it is one that learns.
@@ -144,9 +195,9 @@ impl Service {
         let recorded = &stored.decision;
         let ranks = |placement: &crate::PlacementConfig| placement.ranker.kind == ranking::RankerKind::Trees;
         let is_ranked = config.placements.get(&recorded.placement).is_some_and(ranks);
-        let rankers = match is_ranked && !request.today {
-            true => Some(self.ranker_then(recorded)?),
-            false => None,
+        let mut rankers = match (is_ranked, request.today) {
+            (true, false) => Some(self.ranker_then(recorded)?),
+            _ => None,
         };
         let then = config;
         let other = request.placement.as_ref();
@@ -154,6 +205,21 @@ impl Service {
             .map(|with| patched(config, &recorded.placement, with))
             .transpose()?;
         let config = other.as_ref().unwrap_or(config);
+        if let Some(with) = request
+            .placement
+            .as_ref()
+            .filter(|with| with.get("ranker").is_some())
+        {
+            let of_then = rankers.take();
+            let of_then = of_then.unwrap_or_else(|| (*snapshot.learned.rankers).clone());
+            rankers = Some(self.ranker_asked_for(recorded, (of_then, config), with)?);
+        }
+        if learned::wanted(config) && !learned::wanted(then) && !request.today {
+            let to = snapshot.version.absorbed;
+            if past.counts.as_ref().is_none_or(|(counted, _)| *counted != to) {
+                past.counts = Some((to, Arc::new(self.counts_up_to(to, config)?)));
+            }
+        }
         // Those asked for, those of today, or those of then, by the version that the decision names.
         let version = match (request.rules, request.today) {
             (Some(version), _) => version,
@@ -179,6 +245,9 @@ impl Service {
             let mut learned = snapshot.learned.clone();
             if let Some(rankers) = rankers {
                 learned.rankers = Arc::new(rankers);
+            }
+            if let Some((_, counts)) = &past.counts {
+                learned.counts = counts.clone();
             }
             let of = snapshot.version;
             Snapshot::new(

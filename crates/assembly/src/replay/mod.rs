@@ -271,10 +271,12 @@ impl Service {
         let mut past = Past {
             learners: self.bandits.past(),
             actions: Arc::default(),
+            counts: None,
         };
         for segment in segments {
             // Each has a configuration of its own.
             past.actions = Arc::default();
+            past.counts = None;
             self.replay_segment(segment, request, &mut past, make, visit)?;
         }
         Ok(())

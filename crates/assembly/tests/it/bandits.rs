@@ -320,6 +320,10 @@ fn what_cannot_be_learnt_is_refused_by_name() {
     );
     check(("lin-ucb\", alpha", "lin-ucb\", beta"), "unknown field `beta`");
     check(
+        ("lin-ucb\", alpha", "lin-ucb\", over = \"places\", alpha"),
+        "over: got \"places\"",
+    );
+    check(
         ("name = \"lin-ucb\", alpha = 0.5", "name = \"best\""),
         "got \"best\", expected one of greedy",
     );

@@ -45,10 +45,45 @@ fn the_doctor_names_what_is_not_whole() {
     assert!(!busy.ok());
     let stores = busy.checks.iter().find(|check| check.name == "stores").unwrap();
     assert!(stores.detail.contains("in use"), "{stores:?}");
+    world.service.recommend(&ask("user-0002")).unwrap();
     world.service.close().unwrap();
-    let World { dir, service, .. } = world;
+    let World {
+        dir, service, clock, ..
+    } = world;
     drop(service);
-    assert!(doctor(dir.path()).ok(), "{:?}", doctor(dir.path()));
+    // A second block, so that the first is not the last write.
+    let (service, _) = Service::open(dir.path(), clock.clone()).unwrap();
+    service.recommend(&ask("user-0003")).unwrap();
+    service.close().unwrap();
+    drop(service);
+    let whole = doctor(dir.path());
+    assert!(whole.ok(), "{whole:?}");
+    let told = |name: &str| whole.checks.iter().find(|check| check.name == name).unwrap();
+    assert_eq!(told("decision log").detail, "2 decisions in 1 files");
+    let flip = |path: std::path::PathBuf, place: usize| {
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[place] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    flip(dir.path().join("decisions/decisions-0000000001.log"), 40);
+    flip(dir.path().join("lineage/lineage-00000001.jsonl"), 40);
+    let (service, opened) = Service::open(dir.path(), clock).unwrap();
+    assert!(
+        opened
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("of the decision log")),
+        "{opened:?}"
+    );
+    assert!(
+        service
+            .status()
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("of the decision log"))
+    );
+    service.close().unwrap();
+    drop(service);
     let bundle = dir.path().join("models/bundle-00000001.cncg");
     let mut bytes = std::fs::read(&bundle).unwrap();
     let middle = bytes.len() / 2;
@@ -62,7 +97,10 @@ fn the_doctor_names_what_is_not_whole() {
         .filter(|check| !check.ok)
         .map(|check| check.name.as_str())
         .collect();
-    assert_eq!(bad, ["configuration", "bundle-00000001.cncg"]);
+    assert_eq!(
+        bad,
+        ["configuration", "bundle-00000001.cncg", "decision log", "lineage"]
+    );
     assert!(!doctor(&dir.path().join("nowhere")).ok());
 }
 

@@ -224,6 +224,74 @@ fn decisions_by_trees_are_made_again_whichever_ranker_serves_now() {
 }
 
 #[test]
+fn what_another_ranker_or_other_weights_would_have_shown() {
+    let world = world();
+    live(&world, 4);
+    let (_, by_model) = ranked_by(&world);
+    let ask_again = |id: &str, placement: serde_json::Value| {
+        let request = ReplayRequest {
+            placement: Some(placement),
+            ..ReplayRequest::default()
+        };
+        world.service.replay(id, &request)
+    };
+    let trees = || serde_json::json!({"ranker": {"kind": "trees"}});
+    let refused = |result: Result<assembly::ReplayReport, ServiceError>, with: &str| match result {
+        Err(ServiceError::Input(problem)) => {
+            assert_eq!(problem.field, "placement.ranker");
+            assert!(problem.expected.contains(with), "{problem:?}");
+        }
+        other => panic!("{other:?}"),
+    };
+    // Nothing is published yet, so nothing can rank by it.
+    refused(ask_again(&by_model.decision_id, trees()), "has none, train one");
+    world.service.train_ranker("home", &|_| {}).unwrap();
+    world.service.promote_ranker("home", 1).unwrap();
+    let otherwise = ask_again(&by_model.decision_id, trees()).unwrap();
+    let stages = |report: &assembly::ReplayReport| format!("{:?}", report.decision.stages);
+    assert!(stages(&otherwise).contains("rank/trees@1"), "{otherwise:?}");
+
+    let (stage, by_trees) = ranked_by(&world);
+    assert_eq!(stage, "rank/trees@1");
+    let weigh = |weights: serde_json::Value| serde_json::json!({"ranker": {"weights": weights}});
+    let scores = |report: &assembly::ReplayReport| -> Vec<f32> {
+        report.decision.shown.iter().map(|shown| shown.score).collect()
+    };
+    let as_it_was = world
+        .service
+        .replay(&by_trees.decision_id, &ReplayRequest::default())
+        .unwrap();
+    assert!(as_it_was.identical);
+    // Twice the worth of the only outcome: the same order, twice the scores.
+    let config = Config::default();
+    let worth = config.event_types.0["click"].weight;
+    let doubled = ask_again(
+        &by_trees.decision_id,
+        weigh(serde_json::json!({"click": {"weight": 2.0 * worth}})),
+    )
+    .unwrap();
+    let before = scores(&as_it_was);
+    assert!(before.iter().any(|score| *score != 0.0));
+    for (then, now) in before.into_iter().zip(scores(&doubled)) {
+        assert!((2.0 * then - now).abs() <= 1e-5 * now.abs(), "{then} {now}");
+    }
+    refused(
+        ask_again(
+            &by_trees.decision_id,
+            weigh(serde_json::json!({"purchase": {"weight": 1.0}})),
+        ),
+        "there are \"click\"",
+    );
+    refused(
+        ask_again(
+            &by_trees.decision_id,
+            serde_json::json!({"ranker": {"kind": "model", "weights": {"click": {"weight": 1.0}}}}),
+        ),
+        "none to weigh",
+    );
+}
+
+#[test]
 fn a_ranker_learns_with_doubly_robust_labels_and_graded_negatives() {
     let world = world_with(|ranker| {
         ranker.position = PositionMode::DoublyRobust;

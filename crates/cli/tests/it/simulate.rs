@@ -87,6 +87,9 @@ fn a_scenario_is_run_and_told() {
     concierge(&format!("simulate {file} --variants grim"))
         .code(2)
         .says(&["--variants: got grim"]);
+    concierge(&format!("simulate {file} --items nothing.csv"))
+        .code(2)
+        .says(&["--items: got nothing.csv", "makes its items itself"]);
     std::fs::write(
         dir.path().join("bad.toml"),
         LITTLE.replace("tick_hours", "tick_days"),

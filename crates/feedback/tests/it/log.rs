@@ -201,7 +201,16 @@ fn a_damaged_body_in_the_middle_is_passed_over() {
     for number in [0, 1, 4, 5] {
         assert!(log.get(&id(number)).expect("readable").is_some(), "{number}");
     }
-    assert!(log.stats().unreadable_bytes > 0);
+    let unreadable = log.stats().unreadable_bytes;
+    assert!(unreadable > 0);
+    let verified = feedback::verify(dir.path()).expect("readable");
+    let expected = feedback::Verified {
+        decisions: 4,
+        files: 1,
+        damaged_bytes: unreadable,
+        torn_bytes: 0,
+    };
+    assert_eq!(verified, expected);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use import_parquet::{ShownRow, open, write_events, write_shown};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
 use parquet::file::writer::SerializedFileWriter;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,7 +92,14 @@ fn what_decisions_showed_comes_back() {
         propensity: 0.7,
         position_propensity: (n % 5 > 0).then_some(0.1),
         candidates: 100,
-        outcomes: "{\"click\":1}".to_owned(),
+        outcomes: match n % 4 {
+            0 => BTreeMap::from([
+                ("click".to_owned(), 1 + n as u64 % 7),
+                ("add-to cart".to_owned(), 2),
+            ]),
+            1 => BTreeMap::from([("add.to cart".to_owned(), 3)]),
+            _ => BTreeMap::new(),
+        },
     };
     // More than one group of rows.
     let rows: Vec<ShownRow> = (0..140_000).map(row).collect();
@@ -116,7 +124,14 @@ fn what_decisions_showed_comes_back() {
         assert_eq!(number("position"), Some(row.position as f64), "{n}");
         assert_eq!(text("user_id"), row.user_id, "{n}");
         assert_eq!(text("policy"), row.policy, "{n}");
-        assert_eq!(text("outcomes").as_deref(), Some("{\"click\":1}"), "{n}");
+        for (event_type, column) in [
+            ("click", "outcome_click"),
+            ("add-to cart", "outcome_add_to_cart"),
+            ("add.to cart", "outcome_add_to_cart_2"),
+        ] {
+            let expected = row.outcomes.get(event_type).map_or(0.0, |count| *count as f64);
+            assert_eq!(number(column), Some(expected), "{n} {column}");
+        }
     }
 }
 
