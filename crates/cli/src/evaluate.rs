@@ -6,7 +6,8 @@ use crate::evaluate_models::{self, Chosen};
 use crate::failure::InputError;
 use crate::tuning::{self, TuneArgs};
 use crate::{
-    evaluate_html as html, evaluate_incremental as incremental, evaluate_report as report, files, tables,
+    evaluate_html as html, evaluate_incremental as incremental, evaluate_report as report, files, output,
+    tables,
 };
 use anyhow::Context;
 use evaluate::{Case, Comparison, DataSummary, Measured, MetricSet, Prepared, Protocol, compare};
@@ -153,6 +154,8 @@ pub(crate) struct Findings {
     /// What the protocol does.
     pub(crate) protocol: String,
     pub(crate) sampled: bool,
+    /// True if items without training rows are judged and nothing is known of them.
+    pub(crate) blind: bool,
     pub(crate) calibrated_by: Option<String>,
     pub(crate) set: MetricSet,
     pub(crate) models: Vec<Finding>,
@@ -176,7 +179,11 @@ pub(crate) fn threads_of(asked: Option<u16>) -> usize {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let set = MetricSet::new(&args.k, false).map_err(|e| InputError(format!("--{e}")))?;
     let mut chosen = evaluate_models::chosen(&args.models, args.config.as_deref())?;
+    args.data.check()?;
     args.protocol.check()?;
+    if args.tune.is_none() {
+        args.tuning.check_unused()?;
+    }
     for (option, path) in [
         ("--json", &args.json),
         ("--html", &args.html),
@@ -223,8 +230,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let replay = match args.protocol.protocol {
         ProtocolArg::Incremental => Some(incremental::replay(
             &cases[0],
-            args.protocol.share,
-            args.protocol.batch,
+            args.protocol.share(),
+            args.protocol.batch(),
         )?),
         _ => None,
     };
@@ -249,6 +256,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         summary: last.summary.clone(),
         protocol: args.protocol.told(),
         sampled: matches!(protocol, Protocol::Negatives(_)),
+        blind: args.protocol.needs_items() && args.data.items.is_none(),
         calibrated_by: last
             .labels
             .as_ref()
@@ -267,6 +275,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "models": report::models_json(&findings.models)?,
         "comparisons": report::comparisons_json(&findings.comparisons)?,
         "paired": report::paired_json(&findings.paired)?,
+        "notes": report::notes(&findings),
         "skipped": findings.skipped.iter().map(|s| serde_json::json!({"name": s.name, "reason": s.reason})).collect::<Vec<_>>(),
     });
     if let Some(path) = &args.html {
@@ -274,16 +283,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .with_context(|| format!("failed to write {}", path.display()))?;
     }
     match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => println!("{}", serde_json::to_string_pretty(&told)?),
+        Some(path) if path == Path::new("-") => output::json(&told),
         Some(path) => {
             let text = serde_json::to_string_pretty(&told)?;
             std::fs::write(path, text + "\n")
                 .with_context(|| format!("failed to write {}", path.display()))?;
-            report::print(&findings);
+            report::print(&findings)
         }
         None => report::print(&findings),
     }
-    Ok(())
 }
 
 /// The protocol, and the mean number of negatives.
@@ -373,9 +381,13 @@ fn measured(chosen: &Chosen, cases: &[Case], run: &Run<'_>) -> anyhow::Result<Re
         fitted = Some((&training.interactions, model));
     }
     bar.finish_and_clear();
+    let config = chosen.trainer.config();
     Ok(Ok(Finding {
         name: chosen.name.clone(),
-        config: chosen.trainer.config(),
+        config: match &fitted {
+            Some((_, model)) => evaluate_models::effective(config, model.as_ref()),
+            None => config,
+        },
         fit_seconds,
         rank_seconds,
         peak_memory_mb: crate::memory::peak_mb(),
@@ -425,7 +437,7 @@ fn data_json(args: &Args, findings: &Findings) -> anyhow::Result<serde_json::Val
             }
         }
         if files.data.is_some() {
-            told.insert("split".to_owned(), files.split.clone().into());
+            told.insert("split".to_owned(), files.split().into());
         }
         told.insert("positive_min".to_owned(), files.positive_min.into());
         told.insert("row_weight".to_owned(), "every row weighs 1".into());
@@ -445,9 +457,9 @@ fn protocol_json(
         "told": findings.protocol,
         "sampled": findings.sampled,
         "negatives_mean": negatives,
-        "share": asked.share,
-        "history_share": asked.history_share,
-        "shots": asked.shots,
+        "share": asked.share(),
+        "history_share": asked.history_share(),
+        "shots": asked.shots(),
         "calibrated_by": findings.calibrated_by,
         "catalogue": match args.data.catalogue { CatalogueArg::Train => "train", CatalogueArg::Items => "items" },
         "k": findings.set.lengths(),

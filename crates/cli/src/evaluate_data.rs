@@ -1,6 +1,6 @@
 //! The rows of an evaluation, and whom and what to judge by.
 
-use crate::failure::InputError;
+use crate::failure::{InputError, bad_input};
 use crate::tables;
 use evaluate::{Among, Inputs, Row, Scheme, Split};
 use std::path::PathBuf;
@@ -9,30 +9,20 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(crate) struct DataArgs {
     /// Rows to learn from.
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "test",
-        required_unless_present = "data"
-    )]
+    #[arg(long, value_name = "FILE")]
     pub(crate) train: Option<PathBuf>,
     /// Rows to judge by.
-    #[arg(long, value_name = "FILE", requires = "train")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) test: Option<PathBuf>,
-    /// Rows for tuning: they join the histories, their items are not ranked, nothing is learnt from them.
-    #[arg(long, value_name = "FILE", requires = "train")]
+    /// With --train: rows for tuning. They join the histories, their items are not ranked, nothing is learnt from them.
+    #[arg(long, value_name = "FILE")]
     pub(crate) valid: Option<PathBuf>,
-    /// All rows in one file, to be cut by --split.
-    #[arg(long, value_name = "FILE", conflicts_with = "train")]
+    /// All rows in one file, to be cut by --split, in place of --train and --test.
+    #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
-    /// How to cut --data: temporal:SHARE (of all rows, by time), last:COUNT (of each user), random:SHARE.
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "temporal:0.8",
-        conflicts_with = "train"
-    )]
-    pub(crate) split: String,
+    /// How to cut --data: temporal:SHARE (of all rows, by time), last:COUNT (of each user), random:SHARE. temporal:0.8 if absent.
+    #[arg(long, value_name = "HOW")]
+    pub(crate) split: Option<String>,
     /// Attributes of items: item_id and any other columns; text with | is a list of tags. Several rows of one item are one.
     #[arg(long, value_name = "FILE")]
     pub(crate) items: Option<PathBuf>,
@@ -71,24 +61,24 @@ pub(crate) struct ProtocolArgs {
     #[arg(long, value_name = "FILE", required_if_eq("protocol", "negatives"))]
     pub(crate) negatives: Option<PathBuf>,
     /// Share of users or items held out by the unseen and few-shot protocols (0: items without training rows), or
-    /// of the rows replayed by incremental.
-    #[arg(long, default_value_t = 0.1)]
-    pub(crate) share: f64,
-    /// Part of an unseen user's rows, the earliest, to rank from.
-    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
-    pub(crate) history_share: f64,
-    /// First rows left of each held-out user or item by the few-shot protocols, a case each.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,3,5,10")]
-    pub(crate) shots: Vec<usize>,
-    /// What held-out items are ranked within.
-    #[arg(long, value_enum, default_value_t = AmongArg::All)]
-    pub(crate) among: AmongArg,
+    /// of the rows replayed by incremental. 0.1 if absent.
+    #[arg(long)]
+    pub(crate) share: Option<f64>,
+    /// With unseen-user: part of their rows, the earliest, to rank from. All if absent.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) history_share: Option<f64>,
+    /// First rows left of each held-out user or item by the few-shot protocols, a case each. 1,3,5,10 if absent.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub(crate) shots: Option<Vec<usize>>,
+    /// With unseen-item and few-shot-item: what held-out items are ranked within. All if absent.
+    #[arg(long, value_enum)]
+    pub(crate) among: Option<AmongArg>,
     /// With unseen-user: judges the same users by a model that was trained on them too, and pairs the two.
     #[arg(long)]
     pub(crate) beside_trained: bool,
-    /// With incremental: rows handed over at once.
-    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) batch: u32,
+    /// With incremental: rows handed over at once. 5000 if absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -121,13 +111,67 @@ pub(crate) enum AmongArg {
 
 impl ProtocolArgs {
     /// Refuses options that this protocol has no use for.
-    pub(crate) fn check(&self) -> Result<(), InputError> {
-        if self.beside_trained && self.protocol != ProtocolArg::UnseenUser {
-            return Err(InputError(
-                "--beside-trained: expected --protocol unseen-user with it".to_owned(),
-            ));
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        use ProtocolArg::{FewShotItem, FewShotUser, Incremental, Negatives, UnseenItem, UnseenUser};
+        let negatives = self.negatives.as_ref().map(|path| path.display().to_string());
+        let shots = self.shots.as_ref().map(|shots| list(shots));
+        let among = self.among.map(word);
+        let held: &[ProtocolArg] = &[UnseenUser, FewShotUser, UnseenItem, FewShotItem, Incremental];
+        for (option, got, protocols) in [
+            ("--negatives", negatives, &[Negatives][..]),
+            ("--share", self.share.map(|x| x.to_string()), held),
+            (
+                "--history-share",
+                self.history_share.map(|x| x.to_string()),
+                &[UnseenUser],
+            ),
+            ("--shots", shots, &[FewShotUser, FewShotItem]),
+            ("--among", among, &[UnseenItem, FewShotItem]),
+            (
+                "--beside-trained",
+                self.beside_trained.then(String::new),
+                &[UnseenUser],
+            ),
+            ("--batch", self.batch.map(|x| x.to_string()), &[Incremental]),
+        ] {
+            let Some(got) = got.filter(|_| !protocols.contains(&self.protocol)) else {
+                continue;
+            };
+            let names: Vec<String> = protocols.iter().map(|one| word(*one)).collect();
+            let got = format!("{got} with --protocol {}", word(self.protocol));
+            let expected = format!("--protocol {} with it", names.join(" or "));
+            return Err(bad_input(option, got.trim_start(), expected));
         }
         Ok(())
+    }
+
+    /// True if items are judged that no model knows but by their attributes.
+    pub(crate) fn needs_items(&self) -> bool {
+        match self.protocol {
+            ProtocolArg::UnseenItem => true,
+            ProtocolArg::FewShotItem => self.shots().contains(&0),
+            _ => false,
+        }
+    }
+
+    /// Share held out or replayed.
+    pub(crate) fn share(&self) -> f64 {
+        self.share.unwrap_or(0.1)
+    }
+
+    /// Part of an unseen user's rows to rank from.
+    pub(crate) fn history_share(&self) -> f64 {
+        self.history_share.unwrap_or(1.0)
+    }
+
+    /// First rows left of whom or what is held out.
+    pub(crate) fn shots(&self) -> Vec<usize> {
+        self.shots.clone().unwrap_or_else(|| vec![1, 3, 5, 10])
+    }
+
+    /// Rows handed over at once.
+    pub(crate) fn batch(&self) -> u32 {
+        self.batch.unwrap_or(5000)
     }
 
     /// Name of the protocol.
@@ -145,8 +189,8 @@ impl ProtocolArgs {
             ProtocolArg::Negatives => "relevant items among given negatives".to_owned(),
             ProtocolArg::Incremental => format!(
                 "the last {} % of the training rows by time taken in through updates of {} rows, beside training on all",
-                self.share * 100.0,
-                self.batch
+                self.share() * 100.0,
+                self.batch()
             ),
             _ => self.scheme().told(),
         }
@@ -154,23 +198,84 @@ impl ProtocolArgs {
 
     /// Whom to rank for; negatives do not change that.
     pub(crate) fn scheme(&self) -> Scheme {
-        let (share, shots) = (self.share, self.shots.clone());
+        let (share, shots) = (self.share(), self.shots());
         let among = match self.among {
-            AmongArg::All => Among::All,
-            AmongArg::Unseen => Among::HeldOut,
+            None | Some(AmongArg::All) => Among::All,
+            Some(AmongArg::Unseen) => Among::HeldOut,
         };
         match self.protocol {
             ProtocolArg::Full | ProtocolArg::Negatives | ProtocolArg::Incremental => Scheme::Everyone,
             ProtocolArg::Warm => Scheme::Warm,
             ProtocolArg::UnseenUser => Scheme::UnseenUser {
                 share,
-                history: self.history_share,
+                history: self.history_share(),
                 beside: self.beside_trained,
             },
             ProtocolArg::FewShotUser => Scheme::FewShotUser { share, shots },
             ProtocolArg::UnseenItem => Scheme::UnseenItem { share, among },
             ProtocolArg::FewShotItem => Scheme::FewShotItem { share, shots, among },
         }
+    }
+}
+
+/// How a choice is written on the command line.
+fn word(choice: impl clap::ValueEnum) -> String {
+    choice
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn list(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    numbers.join(",")
+}
+
+impl DataArgs {
+    /// Refuses what says twice where the rows are, or not at all.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let (train, test, valid) = (shown(&self.train), shown(&self.test), shown(&self.valid));
+        let whole = "--train and --test, or --data with all rows and --split";
+        if let Some(data) = &self.data {
+            for (option, got) in [("--train", train), ("--test", test), ("--valid", valid)] {
+                if let Some(got) = got {
+                    let got = format!("{got} beside --data {}", data.display());
+                    return Err(bad_input(option, got, whole));
+                }
+            }
+            return Ok(());
+        }
+        match (train, test) {
+            (Some(_), Some(_)) => {}
+            (Some(train), None) => {
+                let got = format!("{train} without --test");
+                return Err(bad_input("--train", got, whole));
+            }
+            (None, Some(test)) => {
+                let got = format!("{test} without --train");
+                return Err(bad_input("--test", got, whole));
+            }
+            (None, None) => {
+                return Err(bad_input(
+                    "--data",
+                    "nothing",
+                    "a file with all rows, or --train and --test with one each",
+                ));
+            }
+        }
+        match &self.split {
+            Some(split) => Err(bad_input(
+                "--split",
+                format!("{split} beside --train and --test"),
+                "--data with it",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// How `--data` is cut, as it was said or by default.
+    pub(crate) fn split(&self) -> &str {
+        self.split.as_deref().unwrap_or("temporal:0.8")
     }
 }
 
@@ -187,6 +292,7 @@ pub(crate) fn input(error: evaluate::EvaluateError) -> anyhow::Error {
 
 /// Reads the files and cuts `--data`.
 pub(crate) fn inputs(args: &DataArgs, seed: u64) -> anyhow::Result<Inputs> {
+    args.check()?;
     let values = &["value", "rating"];
     let (train, test) = match (&args.data, &args.train, &args.test) {
         (Some(data), _, _) => {
@@ -233,7 +339,7 @@ pub(crate) fn inputs(args: &DataArgs, seed: u64) -> anyhow::Result<Inputs> {
 
 /// How `--data` is cut.
 pub(crate) fn split_of(args: &DataArgs) -> Result<Split, InputError> {
-    args.split.parse().map_err(|e| InputError(format!("--{e}")))
+    args.split().parse().map_err(|e| InputError(format!("--{e}")))
 }
 
 fn check_values(least: f64, parts: [(&str, &Vec<Row>); 3]) -> anyhow::Result<()> {

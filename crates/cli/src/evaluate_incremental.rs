@@ -1,7 +1,7 @@
 //! The protocol `incremental`: what a model is worth that has taken in the last events instead of learning anew.
 
 use crate::evaluate::{Finding, Run};
-use crate::evaluate_models::Chosen;
+use crate::evaluate_models::{Chosen, effective};
 use crate::memory;
 use anyhow::Context;
 use evaluate::{Case, Replay};
@@ -92,7 +92,7 @@ pub(crate) fn measured(
     bar.finish_and_clear();
     Ok(Ok(Finding {
         name: chosen.name.clone(),
-        config: chosen.trainer.config(),
+        config: effective(chosen.trainer.config(), model.as_ref()),
         fit_seconds: before.wall + anew.wall,
         rank_seconds,
         peak_memory_mb: memory::peak_mb(),

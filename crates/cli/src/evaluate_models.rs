@@ -1,7 +1,7 @@
 //! Which models an evaluation is about.
 
 use crate::failure::InputError;
-use models::Trainer;
+use models::{Model, Trainer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +36,27 @@ impl Chosen {
             trainer,
         })
     }
+}
+
+/// A configuration with what followed from the data where it says null, by a model that was trained with it.
+pub(crate) fn effective(mut config: Value, model: &dyn Model) -> Value {
+    for (key, value) in model.settled() {
+        if let Some(open) = config.get_mut(&key).filter(|value| value.is_null()) {
+            *open = value;
+        }
+    }
+    let parts = model.parts();
+    for told in config
+        .get_mut("parts")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(part) = parts.iter().find(|part| told["model"] == part.name()) {
+            told["config"] = effective(told["config"].take(), *part);
+        }
+    }
+    config
 }
 
 /// Longest part of a configuration that a name is told apart by.

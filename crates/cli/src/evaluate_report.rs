@@ -1,6 +1,7 @@
 //! The findings of an evaluation, for machines and on a terminal.
 
 use crate::evaluate::{Finding, Findings, Paired};
+use crate::output::line;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use evaluate::{Comparison, Estimate, Measured};
 use serde_json::{Value, json};
@@ -140,51 +141,56 @@ fn incremental_table(findings: &[Finding]) -> Option<Table> {
 }
 
 /// Tables and notes on standard output.
-pub(crate) fn print(found: &Findings) {
+pub(crate) fn print(found: &Findings) -> anyhow::Result<()> {
     let (data, findings) = (&found.summary, found.models.as_slice());
-    println!(
+    line(format!(
         "{} rows of {} users learnt from, {} items ranked; judged by {} rows of {} users",
         data.train_rows, data.train_users, data.catalogue_items, data.test_rows, data.test_users
-    );
-    println!("{}", found.protocol);
+    ))?;
+    line(&found.protocol)?;
     for k in found.set.lengths() {
-        println!("\nLists of {k}, means over users ± half the 95 % interval");
-        println!("{}", at_length(*k, found.sampled, findings));
+        line(format!(
+            "\nLists of {k}, means over users ± half the 95 % interval"
+        ))?;
+        line(at_length(*k, found.sampled, findings).to_string())?;
     }
     let longest = found.set.longest();
     if findings.iter().any(|finding| finding.cases.len() > 1) {
-        println!("\nnDCG@{longest} by case; the tables above are of the last");
-        println!("{}", by_case(longest, findings));
+        line(format!(
+            "\nnDCG@{longest} by case; the tables above are of the last"
+        ))?;
+        line(by_case(longest, findings).to_string())?;
     }
     if let Some((title, table)) = paired_table(&found.paired) {
-        println!("\n{title}");
-        println!("{table}");
+        line(format!("\n{title}"))?;
+        line(table.to_string())?;
     }
     if let Some(table) = incremental_table(findings) {
-        println!("\nWhat the updates took, copies of the models included");
-        println!("{table}");
+        line("\nWhat the updates took, copies of the models included")?;
+        line(table.to_string())?;
     }
-    println!("\nnDCG@{longest} by what is known of the user");
-    println!("{}", by_segment(longest, findings));
+    line(format!("\nnDCG@{longest} by what is known of the user"))?;
+    line(by_segment(longest, findings).to_string())?;
     if !found.sampled {
-        println!(
+        line(format!(
             "\nWhat lists of {longest} are like; head, middle and tail hold a third of the training rows each"
-        );
-        println!("{}", beyond(longest, found.calibrated_by.as_deref(), findings));
+        ))?;
+        line(beyond(longest, found.calibrated_by.as_deref(), findings).to_string())?;
     }
     for (metric, pairs) in &found.comparisons {
-        against_best(metric, pairs, findings);
+        against_best(metric, pairs, findings)?;
     }
     for note in notes(found) {
-        println!("note: {note}");
+        line(format!("note: {note}"))?;
     }
     for skipped in &found.skipped {
-        println!("note: {} left out: {}", skipped.name, skipped.reason);
+        line(format!("note: {} left out: {}", skipped.name, skipped.reason))?;
     }
+    Ok(())
 }
 
 /// The best model against each other one.
-fn against_best(metric: &str, pairs: &[Comparison], findings: &[Finding]) {
+fn against_best(metric: &str, pairs: &[Comparison], findings: &[Finding]) -> anyhow::Result<()> {
     let mean = |finding: &&Finding| {
         finding
             .measured()
@@ -194,9 +200,12 @@ fn against_best(metric: &str, pairs: &[Comparison], findings: &[Finding]) {
     };
     let best = findings.iter().max_by(|a, b| mean(a).total_cmp(&mean(b)));
     let (Some(best), false) = (best, pairs.is_empty()) else {
-        return;
+        return Ok(());
     };
-    println!("\n{metric}: {} minus the others, paired by user", best.name);
+    line(format!(
+        "\n{metric}: {} minus the others, paired by user",
+        best.name
+    ))?;
     let header = ["model", "difference", "95 % interval", "p", "p, Holm"];
     let mut table = table(header.map(str::to_owned).to_vec());
     for pair in pairs {
@@ -222,7 +231,7 @@ fn against_best(metric: &str, pairs: &[Comparison], findings: &[Finding]) {
         );
         table.add_row(row);
     }
-    println!("{table}");
+    line(table.to_string())
 }
 
 fn by_case(k: usize, findings: &[Finding]) -> Table {
@@ -385,6 +394,12 @@ pub(crate) fn notes(found: &Findings) -> Vec<String> {
     if found.sampled {
         notes.push(
             "sampled figures: relevant items among given negatives; they do not compare with full ranking"
+                .to_owned(),
+        );
+    }
+    if found.blind {
+        notes.push(
+            "without --items nothing is known of items that have no training rows: they are not listed, and figures of 0 say nothing of a model"
                 .to_owned(),
         );
     }

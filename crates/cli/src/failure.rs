@@ -1,6 +1,7 @@
 //! What went wrong, said so that a person knows who must act, and the exit code for machines:
 //! 0 done, 1 the operator must look after something, 2 the input cannot be.
 
+use crate::output;
 use assembly::{Actor, ServiceError};
 use std::fmt;
 use std::process::ExitCode;
@@ -75,7 +76,6 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         Actor::Operator => ("the operator: look after the machine or the data folder", 1),
         Actor::Us => ("us: this is a defect of Concierge, please report it", 1),
     };
-    eprintln!("error: {error:#}");
-    eprintln!("to act: {who}");
+    output::told(format!("error: {error:#}\nto act: {who}"));
     ExitCode::from(code)
 }

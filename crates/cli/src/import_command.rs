@@ -222,7 +222,11 @@ fn options(args: &Args, kind: Kind) -> anyhow::Result<Options> {
 }
 
 fn agreed() -> anyhow::Result<bool> {
-    eprint!("Load this? [y/N] ");
+    let mut asked = std::io::stderr();
+    asked
+        .write_all(b"Load this? [y/N] ")
+        .and_then(|()| asked.flush())
+        .context("asking whether to load")?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

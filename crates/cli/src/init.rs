@@ -2,7 +2,7 @@
 
 use crate::failure::bad_input;
 use crate::folder::DataFolder;
-use crate::{config_file, evaluate_models, output, tuning};
+use crate::{config_file, evaluate_models, output, tuning_outcome};
 use assembly::{CONFIG_FILE, Config};
 use serde_json::json;
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ fn config(args: &Args) -> anyhow::Result<Config> {
             );
             return Err(bad_input("--tuned", path.display().to_string(), expected));
         };
-        config.training.model_config = Some(tuning::without_nulls(tuned.clone()));
+        config.training.model_config = Some(tuning_outcome::without_nulls(tuned.clone()));
     }
     // What is written must be readable at the next start.
     let read = Config::parse(&config.to_toml(), &args.folder.data.join(CONFIG_FILE));

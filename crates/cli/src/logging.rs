@@ -31,6 +31,8 @@ pub(crate) fn start(format: LogFormat, default: &str) -> anyhow::Result<()> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would complain of a closed standard error there, and panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Human => builder.with_target(false).with_ansi(is_terminal()).init(),

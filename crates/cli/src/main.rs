@@ -4,6 +4,9 @@
 //! What this crate does not know: how anything is computed or stored; it asks `assembly`, `server`,
 //! `import` and `evaluate`.
 
+// They panic when nobody reads: `output` does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod ablate;
 mod backup;
 mod bench;
@@ -51,6 +54,7 @@ mod tables;
 mod train;
 mod tune;
 mod tuning;
+mod tuning_outcome;
 mod tuning_state;
 
 use clap::{Parser, Subcommand};
@@ -109,13 +113,19 @@ enum Command {
     Erase(erase::Args),
 }
 
+/// Exit code when nobody reads any more: what a shell says of a program that SIGPIPE ended.
+const CLOSED: u8 = 141;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let default = match &cli.command {
         Command::Serve(_) => "info",
         _ => "warn",
     };
+    let serves = matches!(&cli.command, Command::Serve(_) | Command::Demo(_));
     match logging::start(cli.log_format, default).and_then(|()| run(cli.command)) {
+        // Whoever starts a server need not listen to it.
+        Ok(()) if output::closed() && !serves => ExitCode::from(CLOSED),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }

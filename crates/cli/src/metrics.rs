@@ -1,9 +1,7 @@
 //! `concierge metrics`: ranking metrics of lists that were made elsewhere.
 
 use crate::failure::InputError;
-use crate::tables;
-use anyhow::Context;
-use comfy_table::{Table, presets};
+use crate::{output, tables};
 use evaluate::{ListMetrics, ListsInput, MetricSet, measure_lists};
 use std::path::PathBuf;
 
@@ -47,20 +45,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let set = MetricSet::new(&args.k, args.variants).map_err(|e| InputError(format!("--{e}")))?;
     let found = measured(&args, &set)?;
     if args.json {
-        let text = serde_json::to_string_pretty(&found.means).context("failed to write JSON")?;
-        println!("{text}");
-        return Ok(());
+        return output::json(&found.means);
     }
-    let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_BORDERS_ONLY)
-        .set_header(vec!["metric", "mean"]);
-    for name in ordered(&set, &found) {
-        table.add_row(vec![name.clone(), format!("{:.6}", found.means[&name])]);
-    }
-    println!("{table}");
-    println!("{} users", found.per_user.len());
-    Ok(())
+    let rows = ordered(&set, &found).into_iter().map(|name| {
+        let mean = format!("{:.6}", found.means[&name]);
+        vec![name, mean]
+    });
+    output::table(&["metric", "mean"], rows.collect())?;
+    output::line(format!("{} users", found.per_user.len()))
 }
 
 fn measured(args: &Args, set: &MetricSet) -> anyhow::Result<ListMetrics> {

@@ -3,14 +3,34 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes to standard output. A reader that went away, as `head` does, is no error.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// True once whoever read standard output went away, as `head` does.
+pub(crate) fn closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
+/// Writes to standard output; all that this program prints goes through here, since `println!` panics when nobody reads. A reader
+/// that went away is no error: what is under way is done, and nothing more is written.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    if closed() {
+        return Ok(());
+    }
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+            CLOSED.store(true, Ordering::Relaxed);
+            Ok(())
+        }
         other => Ok(other?),
     }
+}
+
+/// Writes a line to standard error, as far as somebody reads it.
+pub(crate) fn told(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
 }
 
 /// Writes a line.

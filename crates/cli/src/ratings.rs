@@ -2,9 +2,8 @@
 
 use crate::evaluate_models::{named, pieces};
 use crate::failure::InputError;
-use crate::tables;
+use crate::{output, tables};
 use ::ratings::{Folds, Measured, Rating, cross_validate, folds, folds_by_time};
-use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -85,37 +84,27 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     if args.json {
         let told = told(&args, &folds, (rows.len(), users, items), threads, &found)?;
-        println!("{}", serde_json::to_string_pretty(&told)?);
-        return Ok(());
+        return output::json(&told);
     }
-    println!(
+    output::line(format!(
         "{} ratings of {users} users and {items} items, {} folds{}, seed {}",
         rows.len(),
         folds.n,
         if folds.forward { " by time" } else { "" },
         args.seed
-    );
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(vec![
-        "model",
-        "RMSE",
-        "95 %",
-        "MAE",
-        "fit s",
-        "predict us",
-    ]);
-    for (name, m) in &found {
-        table.add_row(vec![
+    ))?;
+    let lines = found.iter().map(|(name, m)| {
+        vec![
             (*name).clone(),
             format!("{:.4}", m.rmse),
             format!("{:.4} to {:.4}", m.rmse_interval.0, m.rmse_interval.1),
             format!("{:.4}", m.mae),
             format!("{:.2}", m.fit_seconds),
             format!("{:.2}", m.predict_seconds * 1e6),
-        ]);
-    }
-    println!("{table}");
-    Ok(())
+        ]
+    });
+    let header = ["model", "RMSE", "95 %", "MAE", "fit s", "predict us"];
+    output::table(&header, lines.collect())
 }
 
 type Chosen = (String, Box<dyn ::ratings::RatingTrainer>);

@@ -166,7 +166,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .with_context(|| format!("writing {}", path.display()))?;
     }
     if args.json {
-        eprintln!("{took}");
+        output::told(&took);
         output::json(&report)
     } else {
         shown(&report)?;

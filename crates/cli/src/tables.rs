@@ -5,7 +5,7 @@ use crate::failure::InputError;
 use crate::files;
 use domain::{Attributes, Item, ItemId, NewEvent, RawAttribute, User, UserId};
 use evaluate::{Listed, Row};
-use import::{Batch, Cell, Counts, Kind, Options, RowSource, Sink};
+use import::{Batch, Cell, Counts, ImportError, Kind, Options, RowSource, Sink};
 use models::{ItemFeatures, UserFeatures};
 use signals::{KindTally, TypedValue};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -57,8 +57,22 @@ impl Sink for Collected {
     }
 }
 
+/// What is wrong with a file, in words of a command that measures: it stores nothing, and has none of the options of `import`.
+fn fail(error: ImportError) -> InputError {
+    InputError(match error {
+        ImportError::TooManyBad {
+            name, line, first, ..
+        } => format!(
+            "{name}: line {line}: {first}; every row must be sound, or figures would be of a part of the file"
+        ),
+        ImportError::NoColumn { name, field, columns } => {
+            format!("{name}: no column for {field}; there are {columns}. Name the one that holds it {field}")
+        }
+        error => error.to_string(),
+    })
+}
+
 fn collected(path: &Path, mut options: Options, map: &[(&str, &[&str])]) -> Result<Collected, InputError> {
-    let fail = |e: import::ImportError| InputError(e.to_string());
     let mut source = files::open_plainly(path)?;
     options.max_bad_share = 0.0;
     // JSON lines have no columns before rows were read.
@@ -95,7 +109,7 @@ impl RowSource for Again {
         self.source.describe()
     }
 
-    fn next_batch(&mut self, max: usize) -> Result<Option<Batch>, import::ImportError> {
+    fn next_batch(&mut self, max: usize) -> Result<Option<Batch>, ImportError> {
         match self.first.take() {
             Some(batch) => Ok(Some(batch)),
             None => self.source.next_batch(max),

@@ -2,7 +2,8 @@
 
 use crate::evaluate_data::input;
 use crate::evaluate_models::Chosen;
-use crate::failure::InputError;
+use crate::failure::{InputError, bad_input};
+use crate::tuning_outcome::{Found, Outcome};
 use crate::tuning_state::{About, Ended, Record};
 use anyhow::Context;
 use evaluate::{
@@ -11,11 +12,14 @@ use evaluate::{
 use indicatif::{ProgressBar, ProgressStyle};
 use models::ModelError;
 use numeric::{hash_bytes, mix};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+
+/// People that validate if nothing else is said.
+const TUNE_USERS: usize = 3000;
 
 /// How configurations are searched.
 #[derive(Debug, clap::Args)]
@@ -23,15 +27,34 @@ pub(crate) struct TuneArgs {
     /// What a configuration is judged by when tuning. nDCG at the longest list if absent.
     #[arg(long, value_name = "METRIC")]
     pub(crate) metric: Option<String>,
-    /// Most people that validate when tuning, drawn by hash.
-    #[arg(long, value_name = "N", default_value_t = 3000)]
-    pub(crate) tune_users: usize,
+    /// Most people that validate when tuning, drawn by hash. 3000 if absent.
+    #[arg(long, value_name = "N")]
+    pub(crate) tune_users: Option<usize>,
     /// Record of the trials: a search that was broken off goes on from it.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
     /// Writes the configurations found to a file in TOML.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+impl TuneArgs {
+    /// Refuses these where nothing is tuned.
+    pub(crate) fn check_unused(&self) -> anyhow::Result<()> {
+        let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        for (option, got) in [
+            ("--metric", self.metric.clone()),
+            ("--tune-users", self.tune_users.map(|n| n.to_string())),
+            ("--state", shown(&self.state)),
+            ("--out", shown(&self.out)),
+        ] {
+            if let Some(got) = got {
+                let got = format!("{got} without --tune");
+                return Err(bad_input(option, got, "--tune TIME with it"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What all searches of one run share.
@@ -42,26 +65,6 @@ pub(crate) struct Goal<'a> {
     pub(crate) set: &'a MetricSet,
     /// How the rows of the evaluation were cut, if they were.
     pub(crate) split: Option<Split>,
-}
-
-/// What was found for one model.
-pub(crate) struct Found {
-    pub(crate) name: String,
-    pub(crate) config: Value,
-    /// Score of what was found, and of the configuration as given.
-    pub(crate) score: f64,
-    pub(crate) given: Option<f64>,
-    pub(crate) trials: usize,
-    pub(crate) seconds: f64,
-}
-
-/// What was found for all models.
-pub(crate) struct Outcome {
-    pub(crate) metric: String,
-    pub(crate) found: Vec<Found>,
-    /// Models that could not be fitted at all, with reasons.
-    pub(crate) failed: Vec<(String, String)>,
-    pub(crate) seconds: f64,
 }
 
 /// Reads `90s`, `10m`, `2h`, `1h30m`.
@@ -126,12 +129,23 @@ pub(crate) fn run(
     chosen: &[Chosen],
     inputs: Inputs,
 ) -> anyhow::Result<Outcome> {
+    // Searches, their records and what they found go by name.
+    for (at, one) in chosen.iter().enumerate() {
+        if chosen[..at].iter().any(|other| other.name == one.name) {
+            let got = format!("{} more than once", one.name);
+            return Err(bad_input(
+                "--models",
+                got,
+                "each model once where configurations are searched",
+            ));
+        }
+    }
     let metric = args
         .metric
         .clone()
         .unwrap_or_else(|| format!("ndcg@{}", goal.set.longest()));
     let digest = digest(&inputs);
-    let rungs = rungs(inputs, args.tune_users, goal.seed).map_err(input)?;
+    let rungs = rungs(inputs, args.tune_users.unwrap_or(TUNE_USERS), goal.seed).map_err(input)?;
     let about = About {
         format: 1,
         data: digest,
@@ -153,6 +167,13 @@ pub(crate) fn run(
     Ok(outcome)
 }
 
+fn other_search(name: &str) -> anyhow::Error {
+    let why = format!(
+        "--state: the record's trials of {name} are not those of this search; was it made by another version or with other --models? give another file"
+    );
+    InputError(why).into()
+}
+
 /// A digest of the rows that does not depend on their order.
 fn digest(inputs: &Inputs) -> String {
     let of = |rows: &[Row]| {
@@ -168,14 +189,50 @@ fn digest(inputs: &Inputs) -> String {
 /// One model's search.
 struct Lane {
     name: String,
+    /// Its configuration as given.
+    given: Value,
     search: Search,
     seconds: f64,
     trials: usize,
     /// Longest that a trial took if it had been on all rows.
     longest: f64,
-    /// Nothing more to try, or no time for it.
+    /// A trial that was proposed and has not ended.
+    waiting: Option<Trial>,
+    /// Nothing more to try.
     over: bool,
     reason: Option<String>,
+}
+
+impl Lane {
+    /// Seconds that the trial that waits may be expected to take, at least.
+    fn needs(&self, rungs: &[Rung]) -> f64 {
+        let share = self.waiting.as_ref().map_or(0.0, |trial| rungs[trial.rung].share);
+        self.longest * share
+    }
+}
+
+/// Which lane is next, and the seconds it may take: the one that used the least of those that have enough left of their
+/// share, which is what remains and was used, divided evenly among all that have something to try. Once no share is enough, what
+/// is left of them all goes to whoever can do with it. `lanes` are seconds used and seconds needed, `None` for lanes that are
+/// over.
+fn next_share(remaining: f64, lanes: &[Option<(f64, f64)>]) -> Option<(usize, f64)> {
+    let open = || {
+        lanes
+            .iter()
+            .enumerate()
+            .filter_map(|(at, lane)| lane.map(|lane| (at, lane)))
+    };
+    let used: f64 = open().map(|(_, (used, _))| used).sum();
+    let share = (remaining + used) / open().count().max(1) as f64;
+    let least = |enough: &dyn Fn(f64, f64) -> f64| {
+        open()
+            .map(|(at, (used, needed))| (at, used, needed, enough(used, needed)))
+            .filter(|(_, _, needed, limit)| *limit > 0.0 && limit >= needed)
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(at, _, _, limit)| (at, limit))
+    };
+    least(&|used, _| (share - used).min(remaining))
+        .or_else(|| least(&|_, needed| if needed > 0.0 { remaining } else { 0.0 }))
 }
 
 struct Driver<'a> {
@@ -202,10 +259,12 @@ impl<'a> Driver<'a> {
             let space = models::trainer(&chosen.name).map_or(&[][..], |entry| entry.space);
             Lane {
                 name: chosen.name.clone(),
+                given: chosen.given.clone(),
                 search: Search::new(&chosen.name, space, &chosen.given, rungs.len(), goal.seed),
                 seconds: 0.0,
                 trials: 0,
                 longest: 0.0,
+                waiting: None,
                 over: false,
                 reason: None,
             }
@@ -231,53 +290,75 @@ impl<'a> Driver<'a> {
     }
 
     fn go(&mut self) -> anyhow::Result<()> {
-        while let Some(at) = self.next_lane() {
-            let Some(trial) = self.lanes[at].search.propose() else {
-                self.lanes[at].over = true;
+        self.again()?;
+        while let Some((at, limit)) = self.next_lane() {
+            let Some(trial) = self.lanes[at].waiting.clone() else {
                 continue;
             };
-            let name = self.lanes[at].name.clone();
-            let chosen = Chosen::build(&name, trial.config.clone())?;
-            let config = chosen.trainer.config();
-            let ended = match self.record.next(&name) {
-                Some(ended) if (ended.rung, &ended.config) == (trial.rung, &config) => ended,
-                Some(_) => {
-                    let why = format!(
-                        "--state: the record's trials of {name} are not those of this search; was it made by another version or with other --models? give another file"
-                    );
-                    return Err(InputError(why).into());
-                }
-                None => match self.run_trial(at, &chosen, &trial)? {
-                    Some(ended) => {
-                        self.record.write(&ended)?;
-                        ended
-                    }
-                    None => {
-                        self.lanes[at].over = true;
-                        continue;
-                    }
-                },
-            };
+            let chosen = Chosen::build(&self.lanes[at].name, trial.config.clone())?;
+            let ended = self.run_trial(&chosen, &trial, Duration::from_secs_f64(limit))?;
+            self.record.write(&ended)?;
             self.take(at, &trial, &ended);
         }
         self.bar.finish_and_clear();
         Ok(())
     }
 
-    /// The lane that used the least time of those that have something to try.
-    fn next_lane(&self) -> Option<usize> {
-        let open = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.over);
-        open.min_by(|(_, a), (_, b)| a.seconds.total_cmp(&b.seconds))
-            .map(|(at, _)| at)
+    /// Takes what the record has, before anything is tried: shares rest on what all lanes used.
+    fn again(&mut self) -> anyhow::Result<()> {
+        for at in 0..self.lanes.len() {
+            let name = self.lanes[at].name.clone();
+            while self.record.has(&name) {
+                self.propose(at);
+                let (trial, ended) = (self.lanes[at].waiting.clone(), self.record.next(&name));
+                let (Some(trial), Some(ended)) = (trial, ended) else {
+                    return Err(other_search(&name));
+                };
+                let config = Chosen::build(&name, trial.config.clone())?.trainer.config();
+                if (ended.rung, &ended.config) != (trial.rung, &config) {
+                    return Err(other_search(&name));
+                }
+                self.take(at, &trial, &ended);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the lane's next trial wait, if none does.
+    fn propose(&mut self, at: usize) {
+        let lane = &mut self.lanes[at];
+        if lane.waiting.is_none() && !lane.over {
+            lane.waiting = lane.search.propose();
+            lane.over = lane.waiting.is_none();
+        }
+    }
+
+    /// The next lane and the seconds it may take.
+    fn next_lane(&mut self) -> Option<(usize, f64)> {
+        (0..self.lanes.len()).for_each(|at| self.propose(at));
+        let of = |lane: &Lane| (!lane.over).then(|| (lane.seconds, lane.needs(&self.rungs)));
+        let lanes: Vec<_> = self.lanes.iter().map(of).collect();
+        next_share(self.remaining(), &lanes)
     }
 
     fn take(&mut self, at: usize, trial: &Trial, ended: &Ended) {
         let share = self.rungs[trial.rung].share;
         let lane = &mut self.lanes[at];
-        lane.search.tell(trial, ended.score);
         lane.seconds += ended.seconds;
-        lane.trials += 1;
         lane.longest = lane.longest.max(ended.seconds / share);
+        if ended.stopped {
+            // It waits for as long as its share is not larger.
+            tracing::info!(
+                model = lane.name,
+                rung = trial.rung,
+                seconds = ended.seconds,
+                "stopped"
+            );
+            return;
+        }
+        lane.waiting = None;
+        lane.search.tell(trial, ended.score);
+        lane.trials += 1;
         if let (None, Some(reason)) = (lane.search.given(), &ended.failed) {
             // As given it cannot be fitted: no attributes, for example. Other configurations will not do better.
             lane.reason = Some(reason.clone());
@@ -303,34 +384,29 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fits and measures; `None` if the time was up before.
-    fn run_trial(&self, at: usize, chosen: &Chosen, trial: &Trial) -> anyhow::Result<Option<Ended>> {
-        let lane = &self.lanes[at];
+    /// Fits and measures. Fitting is stopped after `limit`.
+    fn run_trial(&self, chosen: &Chosen, trial: &Trial, limit: Duration) -> anyhow::Result<Ended> {
         let rung = &self.rungs[trial.rung];
-        let remaining = self.remaining();
-        // What would not end in time is not begun; the configuration as given is tried as long as there is any.
-        if remaining <= 0.0 || remaining < lane.longest * rung.share {
-            return Ok(None);
-        }
         let run = models::Run::new(self.goal.seed, self.goal.threads);
-        let limit = (lane.trials > 0).then_some(Duration::from_secs_f64(remaining.max(0.0)));
         let started = Instant::now();
         let fitted = within(limit, &run.cancel, || {
             chosen.trainer.fit(&rung.prepared.training, &run)
         });
+        let stopped = matches!(fitted, Err(ModelError::Cancelled));
         let (score, failed) = match fitted {
-            Err(ModelError::Cancelled) => return Ok(None),
+            Err(ModelError::Cancelled) => (None, None),
             Err(error) => (None, Some(error.to_string())),
             Ok(model) => (Some(self.score(model.as_ref(), &rung.prepared)?), None),
         };
-        Ok(Some(Ended {
+        Ok(Ended {
             model: chosen.name.clone(),
             rung: trial.rung,
             config: chosen.trainer.config(),
             score,
             failed,
+            stopped,
             seconds: started.elapsed().as_secs_f64(),
-        }))
+        })
     }
 
     fn score(&self, model: &dyn models::Model, prepared: &Prepared) -> anyhow::Result<f64> {
@@ -357,31 +433,42 @@ impl<'a> Driver<'a> {
             failed: Vec::new(),
             seconds: self.before + self.started.elapsed().as_secs_f64(),
         };
+        let mut late = Vec::new();
         for lane in self.lanes {
-            match lane.search.best() {
-                Some(best) => outcome.found.push(Found {
-                    name: lane.name,
+            let found = Found {
+                name: lane.name.clone(),
+                config: lane.given.clone(),
+                score: None,
+                given: lane.search.given().map(|given| given.score),
+                trials: lane.trials,
+                seconds: lane.seconds,
+            };
+            if let Some(best) = lane.search.best() {
+                outcome.found.push(Found {
                     config: best.config.clone(),
-                    score: best.score,
-                    given: lane.search.given().map(|given| given.score),
-                    trials: lane.trials,
-                    seconds: lane.seconds,
-                }),
-                None => outcome.failed.push((
-                    lane.name,
-                    lane.reason.unwrap_or_else(|| "no trial ended in time".to_owned()),
-                )),
+                    score: Some(best.score),
+                    ..found
+                });
+                continue;
             }
+            let why = lane.reason.unwrap_or_else(|| {
+                late.push(found);
+                match lane.seconds {
+                    0.0 => "no time was left for it".to_owned(),
+                    used => format!("as given it was not trained within its share of the time ({used:.1} s)"),
+                }
+            });
+            outcome.failed.push((lane.name, why));
         }
+        // What was found for the parts of a blend is of use all the same.
+        late.retain(|found| outcome.has_part_of(found));
+        outcome.found.append(&mut late);
         outcome
     }
 }
 
 /// Runs `work` and sets `cancel` when the time is up before it ends.
-fn within<T>(limit: Option<Duration>, cancel: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
-    let Some(limit) = limit else {
-        return work();
-    };
+fn within<T>(limit: Duration, cancel: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
     let (done, ended) = mpsc::channel::<()>();
     let flag = Arc::clone(cancel);
     std::thread::scope(|scope| {
@@ -394,117 +481,6 @@ fn within<T>(limit: Option<Duration>, cancel: &Arc<AtomicBool>, work: impl FnOnc
         drop(done);
         result
     })
-}
-
-impl Outcome {
-    /// The models with what was found for them; a blend gets the configurations of its parts.
-    pub(crate) fn applied(&self, chosen: Vec<Chosen>) -> Result<Vec<Chosen>, InputError> {
-        let tuned = |chosen: Chosen| {
-            let config = self.config_of(&chosen.name).unwrap_or(chosen.given);
-            Chosen::build(&chosen.name, config)
-        };
-        chosen.into_iter().map(tuned).collect()
-    }
-
-    /// What was found for a model, completed; `None` if nothing was.
-    fn config_of(&self, name: &str) -> Option<Value> {
-        let found = self.found.iter().find(|found| found.name == name)?;
-        let full = Chosen::build(name, found.config.clone()).ok()?.trainer.config();
-        Some(self.with_tuned_parts(full))
-    }
-
-    /// Puts what was found for the parts of a blend into its configuration.
-    fn with_tuned_parts(&self, mut config: Value) -> Value {
-        let parts = config.get_mut("parts").and_then(Value::as_array_mut);
-        for part in parts.into_iter().flatten() {
-            let name = part.get("model").and_then(Value::as_str).unwrap_or_default();
-            if let Some(found) = self.found.iter().find(|found| found.name == name)
-                && let Ok(built) = Chosen::build(name, found.config.clone())
-                && let Some(part) = part.as_object_mut()
-            {
-                part.insert("config".to_owned(), built.trainer.config());
-            }
-        }
-        config
-    }
-
-    /// For machines.
-    pub(crate) fn as_json(&self) -> Value {
-        let one = |found: &Found| {
-            json!({
-                "name": found.name,
-                "config": self.config_of(&found.name),
-                "score": found.score,
-                "score_as_given": found.given,
-                "trials": found.trials,
-                "seconds": (found.seconds * 100.0).round() / 100.0,
-            })
-        };
-        let failed = |(name, reason): &(String, String)| json!({"name": name, "reason": reason});
-        json!({
-            "metric": self.metric,
-            "seconds": (self.seconds * 100.0).round() / 100.0,
-            "models": self.found.iter().map(one).collect::<Vec<_>>(),
-            "failed": self.failed.iter().map(failed).collect::<Vec<_>>(),
-        })
-    }
-
-    /// The configurations as a file: a table per model.
-    pub(crate) fn to_toml(&self) -> anyhow::Result<String> {
-        let mut text = format!(
-            "# Configurations found by `concierge tune` by {} on validation rows, in {:.0} seconds.\n\
-             # Use them with `concierge evaluate --config FILE` or `concierge init --tuned FILE`.\n",
-            self.metric, self.seconds
-        );
-        for found in &self.found {
-            let config = self
-                .config_of(&found.name)
-                .map(without_nulls)
-                .map(short)
-                .unwrap_or_default();
-            let table: Map<String, Value> = [(found.name.clone(), config)].into_iter().collect();
-            let given = found
-                .given
-                .map_or_else(String::new, |given| format!(", {given:.4} before"));
-            text.push_str(&format!(
-                "\n# {:.4}{given}; {} trials, {:.0} seconds\n",
-                found.score, found.trials, found.seconds
-            ));
-            let written = toml::to_string(&table).context("failed to write TOML")?;
-            text.push_str(&written);
-        }
-        Ok(text)
-    }
-}
-
-/// TOML has no null; a key that is left out means the same.
-pub(crate) fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
-        }
-        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
-        value => value,
-    }
-}
-
-/// Numbers of single precision with as many digits as they have.
-fn short(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            Value::Object(map.into_iter().map(|(key, value)| (key, short(value))).collect())
-        }
-        Value::Number(number) if number.is_f64() => {
-            let wide = number.as_f64().unwrap_or_default();
-            let single = wide as f32;
-            // The digits that tell it from its neighbours of single precision.
-            let text = (f64::from(single) == wide).then(|| single.to_string());
-            text.and_then(|text| text.parse::<f64>().ok())
-                .map_or(Value::Number(number), Value::from)
-        }
-        value => value,
-    }
 }
 
 fn write_config(path: &Path, outcome: &Outcome) -> anyhow::Result<()> {
@@ -535,34 +511,28 @@ mod tests {
     }
 
     #[test]
-    fn a_blend_takes_what_was_found_for_its_parts_and_the_file_reads_back() {
-        let found = |name: &str, config: Value| Found {
-            name: name.to_owned(),
-            config,
-            score: 0.3,
-            given: Some(0.2),
-            trials: 4,
-            seconds: 2.0,
-        };
-        let outcome = Outcome {
-            metric: "ndcg@20".to_owned(),
-            found: vec![
-                found("als", json!({"factors": 33, "reg_exponent": f64::from(0.74f32)})),
-                found("popular", json!({})),
-                found("blend", Value::Null),
-            ],
-            failed: Vec::new(),
-            seconds: 1.0,
-        };
-        let text = outcome.to_toml().expect("plain data");
-        let read: std::collections::BTreeMap<String, Value> = toml::from_str(&text).expect("TOML");
-        for (name, config) in &read {
-            assert!(Chosen::build(name, config.clone()).is_ok(), "{text}");
-        }
-        assert_eq!(read["als"]["factors"], 33);
-        assert!(text.contains("reg_exponent = 0.74\n"), "{text}");
-        let parts = read["blend"]["parts"].as_array().expect("parts");
-        let als = parts.iter().find(|part| part["model"] == "als").expect("a part");
-        assert_eq!(als["config"]["factors"], 33);
+    fn shares_are_even_and_what_is_left_over_is_used() {
+        // Nobody has used anything: the first, with a third of all.
+        let fresh = Some((0.0, 0.0));
+        assert_eq!(next_share(30.0, &[fresh; 3]), Some((0, 10.0)));
+        // The first was stopped after its share: the others have theirs all the same.
+        let stopped = Some((10.0, 10.0));
+        assert_eq!(next_share(20.0, &[stopped, fresh, fresh]), Some((1, 10.0)));
+        // After a break: 8 of 30 seconds are gone, all of them on the first.
+        assert_eq!(
+            next_share(22.0, &[Some((8.0, 0.1)), fresh, fresh]),
+            Some((1, 10.0))
+        );
+        // Those that have nothing more to try leave theirs to the others.
+        assert_eq!(next_share(19.0, &[stopped, None, None]), Some((0, 19.0)));
+        assert_eq!(next_share(9.0, &[stopped, None, None]), None);
+        // What no share is enough for, all that is left may be.
+        let near = Some((9.0, 1.5));
+        assert_eq!(next_share(2.0, &[near, near]), Some((0, 2.0)));
+        assert_eq!(next_share(1.0, &[near, near]), None);
+        // Whoever overran has no more, and the others no more than there is.
+        assert_eq!(next_share(5.0, &[Some((25.0, 1.0)), fresh]), Some((1, 5.0)));
+        assert_eq!(next_share(0.0, &[fresh]), None);
+        assert_eq!(next_share(5.0, &[]), None);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct About {
     pub(crate) seed: u64,
 }
 
-/// One trial that ended.
+/// One trial that ended, or was ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) model: String,
@@ -34,6 +34,9 @@ pub(crate) struct Ended {
     /// Why there was no model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failed: Option<String>,
+    /// It took longer than it was given, and was stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stopped: bool,
     pub(crate) seconds: f64,
 }
 
@@ -103,6 +106,11 @@ impl Record {
         Ok(record)
     }
 
+    /// True if the record has a trial of this model that was not taken yet.
+    pub(crate) fn has(&self, model: &str) -> bool {
+        self.had.get(model).is_some_and(|had| !had.is_empty())
+    }
+
     /// The next trial of a model that the record has.
     pub(crate) fn next(&mut self, model: &str) -> Option<Ended> {
         self.had.get_mut(model)?.pop_front()
@@ -147,6 +155,7 @@ mod tests {
             config: serde_json::json!({"factors": 8}),
             score: Some(score),
             failed: None,
+            stopped: false,
             seconds: 1.5,
         };
         let mut record = Record::open(&path, &about).expect("a new file");

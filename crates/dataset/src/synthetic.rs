@@ -158,6 +158,18 @@ impl Synthetic {
         }
     }
 
+    /// How many [`interactions`](Self::interactions) there would be, if everyone found as many different items as wanted: more than
+    /// `events` where that is fewer than users, fewer where it is more than the items allow.
+    pub fn interactions_wanted(&self) -> f64 {
+        let n_users = self.users.max(1);
+        let share = |rank: u32| f64::from(rank).powf(-self.exponent);
+        let unit = self.events as f64 / (1..=n_users).map(share).sum::<f64>();
+        let most = f64::from((self.items.max(1) / 2).max(1));
+        (1..=n_users)
+            .map(|rank| (unit * share(rank)).clamp(1.0, most))
+            .sum()
+    }
+
     /// The items of one user, ascending, about `mean` of them.
     fn basket(&self, user: u32, mean: f64, items: &Zipf, own: &mut Vec<u32>) {
         let mut stream = SeededStream::new(self.seed, 1 + u64::from(user));
@@ -283,6 +295,20 @@ mod tests {
         let again = numeric::on_threads(3, || small.interactions());
         assert!(drawn.rows == again.rows && drawn.offsets == again.offsets);
         assert!((7_900..8_100).contains(&drawn.rows.len()), "{}", drawn.rows.len());
+        // Nobody reaches half of the items, and nobody has none.
+        assert!((small.interactions_wanted() - 8_000.0).abs() < 1e-6);
+        let wanted = |events, items| {
+            Synthetic {
+                events,
+                items,
+                ..small.clone()
+            }
+            .interactions_wanted()
+        };
+        assert_eq!(
+            (wanted(1, 1000), wanted(1_000_000_000, 1000), wanted(8_000, 1)),
+            (400.0, 200_000.0, 400.0)
+        );
         let own = drawn
             .rows
             .iter()

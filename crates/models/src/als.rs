@@ -26,7 +26,7 @@ use crate::als_fold::Folded;
 use crate::als_fresh::Fresh;
 use crate::als_prior::FeatureMap;
 use crate::artefact::seal;
-use crate::common::{append, best, usable};
+use crate::common::{append, best, open_keys, usable};
 use crate::memo::Memo;
 use crate::staleness::{kept, moved_by};
 use crate::{Asked, ItemFeatures, Model, Someone, TopItems, UpdateGuarantee, UpdateReport, VectorSpace};
@@ -81,6 +81,19 @@ pub(crate) struct Als {
 impl Model for Als {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
+        let gradients = self.config.gradients();
+        let whole = AlsConfig {
+            gradients: Some(gradients),
+            block: self
+                .config
+                .block
+                .or((gradients == 0).then_some(self.config.factors)),
+            ..self.config.clone()
+        };
+        open_keys(&AlsConfig::default(), &whole)
     }
 
     fn vocabulary(&self) -> &Arc<Vocabulary> {

@@ -176,11 +176,11 @@ impl Trainer for BlendTrainer {
             numeric::on_threads(run.threads, || {
                 let some = held.cases.len().min(SCALE_CASES);
                 blend_fit::fit_scales(&mut blend, &held.cases[..some]);
-                let found = blend_fit::choose(&mut blend, &held.cases, self.config.normalise);
+                let found = blend_fit::choose(&mut blend, &held.cases, self.config.normalise, run)?;
                 normalise = found.0;
                 trust = Some(found.1);
-            });
-            run.check()?;
+                run.check()
+            })?;
         }
         let models = self.fit_parts(data, run)?;
         let mut blend = Blend::new(models, self.config.depth, &data.interactions);
@@ -191,8 +191,8 @@ impl Trainer for BlendTrainer {
         let cases = blend_fit::whole_histories(data, SCALE_CASES, run.seed);
         numeric::on_threads(run.threads, || {
             blend_fit::fit_scales(&mut blend, &cases);
-            blend_fit::fit_alone(&mut blend, &cases);
-        });
+            blend_fit::fit_alone(&mut blend, &cases, run)
+        })?;
         Ok(Box::new(blend))
     }
 }
@@ -544,6 +544,12 @@ impl Blend {
 impl Model for Blend {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
+        [("normalise".to_owned(), shown(&self.normalise))]
+            .into_iter()
+            .collect()
     }
 
     fn vocabulary(&self) -> &Arc<Vocabulary> {

@@ -13,7 +13,7 @@
 use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Trusts, WEIGHT_FLOOR};
 use crate::blend_unit::{KINDS, Normalise, OWN, own_list, unseen};
 use crate::common::summed;
-use crate::{Someone, TopItems, TrainingData, UserFeatures};
+use crate::{ModelError, Run, Someone, TopItems, TrainingData, UserFeatures};
 use dataset::Interactions;
 use domain::HistoryEvent;
 use numeric::{hash_bytes, mean, mix, parallel_chunks, variance};
@@ -334,7 +334,12 @@ fn mean_ndcg(judged: &[&Judged], weights: &[f32]) -> f64 {
 }
 
 /// Searches weights for each way to measure scores, or for the one that is asked for; leaves the blend with the best, and gives it.
-pub(crate) fn choose(blend: &mut Blend, cases: &[Case], asked: Option<Normalise>) -> (Normalise, Trusts) {
+pub(crate) fn choose(
+    blend: &mut Blend,
+    cases: &[Case],
+    asked: Option<Normalise>,
+    run: &Run,
+) -> Result<(Normalise, Trusts), ModelError> {
     let mut found: Option<(Vec<f64>, Normalise, Trusts)> = None;
     for kind in KINDS
         .into_iter()
@@ -342,7 +347,7 @@ pub(crate) fn choose(blend: &mut Blend, cases: &[Case], asked: Option<Normalise>
     {
         blend.normalise = kind;
         blend.reset_trust();
-        let trust = fit_trust(blend, cases);
+        let trust = fit_trust(blend, cases, run)?;
         let gains = gains(blend, cases);
         if found.as_ref().is_none_or(|(best, ..)| is_better(&gains, best)) {
             found = Some((gains, kind, trust));
@@ -353,7 +358,7 @@ pub(crate) fn choose(blend: &mut Blend, cases: &[Case], asked: Option<Normalise>
     for part in &mut blend.parts {
         part.trust = trust[part.model.name()];
     }
-    (kind, trust)
+    Ok((kind, trust))
 }
 
 /// Whether one is better than the other by more than chance, case by case.
@@ -386,7 +391,7 @@ fn weights_of(blend: &Blend, range: usize) -> [Vec<f32>; 3] {
 }
 
 /// Searches weights for each range of length, then factors for each age of items; sets them, and gives them by name.
-pub(crate) fn fit_trust(blend: &mut Blend, cases: &[Case]) -> Trusts {
+fn fit_trust(blend: &mut Blend, cases: &[Case], run: &Run) -> Result<Trusts, ModelError> {
     // Without a history there is something to weigh only where attributes speak of people.
     let told = |case: &Case| {
         blend
@@ -396,6 +401,7 @@ pub(crate) fn fit_trust(blend: &mut Blend, cases: &[Case]) -> Trusts {
     };
     let told: BTreeSet<usize> = (0..cases.len()).filter(|at| told(&cases[*at])).collect();
     for range in 0..LENGTHS.len() {
+        run.check()?;
         let judged = judge_all(blend, cases, |at| {
             cut(&cases[at], range).filter(|_| range > 0 || told.contains(&at))
         });
@@ -413,12 +419,9 @@ pub(crate) fn fit_trust(blend: &mut Blend, cases: &[Case]) -> Trusts {
             part.trust.weights[range] = weight.max(least);
         }
     }
-    fit_ages(blend, cases);
-    blend
-        .parts
-        .iter()
-        .map(|part| (part.model.name(), part.trust))
-        .collect()
+    fit_ages(blend, cases, run)?;
+    let parts = blend.parts.iter();
+    Ok(parts.map(|part| (part.model.name(), part.trust)).collect())
 }
 
 fn judge_all<'a>(
@@ -503,10 +506,10 @@ fn search(judged: &[&Judged], starts: &[Vec<f32>]) -> Vec<f32> {
 }
 
 /// Searches the factors of young items, part by part, with the weights that each person's range has.
-fn fit_ages(blend: &mut Blend, cases: &[Case]) {
+fn fit_ages(blend: &mut Blend, cases: &[Case], run: &Run) -> Result<(), ModelError> {
     let judged = judge_all(blend, cases, |at| Some(&cases[at].history));
     if judged.len() < CASES_MIN {
-        return;
+        return Ok(());
     }
     let ranges: Vec<usize> = cases
         .iter()
@@ -525,6 +528,7 @@ fn fit_ages(blend: &mut Blend, cases: &[Case]) {
     let mut best = value(blend);
     for _ in 0..2 {
         for at in 0..blend.parts.len() {
+            run.check()?;
             for age in 0..2 {
                 let mut kept = blend.parts[at].trust.by_age[age];
                 for factor in AGE_GRID {
@@ -538,11 +542,13 @@ fn fit_ages(blend: &mut Blend, cases: &[Case]) {
             }
         }
     }
+    Ok(())
 }
 
 /// Sets each part's `alone`: the blend's score over the part's own, on items of the part's best twenty that all know.
-pub(crate) fn fit_alone(blend: &mut Blend, cases: &[Case]) {
+pub(crate) fn fit_alone(blend: &mut Blend, cases: &[Case], run: &Run) -> Result<(), ModelError> {
     for range in 0..LENGTHS.len() {
+        run.check()?;
         for at in 0..blend.parts.len() {
             let shared = &*blend;
             let sums = parallel_chunks(cases.len(), 8, |chunk| {
@@ -560,6 +566,7 @@ pub(crate) fn fit_alone(blend: &mut Blend, cases: &[Case]) {
             }
         }
     }
+    Ok(())
 }
 
 fn add_alone(blend: &Blend, at: usize, someone: Someone<'_>, whole: &mut f64, own: &mut f64) {

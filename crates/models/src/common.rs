@@ -41,6 +41,19 @@ pub(crate) fn shown<C: serde::Serialize>(config: &C) -> serde_json::Value {
     serde_json::to_value(config).expect("a configuration is plain data")
 }
 
+/// What a whole configuration says of the keys that the default leaves open.
+pub(crate) fn open_keys<C: serde::Serialize>(
+    default: &C,
+    whole: &C,
+) -> serde_json::Map<String, serde_json::Value> {
+    let default = shown(default);
+    let serde_json::Value::Object(mut keys) = shown(whole) else {
+        return serde_json::Map::new();
+    };
+    keys.retain(|key, value| default[key.as_str()].is_null() && !value.is_null());
+    keys
+}
+
 /// Keeps the best `n`, ties by item id.
 pub(crate) fn best(
     vocabulary: &Vocabulary,

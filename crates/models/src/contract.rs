@@ -286,6 +286,10 @@ pub trait Model: Send + Sync {
     fn space(&self) -> Option<&dyn VectorSpace> {
         None
     }
+    /// What followed from the data where the configuration left it open, by key; for models of before, as far as they tell.
+    fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
     /// The models that this one is made of; empty if it stands alone.
     fn parts(&self) -> Vec<&dyn Model> {
         Vec::new()

@@ -27,6 +27,10 @@ pub(crate) struct DecayedSums {
 }
 
 impl DecayedSums {
+    pub(crate) fn half_life_days(&self) -> f64 {
+        self.half_life_days
+    }
+
     pub(crate) fn new(half_life_days: f64, n_items: usize, start: Timestamp) -> DecayedSums {
         DecayedSums {
             half_life_days,

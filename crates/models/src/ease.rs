@@ -20,7 +20,7 @@
 //! Of each column the `keep` largest weights are kept; what is served is sparse. Nothing is random.
 //! Cost: n³ multiplications for n items; memory: one n × n matrix of 4 bytes an entry, not taken above `memory_mb_max`.
 
-use crate::common::{history_max, parse, shown, within};
+use crate::common::{history_max, open_keys, parse, shown, within};
 use crate::ease_nearest::{self, Ridge};
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
@@ -145,15 +145,21 @@ impl EaseTrainer {
 
     /// What is added to the diagonal.
     fn ridge(&self, diagonal: impl Iterator<Item = f32> + Clone, n: usize) -> Vec<f32> {
-        let total: f64 = diagonal.clone().map(f64::from).sum();
-        let l2 = self.config.l2.unwrap_or((2.0 * total / n as f64).max(1.0));
+        let l2 = self.l2(diagonal.clone(), n);
         let noise = self.config.dropout / (1.0 - self.config.dropout);
         diagonal.map(|d| (l2 + noise * f64::from(d)) as f32).collect()
     }
 
-    fn exact(&self, taken: &Taken, scales: &[f64], run: &Run) -> Result<Csr, ModelError> {
+    /// λ, by the diagonal of XᵀX if nothing else is said.
+    fn l2(&self, diagonal: impl Iterator<Item = f32>, n: usize) -> f64 {
+        let total: f64 = diagonal.map(f64::from).sum();
+        self.config.l2.unwrap_or((2.0 * total / n as f64).max(1.0))
+    }
+
+    /// The weights, and λ.
+    fn exact(&self, taken: &Taken, scales: &[f64], run: &Run) -> Result<(Csr, f64), ModelError> {
         let n = taken.n_items();
-        let (mut matrix, ridge) = self.gram(taken, scales);
+        let (mut matrix, ridge, l2) = self.gram(taken, scales);
         run.check()?;
         invert_symmetric(&mut matrix, n).map_err(|e| ModelError::Config {
             model: NAME.to_owned(),
@@ -162,7 +168,7 @@ impl EaseTrainer {
             expected: "a value large enough for the matrix to be inverted in single precision".to_owned(),
         })?;
         run.check()?;
-        Ok(self.weights(&matrix, &ridge, scales))
+        Ok((self.weights(&matrix, &ridge, scales), l2))
     }
 
     fn nearest(
@@ -171,12 +177,13 @@ impl EaseTrainer {
         scales: &[f64],
         neighbours: usize,
         run: &Run,
-    ) -> Result<Csr, ModelError> {
+    ) -> Result<(Csr, f64), ModelError> {
         let n = taken.n_items();
         let lengths: Vec<f32> = taken.users.iter().map(|list| self.pair(list.len())).collect();
         let gram = ease_nearest::gram(taken, scales, |user| lengths[user]);
         run.check()?;
-        let ridge = self.ridge((0..n).map(|i| gram.get(i, i as u32)), n);
+        let diagonal = (0..n).map(|i| gram.get(i, i as u32));
+        let (ridge, l2) = (self.ridge(diagonal.clone(), n), self.l2(diagonal, n));
         let form = Ridge {
             gram,
             ridge,
@@ -190,11 +197,11 @@ impl EaseTrainer {
             };
             rows.iter().zip(values).map(back).collect::<Vec<_>>()
         };
-        Ok(of_rows(n, (0..n).map(scaled)).transpose())
+        Ok((of_rows(n, (0..n).map(scaled)).transpose(), l2))
     }
 
-    /// The upper triangle of XᵀX + Λ, by rows, and Λ.
-    fn gram(&self, taken: &Taken, scales: &[f64]) -> (Vec<f32>, Vec<f32>) {
+    /// The upper triangle of XᵀX + Λ, by rows, Λ, and λ.
+    fn gram(&self, taken: &Taken, scales: &[f64]) -> (Vec<f32>, Vec<f32>, f64) {
         let n = taken.n_items();
         let users_of = taken.users_of();
         let mut gram = large_zeros(n * n);
@@ -211,11 +218,12 @@ impl EaseTrainer {
                 *value = (f64::from(*value) * scales[item] * scale) as f32;
             }
         });
-        let ridge = self.ridge((0..n).map(|i| gram[i * n + i]), n);
+        let diagonal = (0..n).map(|i| gram[i * n + i]);
+        let (ridge, l2) = (self.ridge(diagonal.clone(), n), self.l2(diagonal, n));
         for (i, ridge) in ridge.iter().enumerate() {
             gram[i * n + i] += ridge;
         }
-        (gram, ridge)
+        (gram, ridge, l2)
     }
 
     /// Rows of B, cut.
@@ -254,16 +262,23 @@ impl Trainer for EaseTrainer {
         let scale = |count: &u32| f64::from(*count).powf(-self.config.item_exponent);
         let scales: Vec<f64> = taken.counts().iter().map(scale).collect();
         run.check()?;
-        let weights = on_threads(run.threads, || match form {
+        let (weights, l2) = on_threads(run.threads, || match form {
             None => self.exact(&taken, &scales, run),
             Some(neighbours) => self.nearest(&taken, &scales, neighbours, run),
         })?;
-        Ok(Box::new(taken.model(
+        let mut model = taken.model(
             NAME,
             data,
             &weights,
             history_max(self.config.history_max, &data.interactions),
-        )))
+        );
+        let whole = EaseConfig {
+            l2: Some(l2),
+            neighbours: Some(form.unwrap_or(0)),
+            ..self.config.clone()
+        };
+        model.settled = open_keys(&EaseConfig::default(), &whole);
+        Ok(Box::new(model))
     }
 }
 

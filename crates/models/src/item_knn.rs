@@ -503,6 +503,12 @@ impl Model for ItemKnn {
         self.settings.kind.name()
     }
 
+    fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
+        [("history_max".to_owned(), self.settings.history_max.into())]
+            .into_iter()
+            .collect()
+    }
+
     fn vocabulary(&self) -> &Arc<Vocabulary> {
         &self.vocabulary
     }

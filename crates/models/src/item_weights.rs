@@ -15,6 +15,7 @@ use crate::{Model, ModelError, TopItems, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
 use domain::{Evidence, Explanation, HistoryEvent, ItemId};
 use numeric::{Csr, axpy, dot, dot_rows, dots_at};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// The part of the weights that is the product of two narrow matrices.
@@ -68,6 +69,8 @@ pub(crate) struct ItemWeights {
     /// Strength that counts as one.
     pub(crate) mean_strength: f32,
     pub(crate) history_max: usize,
+    /// What else followed from the data, for those who ask; not written down.
+    pub(crate) settled: Map<String, Value>,
     pub(crate) memo: Memo,
 }
 
@@ -195,6 +198,7 @@ impl ItemWeights {
             known: Arc::new(known),
             mean_strength,
             history_max,
+            settled: Map::new(),
             memo: Memo::default(),
         }))
     }
@@ -203,6 +207,12 @@ impl ItemWeights {
 impl Model for ItemWeights {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn settled(&self) -> Map<String, Value> {
+        let mut settled = self.settled.clone();
+        settled.insert("history_max".to_owned(), self.history_max.into());
+        settled
     }
 
     fn vocabulary(&self) -> &Arc<Vocabulary> {

@@ -162,6 +162,14 @@ impl Popular {
 }
 
 impl Model for Popular {
+    /// Nothing for a half-life without end.
+    fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
+        let days = Some(self.sums.half_life_days()).filter(|days| days.is_finite());
+        days.map(|days| ("half_life_days".to_owned(), days.into()))
+            .into_iter()
+            .collect()
+    }
+
     fn name(&self) -> &'static str {
         NAME
     }

@@ -51,13 +51,13 @@ pub(crate) const TRENDING: &[Tunable] = &[
 ];
 
 pub(crate) const COSINE: &[Tunable] = &[
-    key("history_max", LogInt(10, 1000)),
+    key("history_max", LogInt(5, 1000)),
     key("neighbours", LogInt(10, 1000)),
     key("shrinkage", LogUniform(0.1, 500.0)),
 ];
 
 pub(crate) const BM25: &[Tunable] = &[
-    key("history_max", LogInt(10, 1000)),
+    key("history_max", LogInt(5, 1000)),
     key("neighbours", LogInt(10, 1000)),
     key("shrinkage", LogUniform(0.1, 500.0)),
     key("k1", LogUniform(0.3, 200.0)),
@@ -65,14 +65,14 @@ pub(crate) const BM25: &[Tunable] = &[
 ];
 
 pub(crate) const SWING: &[Tunable] = &[
-    key("history_max", LogInt(10, 1000)),
+    key("history_max", LogInt(5, 1000)),
     key("neighbours", LogInt(20, 1000)),
     key("alpha", LogUniform(0.1, 200.0)),
     key("users_max", OneOf(&[50, 100, 200, 400])),
 ];
 
 pub(crate) const RP3BETA: &[Tunable] = &[
-    key("history_max", LogInt(10, 1000)),
+    key("history_max", LogInt(5, 1000)),
     key("neighbours", LogInt(20, 1000)),
     key("alpha", Uniform(0.2, 1.8)),
     key("beta", Uniform(0.0, 1.2)),
@@ -94,7 +94,7 @@ pub(crate) const ALS: &[Tunable] = &[
 ];
 
 pub(crate) const EASE: &[Tunable] = &[
-    key("history_max", LogInt(10, 1000)),
+    key("history_max", LogInt(5, 1000)),
     key("l2", LogUniform(1.0, 5000.0)),
     key("dropout", Uniform(0.0, 0.8)),
     key("user_exponent", Uniform(0.0, 0.6)),
@@ -102,7 +102,7 @@ pub(crate) const EASE: &[Tunable] = &[
 ];
 
 pub(crate) const SPECTRAL: &[Tunable] = &[
-    key("history_max", LogInt(10, 1000)),
+    key("history_max", LogInt(5, 1000)),
     key("rank", LogInt(16, 512)),
     key("low_pass", LogUniform(0.01, 3.0)),
     key("user_exponent", Uniform(0.2, 0.8)),
@@ -114,7 +114,7 @@ pub(crate) const SPECTRAL: &[Tunable] = &[
 pub(crate) const CONTENT: &[Tunable] = &[
     key("k1", LogUniform(0.3, 20.0)),
     key("b", Uniform(0.0, 1.0)),
-    key("history_max", LogInt(10, 500)),
+    key("history_max", LogInt(5, 500)),
 ];
 
 /// A point drawn evenly.

@@ -303,7 +303,7 @@ impl Trainer for SpectralTrainer {
         self.check_memory(&taken)?;
         run.check()?;
         let n = taken.n_items();
-        let (weights, dense) = on_threads(run.threads, || {
+        let (weights, dense, sharpen) = on_threads(run.threads, || {
             let filter = self.filter(&taken, run.seed)?;
             let mut columns: Vec<Vec<(u32, f32)>> = Vec::with_capacity(n);
             for start in (0..n).step_by(SPAN) {
@@ -326,7 +326,8 @@ impl Trainer for SpectralTrainer {
                     outputs: spread(&outputs),
                 }
             });
-            Ok::<(Csr, Option<Dense>), ModelError>((of_rows(n, columns.into_iter()).transpose(), dense))
+            let weights = of_rows(n, columns.into_iter()).transpose();
+            Ok::<(Csr, Option<Dense>, f64), ModelError>((weights, dense, filter.sharpen))
         })?;
         let mut model = taken.model(
             NAME,
@@ -335,6 +336,12 @@ impl Trainer for SpectralTrainer {
             history_max(self.config.history_max, &data.interactions),
         );
         model.dense = dense.map(Arc::new);
+        model.settled = [
+            ("rank".to_owned(), self.rank(n).into()),
+            ("sharpen".to_owned(), sharpen.into()),
+        ]
+        .into_iter()
+        .collect();
         Ok(Box::new(model))
     }
 }

@@ -96,6 +96,7 @@ impl Taken {
             known: Arc::new(known),
             mean_strength: self.mean_strength,
             history_max,
+            settled: serde_json::Map::new(),
             memo: Memo::default(),
         }
     }

@@ -38,6 +38,48 @@ fn every_loop_reports_what_it_measured() {
 }
 
 #[test]
+fn training_is_of_the_sizes_asked_for() {
+    let refused = |arguments: &str, words: &[&str]| {
+        concierge(&format!("bench training {arguments}"))
+            .code(2)
+            .says(words);
+    };
+    refused(
+        "--interactions 3000,1000 --users 100",
+        &["--interactions: got 3000,1000, expected ascending"],
+    );
+    refused("--interactions 1000,1000 --users 100", &["expected ascending"]);
+    refused(
+        "--interactions 1000",
+        &[
+            "--interactions: got 1,000 with --users 1,000,000",
+            "gives 1,000,001",
+            "fewer --users",
+        ],
+    );
+    refused(
+        "--users 10 --items 10",
+        &[
+            "got 10,000,000 with --users 10 and --items 10, which gives 50",
+            "fewer interactions",
+        ],
+    );
+    let told =
+        concierge("bench training --interactions 2000,4000 --users 100 --items 300 --factors 8 --json")
+            .code(0)
+            .json();
+    let sizes = told["sizes"].as_array().expect("sizes");
+    for (size, asked) in sizes.iter().zip([2000.0, 4000.0]) {
+        let found = size["interactions"].as_f64().expect("a number");
+        assert!((found / asked - 1.0).abs() < 0.1, "{size}");
+        // A pass this short may be lost in noise, which is then said.
+        for key in ["epoch_seconds", "once_seconds", "gflops"] {
+            assert!(size[key].is_null() || size[key].as_f64() >= Some(0.0), "{size}");
+        }
+    }
+}
+
+#[test]
 fn slates_are_of_the_whole_pipeline() {
     let small = "bench serve --items 1000 --users 1000 --events 20000 --decisions 1200 --seconds 1 --overload 0 --json";
     let told = concierge(small).code(0).json();

@@ -27,7 +27,7 @@ fn camps() -> (String, String) {
     (train, test)
 }
 
-fn write(dir: &Path, name: &str, text: &str) -> String {
+pub(crate) fn write(dir: &Path, name: &str, text: &str) -> String {
     let path = dir.join(name);
     std::fs::write(&path, text).expect("writable");
     path.display().to_string()
@@ -296,7 +296,7 @@ fn metrics_are_one_flat_object() {
 }
 
 /// Rows of both parts in one file, and items with the camp as an attribute.
-fn camps_in_one(dir: &Path) -> (String, String) {
+pub(crate) fn camps_in_one(dir: &Path) -> (String, String) {
     let (train, test) = camps();
     let all = write(
         dir,
