@@ -111,9 +111,9 @@ widest! {
         let table = table();
         let mut own = *product;
         for value in values {
-            for lane in 0..NORMAL_POINTS {
-                let (point, near, t) = nearest(table, (x[lane] - value.mean) * value.precision);
-                own[lane] *= below(point, near, t);
+            for (own, x) in own.iter_mut().zip(x) {
+                let (point, near, t) = nearest(table, (x - value.mean) * value.precision);
+                *own *= below(point, near, t);
             }
         }
         *product = own;
@@ -125,12 +125,12 @@ widest! {
         out.clear();
         for value in values {
             let mut at = NormalAt { below: [0.0; NORMAL_POINTS], density: [0.0; NORMAL_POINTS] };
-            for lane in 0..NORMAL_POINTS {
-                let z = (x[lane] - value.mean) * value.precision;
+            for ((own_below, own_density), x) in at.below.iter_mut().zip(&mut at.density).zip(x) {
+                let z = (x - value.mean) * value.precision;
                 let (point, near, t) = nearest(table, z);
-                at.below[lane] = below(point, near, t);
+                *own_below = below(point, near, t);
                 let density = density_at(point, near, t) * value.precision;
-                at.density[lane] = if z.abs() < END { density } else { 0.0 };
+                *own_density = if z.abs() < END { density } else { 0.0 };
             }
             out.push(at);
         }
