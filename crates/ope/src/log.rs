@@ -342,6 +342,23 @@ impl Log {
         self.categories.as_deref()
     }
 
+    /// Propensity of each logged action, if known.
+    pub(crate) fn propensities(&self) -> Option<&[f64]> {
+        self.propensities.as_deref()
+    }
+
+    /// The most that the target gives to an action in each round, and no less than an even share; one where that is not known.
+    pub(crate) fn most_wanted(&self) -> Vec<f64> {
+        let even = 1.0 / self.n_actions as f64;
+        match &self.target {
+            None => vec![1.0; self.n_rounds()],
+            Some(target) => target
+                .chunks_exact(self.n_actions)
+                .map(|row| row.iter().copied().fold(even, f64::max))
+                .collect(),
+        }
+    }
+
     /// Importance weights: the target's probability of the logged action by the logging policy's.
     ///
     /// # Errors
