@@ -51,7 +51,11 @@ impl FewEvents {
                 self.worth
             ),
         };
-        let instead = if told { "; the interval is the one for few events" } else { "" };
+        let instead = if told {
+            "; the interval is the one for few events"
+        } else {
+            ""
+        };
         let taken = match self.range_taken {
             true => "; it takes rewards to be from zero to one, or to the one seen: declare their range",
             false => "",
@@ -81,12 +85,20 @@ impl Sums {
             if y > 0.0 { below(y * y / v, x * y / v) } else { 1.0 }
         };
         let with = |x: f64| {
-            if unit > 0.0 { below(more * more / wide, x * more / wide) } else { without(x) }
+            if unit > 0.0 {
+                below(more * more / wide, x * more / wide)
+            } else {
+                without(x)
+            }
         };
         let both = |x: f64| 0.5 * (without(x) + with(x));
         let tail = (1.0 - level) / 2.0;
         // In units of the sum, so that halving ends at its scale.
-        let low = if y > 0.0 { more * reached(tail, |x| both(x * more)) } else { 0.0 };
+        let low = if y > 0.0 {
+            more * reached(tail, |x| both(x * more))
+        } else {
+            0.0
+        };
         let high = more * reached(1.0 - tail, |x| both(x * more));
         ((y - low).max(0.0), (high - y).max(0.0))
     }
@@ -108,7 +120,9 @@ pub(crate) fn interval(
         return Ok(None);
     };
     let usual = most_frequent(rewards);
-    let seen = rewards.iter().fold((usual, usual), |(low, high), r| (low.min(*r), high.max(*r)));
+    let seen = rewards
+        .iter()
+        .fold((usual, usual), |(low, high), r| (low.min(*r), high.max(*r)));
     let range_taken = declared.is_none() && seen.0 == seen.1;
     let (least, most) = match declared {
         Some(Range { low, high }) => (low, high),
@@ -118,7 +132,11 @@ pub(crate) fn interval(
     let n = linearised.len();
     let scales = scales(contributions, positions);
     let weight = |row: usize| {
-        let own = if weights.len() == rewards.len() { weights[row] } else { weights[row / positions] };
+        let own = if weights.len() == rewards.len() {
+            weights[row]
+        } else {
+            weights[row / positions]
+        };
         own / scales[row % positions]
     };
     let (mut up, mut down) = (Sums::default(), Sums::default());
@@ -196,7 +214,10 @@ mod tests {
     fn by_hand() {
         // No event: half of an exponential above zero leaves 0.025 above 3.0 (ln 20) weights.
         let none = found(&rewarded(600, 0), &[1.0; 600], None);
-        assert!(none.low == 0.0 && (none.high * 600.0 - 20.0f64.ln()).abs() < 1e-6, "{none:?}");
+        assert!(
+            none.low == 0.0 && (none.high * 600.0 - 20.0f64.ln()).abs() < 1e-6,
+            "{none:?}"
+        );
         assert!(none.range_taken && none.events == 0 && none.few());
         // Twice the range or the largest weight, twice the end.
         let range = Some(Range { low: 0.0, high: 2.0 });
@@ -212,7 +233,9 @@ mod tests {
         // Few failures are few events downwards.
         let failing: Vec<f64> = rewarded(600, 1).iter().map(|r| 1.0 - r).collect();
         let mirrored = found(&failing, &[1.0; 600], None);
-        assert!((mirrored.high - (1.0 - one.low)).abs() < 1e-9 && (mirrored.low - (1.0 - one.high)).abs() < 1e-9);
+        assert!(
+            (mirrored.high - (1.0 - one.low)).abs() < 1e-9 && (mirrored.low - (1.0 - one.high)).abs() < 1e-9
+        );
     }
 
     #[test]
@@ -224,7 +247,10 @@ mod tests {
         let second = each.iter().map(|e| e * e).sum::<f64>() / 20_000.0f64.powi(2);
         let wide = 1.96 * second.sqrt();
         let mean = numeric::mean(&each);
-        assert!((found.high - mean - wide).abs() < 0.03 * wide, "{found:?} {mean} {wide}");
+        assert!(
+            (found.high - mean - wide).abs() < 0.03 * wide,
+            "{found:?} {mean} {wide}"
+        );
         assert!((mean - found.low - wide).abs() < 0.03 * wide && !found.few());
     }
 }

@@ -90,8 +90,16 @@ mod tests {
         for x in [0.1f64, 1.0, 5.0, 30.0] {
             assert!((below(1.0, x) - (1.0 - (-x).exp())).abs() < 1e-13, "{x}");
         }
-        for (degrees, point) in [(1.0, 3.841458821), (4.0, 9.487729037), (20.0, 31.410432844), (100.0, 124.342113404)] {
-            assert!((below(degrees / 2.0, point / 2.0) - 0.95).abs() < 1e-9, "{degrees}");
+        for (degrees, point) in [
+            (1.0, 3.841458821),
+            (4.0, 9.487729037),
+            (20.0, 31.410432844),
+            (100.0, 124.342113404),
+        ] {
+            assert!(
+                (below(degrees / 2.0, point / 2.0) - 0.95).abs() < 1e-9,
+                "{degrees}"
+            );
             let found = 2.0 * reached(0.95, |x| below(degrees / 2.0, x));
             assert!((found - point).abs() < 1e-6, "{degrees}: {found}");
         }

@@ -79,7 +79,7 @@ impl Options {
         }
         if self.bootstrap_rounds < 2 {
             return Err(RequestError::new(
-                "bootstrap_rounds",
+                "resamples",
                 self.bootstrap_rounds,
                 "at least 2",
             ));
@@ -460,7 +460,10 @@ fn finished(
     let value = contributions.value()?;
     let (intervals, sampling) = match reference {
         Some((_, of)) => (of.stretched(value), Some(sampling(contributions, options.level)?)),
-        None => (of_contributions(contributions, rewards, options)?.stretched(value), None),
+        None => (
+            of_contributions(contributions, rewards, options)?.stretched(value),
+            None,
+        ),
     };
     let interval = match (options.interval, intervals.few_events) {
         (IntervalKind::Bootstrap | IntervalKind::Normal, Some(few)) if few.few() => IntervalKind::FewEvents,
@@ -475,7 +478,11 @@ fn finished(
         effective_sample_size(w) * rounds / w.len().max(1) as f64
     });
     let mut warnings = Vec::new();
-    warnings.extend(intervals.few_events.and_then(|few| few.warning(interval == IntervalKind::FewEvents)));
+    warnings.extend(
+        intervals
+            .few_events
+            .and_then(|few| few.warning(interval == IntervalKind::FewEvents)),
+    );
     if intervals.standard_error <= 1e-9 * value.abs() && intervals.few_events.is_none() {
         warnings.push("all rounds contribute the same, so the interval says nothing".to_owned());
     }

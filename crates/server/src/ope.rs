@@ -3,8 +3,8 @@
 use crate::schemas::{count, flag, number, object, or_null, text, texts};
 use ::ope::{
     Assumption, IntervalKind, JudgedSlate, Log, LogError, Options, Range, RecordedSlate, Report,
-    RequestError, RewardKind, RewardModelConfig, ScorePolicy, Tuning, judge, judge_slates, judged_log,
-    judged_slates,
+    RequestError, RewardKind, RewardModelConfig, ScorePolicy, Tuning, estimator, first_choices, judge,
+    judge_slates, judged_choices, judged_log, judged_slates, slate_estimator,
 };
 use assembly::{JoinReport, JoinRequest, Problem, ReplayRequest, Service, ServiceError};
 use serde::{Deserialize, Serialize};
@@ -132,6 +132,7 @@ pub fn judge_decisions(
     };
     let Slates {
         judged,
+        single,
         join,
         short,
         cut,
@@ -148,19 +149,7 @@ pub fn judge_decisions(
         return Err(ServiceError::input("decisions", got, "at least one"));
     }
     within_draws(judged.len(), options).map_err(ServiceError::Input)?;
-    let log = judged_log(&judged, request.positions).map_err(|e| ServiceError::Input(log_problem(e)))?;
-    let report = if estimators.is_empty() {
-        let names = [
-            "standard_ips",
-            "sn_standard_ips",
-            "reward_interaction_ips",
-            "sn_reward_interaction_ips",
-        ];
-        judge_slates(&log, &names, options)
-    } else {
-        judge_slates(&log, estimators, options)
-    };
-    let report = report.map_err(input)?;
+    let report = reported(request.positions, (&judged, single), estimators, options)?;
     Ok(DecisionsReport {
         join,
         short,
@@ -170,9 +159,70 @@ pub fn judge_decisions(
     })
 }
 
+/// Estimators of slates, and for a single place those of one action too; estimates and refusals in the order asked for.
+fn reported(
+    positions: usize,
+    (judged, single): (&[JudgedSlate], Option<Log>),
+    estimators: &[String],
+    options: &Options,
+) -> Result<Report, ServiceError> {
+    let input = |e: RequestError| ServiceError::Input(request_problem(e));
+    let fault = |e: LogError| ServiceError::Input(log_problem(e));
+    let of_slates = [
+        "standard_ips",
+        "sn_standard_ips",
+        "reward_interaction_ips",
+        "sn_reward_interaction_ips",
+    ];
+    let names: Vec<&str> = match (estimators, &single) {
+        ([], None) => of_slates.to_vec(),
+        // Categories of items are not asked for, so there are no weights of categories.
+        ([], Some(_)) => {
+            let single = ::ope::estimators().iter().map(|entry| entry.name);
+            single.filter(|name| *name != "mips").collect()
+        }
+        (asked, _) => asked.iter().map(String::as_str).collect(),
+    };
+    let (of_slates, of_one): (Vec<&str>, Vec<&str>) = names
+        .iter()
+        .copied()
+        .partition(|name| slate_estimator(name).is_ok());
+    let log = judged_log(judged, positions).map_err(fault)?;
+    let slates = judge_slates(&log, &of_slates, options).map_err(input)?;
+    if of_one.is_empty() {
+        return Ok(slates);
+    }
+    if let Some(name) = of_one.iter().find(|name| estimator(name).is_err()) {
+        let known = ::ope::slate_estimators().iter().map(|entry| entry.name);
+        let known: Vec<&str> = known
+            .chain(::ope::estimators().iter().map(|entry| entry.name))
+            .collect();
+        // A known name with a parameter that cannot be says so itself.
+        if name.contains(':') {
+            estimator(name).map_err(input)?;
+        }
+        let expected = format!("one of {}", known.join(", "));
+        return Err(ServiceError::input("estimators", format!("{name:?}"), expected));
+    }
+    let Some(single) = single else {
+        let got = format!("{:?} over {positions} positions", of_one[0]);
+        let expected = "an estimator of slates, or positions 1, where estimators of one action can answer";
+        return Err(ServiceError::input("estimators", got, expected));
+    };
+    let mut report = judge(&single, &of_one, options).map_err(input)?;
+    report.estimates.extend(slates.estimates);
+    report.refused.extend(slates.refused);
+    let place = |told: &str| names.iter().position(|name| *name == told);
+    report.estimates.sort_by_key(|e| place(&e.estimator));
+    report.refused.sort_by_key(|r| place(&r.estimator));
+    Ok(report)
+}
+
 /// Slates ready to be judged, and what was left out.
 struct Slates {
     judged: Vec<JudgedSlate>,
+    /// Their first places, if no others are judged.
+    single: Option<Log>,
     join: JoinReport,
     short: u64,
     cut: u64,
@@ -202,9 +252,13 @@ fn by_scores(
     let long = slates.len();
     slates.retain(|slate| slate.unrecorded == 0 || !policy.needs_all_scores());
     let cut = (long - slates.len()) as u64;
-    let judged = judged_slates(&slates, request.positions, policy);
+    let fault = |e: LogError| ServiceError::Input(log_problem(e));
+    let judged = judged_slates(&slates, request.positions, policy).map_err(fault)?;
+    let single = request.positions == 1 && !slates.is_empty();
+    let single = single.then(|| first_choices(&slates, policy)).transpose();
     Ok(Slates {
-        judged: judged.map_err(|e| ServiceError::Input(log_problem(e)))?,
+        judged,
+        single: single.map_err(fault)?,
         join,
         short,
         cut,
@@ -229,8 +283,11 @@ fn by_replay(
             rewards: slate.rewards,
         })
         .collect();
+    let single = request.positions == 1 && !judged.is_empty();
+    let single = single.then(|| judged_choices(&judged)).transpose();
     Ok(Slates {
         short: (all - judged.len()) as u64,
+        single: single.map_err(|e| ServiceError::Input(log_problem(e)))?,
         judged,
         join,
         cut: 0,

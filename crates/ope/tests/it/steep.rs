@@ -52,7 +52,9 @@ pub(crate) fn log(kind: Steep, closed: bool, n: usize, seed: u64) -> Log {
                 target.extend((0..ACTIONS).map(|at| f64::from(u8::from(at == first))));
             }
         }
-        rewards.push(f64::from(u8::from(stream.uniform() < 0.1 + 0.3 * (action % 2) as f64)));
+        rewards.push(f64::from(u8::from(
+            stream.uniform() < 0.1 + 0.3 * (action % 2) as f64,
+        )));
         actions.push(action as u32);
         propensities.push(logging[action]);
     }
