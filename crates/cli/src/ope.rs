@@ -49,27 +49,27 @@ pub(crate) struct Args {
         long,
         value_name = "columns|uniform|FILE",
         default_value = "columns",
-        conflicts_with = "slates"
+        conflicts_with_all = ["slates", "data"]
     )]
     target: String,
     /// Categories of actions, for mips: a file with action and category.
-    #[arg(long, value_name = "FILE", conflicts_with = "slates")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["slates", "data"])]
     categories: Option<PathBuf>,
     /// What to assume where the log has no propensities: actions as likely as they are frequent, or all alike; each estimate says so.
-    #[arg(long, value_enum, conflicts_with = "slates")]
+    #[arg(long, value_enum, conflicts_with_all = ["slates", "data"])]
     assume_propensities: Option<Assume>,
-    /// What a reward model is, where one has to be learnt.
-    #[arg(long, value_enum, default_value_t = Model::Ridge, conflicts_with = "slates")]
-    reward_model: Model,
-    /// How parameters that are not given are chosen.
-    #[arg(long, value_enum, default_value_t = Tune::MeanSquare, conflicts_with = "slates")]
-    tuning: Tune,
+    /// What a reward model is, where one has to be learnt; ridge if absent.
+    #[arg(long, value_enum, conflicts_with = "slates")]
+    reward_model: Option<Model>,
+    /// How parameters that are not given are chosen; mean-square if absent.
+    #[arg(long, value_enum, conflicts_with = "slates")]
+    tuning: Option<Tune>,
     /// The least and the most that a reward can be; makes the empirical Bernstein interval a guarantee where the policies are known.
     #[arg(
         long,
         value_name = "LOW,HIGH",
         value_delimiter = ',',
-        num_args = 2,
+        num_args = 1..=2,
         allow_hyphen_values = true
     )]
     reward_range: Vec<f64>,
@@ -157,9 +157,32 @@ enum Kind {
     Bootstrap,
     Normal,
     Bernstein,
+    /// For few rewarded rounds; told instead of bootstrap and normal where they are few.
+    FewEvents,
 }
 
 impl Args {
+    /// What clap does not see: values that belong together.
+    fn check(&self) -> Result<(), InputError> {
+        if !matches!(self.reward_range.len(), 0 | 2) {
+            let got = self.reward_range.len();
+            return Err(InputError(format!(
+                "--reward-range: got {got} number, expected two, LOW,HIGH"
+            )));
+        }
+        let positions = self.decisions.positions;
+        let unused = [
+            ("--reward-model", self.reward_model.is_some()),
+            ("--tuning", self.tuning.is_some()),
+        ];
+        match unused.iter().find(|(_, given)| *given) {
+            Some((name, _)) if self.data.is_some() && positions != 1 => Err(InputError(format!(
+                "{name}: got one for slates of {positions}, expected --positions 1, where estimators use it"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn options(&self) -> Options {
         Options {
             level: self.level,
@@ -167,6 +190,7 @@ impl Args {
                 Kind::Bootstrap => IntervalKind::Bootstrap,
                 Kind::Normal => IntervalKind::Normal,
                 Kind::Bernstein => IntervalKind::Bernstein,
+                Kind::FewEvents => IntervalKind::FewEvents,
             },
             bootstrap_rounds: self.resamples,
             seed: self.seed,
@@ -179,12 +203,12 @@ impl Args {
                 Assume::Frequencies => Assumption::Frequencies,
                 Assume::Uniform => Assumption::Uniform,
             }),
-            tuning: match self.tuning {
+            tuning: match self.tuning.unwrap_or(Tune::MeanSquare) {
                 Tune::MeanSquare => Tuning::MeanSquare,
                 Tune::Slope => Tuning::Slope,
             },
             reward_model: RewardModelConfig {
-                kind: match self.reward_model {
+                kind: match self.reward_model.unwrap_or(Model::Ridge) {
                     Model::Ridge => RewardKind::Ridge,
                     Model::Logistic => RewardKind::Logistic,
                 },
@@ -239,6 +263,9 @@ fn from_decisions(args: &Args, dir: &std::path::Path) -> anyhow::Result<()> {
             found.cut,
             found.short
         ))?;
+        for note in &found.notes {
+            output::line(note)?;
+        }
         for (what, count) in &found.gone {
             output::line(format!("{count} cannot be made again: the {what} is gone"))?;
         }
@@ -263,6 +290,7 @@ fn answered(report: &Report) -> anyhow::Result<()> {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    args.check()?;
     if let Some(dir) = &args.data {
         return from_decisions(args, dir);
     }

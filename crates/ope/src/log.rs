@@ -86,6 +86,7 @@ pub struct Log {
     model: Option<Vec<f64>>,
     contexts: (usize, Vec<f64>),
     categories: Option<Vec<u32>>,
+    labels: Vec<String>,
 }
 
 impl Log {
@@ -149,6 +150,7 @@ impl Log {
             model: None,
             contexts: (0, Vec::new()),
             categories: None,
+            labels: Vec::new(),
         }
     }
 
@@ -254,6 +256,24 @@ impl Log {
         }
         self.categories = Some(categories);
         Ok(self)
+    }
+
+    /// With the name of each action, for what is told of them.
+    ///
+    /// # Errors
+    /// If there is not one for each action.
+    pub fn with_labels(mut self, labels: Vec<String>) -> Result<Log, LogError> {
+        if labels.len() != self.n_actions {
+            return Err(wrong("labels", None, labels.len(), "one for each action"));
+        }
+        self.labels = labels;
+        Ok(self)
+    }
+
+    /// What an action is called: its name, or its number.
+    pub(crate) fn label(&self, action: u32) -> String {
+        let named = self.labels.get(action as usize);
+        named.cloned().unwrap_or_else(|| action.to_string())
     }
 
     /// With propensities guessed from how often each action was logged, within strata (one number per round, as the position) if given.

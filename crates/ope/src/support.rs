@@ -51,6 +51,8 @@ pub struct Support {
     pub missing_mass: f64,
     /// Actions that the target wants and that are not in the log, the most wanted first, at most 20.
     pub unseen_actions: Vec<u32>,
+    /// What those are called.
+    pub unseen_names: Vec<String>,
     /// The target's mass on actions that are not in the log, by accident or not.
     pub unseen_mass: f64,
     /// Mean of the weights.
@@ -72,8 +74,9 @@ impl Support {
         let evidence = match self.evidence {
             SupportEvidence::Distributions => "by the logging policy's own probabilities".to_owned(),
             SupportEvidence::Log if self.unseen_mass > 0.5 * self.missing_mass => {
-                let told: Vec<String> = self.unseen_actions.iter().take(5).map(u32::to_string).collect();
-                format!("actions that are not in the log: {} …", told.join(", "))
+                let told: Vec<&str> = self.unseen_names.iter().take(5).map(String::as_str).collect();
+                let more = if self.unseen_names.len() > 5 { " …" } else { "" };
+                format!("actions that are not in the log: {}{more}", told.join(", "))
             }
             SupportEvidence::Log => shortfall_told(self.mean_weight, self.weight_reach),
         };
@@ -214,7 +217,7 @@ pub(crate) fn check(log: &Log, of: SupportOf, tolerance: f64) -> Option<Support>
     let most = log.most_wanted();
     let unseen = unseen(log);
     let unseen_mass = unseen.iter().fold(0.0, |sum, (_, mass)| sum + mass);
-    let unseen_actions = unseen.iter().take(TOLD).map(|(action, _)| *action).collect();
+    let unseen_actions: Vec<u32> = unseen.iter().take(TOLD).map(|(action, _)| *action).collect();
     let (evidence, missing_mass) = match (of, exact(log), mips::masses(log)) {
         (SupportOf::Nothing, _, _) => return None,
         (SupportOf::Categories, _, Ok(masses)) => {
@@ -237,6 +240,7 @@ pub(crate) fn check(log: &Log, of: SupportOf, tolerance: f64) -> Option<Support>
     Some(Support {
         evidence,
         missing_mass,
+        unseen_names: unseen_actions.iter().map(|action| log.label(*action)).collect(),
         unseen_actions,
         unseen_mass,
         mean_weight,

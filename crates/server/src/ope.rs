@@ -87,6 +87,8 @@ pub struct DecisionsReport {
     pub cut: u64,
     /// Decisions left out because they cannot be made again, by the input that is gone.
     pub gone: BTreeMap<String, u64>,
+    /// What to know of the request.
+    pub notes: Vec<String>,
     /// The estimates.
     #[serde(flatten)]
     pub report: Report,
@@ -139,22 +141,45 @@ pub fn judge_decisions(
         gone,
     } = slates;
     if judged.is_empty() {
-        let got = format!(
-            "no decision of {} to judge from ({} with an open window, {} filled up, {cut} without all scores, {short} too short, {} that cannot be made again)",
-            request.join.placement,
+        let all_scores = if cut > 0 {
+            let policy = request.policy.as_deref().unwrap_or_default();
+            format!(
+                "; {policy} needs the score of every candidate: set placements.record.considered to as many as a decision has, for decisions to come, or judge greedy, uniform or epsilon:SHARE, or under with a policy of the placement"
+            )
+        } else {
+            String::new()
+        };
+        let expected = format!(
+            "at least one; left out: {} with an open window, {} filled up, {cut} without all scores, {short} too short, {} that cannot be made again{all_scores}",
             join.open,
             join.filled,
             gone.values().sum::<u64>()
         );
-        return Err(ServiceError::input("decisions", got, "at least one"));
+        let got = format!("no decision of {} to judge from", request.join.placement);
+        return Err(ServiceError::input("decisions", got, expected));
     }
     within_draws(judged.len(), options).map_err(ServiceError::Input)?;
+    let known = &service.config().event_types;
+    let unknown = request
+        .join
+        .rewards
+        .keys()
+        .filter(|name| known.get(name).is_none());
+    let notes = unknown.map(|name| {
+        let known: Vec<&str> = known.0.keys().map(String::as_str).collect();
+        format!(
+            "rewards: got {name}, which is no event type of the configuration; there are {}",
+            known.join(", ")
+        )
+    });
+    let notes: Vec<String> = notes.collect();
     let report = reported(request.positions, (&judged, single), estimators, options)?;
     Ok(DecisionsReport {
         join,
         short,
         cut,
         gone,
+        notes,
         report,
     })
 }
@@ -386,8 +411,10 @@ impl OpeRequest {
             .iter()
             .filter_map(|round| numbers.get(round.action.as_str()).copied());
         let rewards = rounds.iter().map(|round| round.reward).collect();
-        let mut log =
-            Log::new(n_actions, rewards, actions.collect(), matrix(|r| &r.target)).map_err(log_problem)?;
+        let labels = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut log = Log::new(n_actions, rewards, actions.collect(), matrix(|r| &r.target))
+            .and_then(|log| log.with_labels(labels))
+            .map_err(log_problem)?;
         if self.all("propensity", |round| round.propensity.is_some())? {
             let told = rounds.iter().filter_map(|round| round.propensity).collect();
             log = log.with_propensities(told).map_err(log_problem)?;
@@ -508,7 +535,7 @@ pub(crate) fn request_schema() -> Value {
             "assume_propensities": choice(&["frequencies", "uniform"], "What to assume where there are none"),
             "reward_model": choice(&["ridge", "logistic"], "What is learnt where no model is given"),
             "tuning": choice(&["mean_square", "slope"], "How parameters are chosen"),
-            "interval": choice(&["bootstrap", "normal", "bernstein"], "Which is told first"),
+            "interval": choice(&["bootstrap", "normal", "bernstein", "few_events"], "Which is told first; few_events instead of the first two where few rounds are rewarded"),
             "level": or_null(number("Level of intervals; 0.95 if absent")),
             "reward_range": {"type": ["array", "null"], "items": {"type": "number"}, "description": "Least and most that a reward can be"},
             "support_tolerance": or_null(number("Share of the target's choices that may be without support; 0.001 if absent")),
@@ -524,7 +551,8 @@ pub(crate) fn report_schema() -> Value {
     bernstein["properties"]["guaranteed"] = flag("Whether it holds for certain");
     let intervals = object(
         &["standard_error", "bootstrap", "normal", "bernstein"],
-        json!({"standard_error": number("Of the linearised estimate"), "bootstrap": range(), "normal": range(), "bernstein": bernstein}),
+        json!({"standard_error": number("Of the linearised estimate"), "bootstrap": range(), "normal": range(), "bernstein": bernstein,
+            "few_events": {"type": ["object", "null"], "description": "For few rewarded rounds: low, high, how many events, how many equal ones they are worth; none without weights"}}),
     );
     let estimate = object(
         &[
@@ -532,12 +560,14 @@ pub(crate) fn report_schema() -> Value {
             "value",
             "low",
             "high",
+            "interval",
             "effective_sample_size",
             "propensities",
             "intervals",
             "warnings",
         ],
         json!({
+            "interval": text("Which interval low and high are"),
             "estimator": text("As it was asked for"), "value": number("The estimate"),
             "low": number("Lower end of the interval"), "high": number("Upper end"),
             "effective_sample_size": number("Equal rounds that are worth as much"),
@@ -574,6 +604,7 @@ pub(crate) fn report_schema() -> Value {
             "estimates": {"type": "array", "items": estimate}, "refused": {"type": "array", "items": refused},
             "join": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "What was joined and left out"},
             "short": count("Decisions with fewer places"), "cut": count("Decisions without the scores of all candidates"),
+            "notes": texts("What to know of the request"),
             "gone": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "Decisions that cannot be made again, by the input that is gone"},
         }),
     )
