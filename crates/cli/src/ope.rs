@@ -65,14 +65,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, conflicts_with = "slates")]
     tuning: Option<Tune>,
     /// The least and the most that a reward can be; makes the empirical Bernstein interval a guarantee where the policies are known.
-    #[arg(
-        long,
-        value_name = "LOW,HIGH",
-        value_delimiter = ',',
-        num_args = 1..=2,
-        allow_hyphen_values = true
-    )]
-    reward_range: Vec<f64>,
+    #[arg(long, value_name = "LOW,HIGH", value_parser = ends, allow_hyphen_values = true)]
+    reward_range: Option<Range>,
     /// Share of the target's choices that may be where the logging policy never goes.
     #[arg(long, value_name = "SHARE", default_value_t = 0.001)]
     support_tolerance: f64,
@@ -137,6 +131,16 @@ fn worth(text: &str) -> Result<(String, f64), String> {
         .ok_or_else(|| format!("got {text:?}, expected a type of event, =, and a number"))
 }
 
+fn ends(text: &str) -> Result<Range, String> {
+    let told = text.split_once(',').and_then(|(low, high)| {
+        Some(Range {
+            low: low.trim().parse().ok()?,
+            high: high.trim().parse().ok()?,
+        })
+    });
+    told.ok_or_else(|| format!("got {text:?}, expected two numbers with a comma, such as 0,1"))
+}
+
 /// Reward models.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Model {
@@ -162,14 +166,8 @@ enum Kind {
 }
 
 impl Args {
-    /// What clap does not see: values that belong together.
+    /// What depends on other options' values.
     fn check(&self) -> Result<(), InputError> {
-        if !matches!(self.reward_range.len(), 0 | 2) {
-            let got = self.reward_range.len();
-            return Err(InputError(format!(
-                "--reward-range: got {got} number, expected two, LOW,HIGH"
-            )));
-        }
         let positions = self.decisions.positions;
         let unused = [
             ("--reward-model", self.reward_model.is_some()),
@@ -194,10 +192,7 @@ impl Args {
             },
             bootstrap_rounds: self.resamples,
             seed: self.seed,
-            reward_range: match self.reward_range[..] {
-                [low, high] => Some(Range { low, high }),
-                _ => None,
-            },
+            reward_range: self.reward_range,
             support_tolerance: self.support_tolerance,
             assume_propensities: self.assume_propensities.map(|assume| match assume {
                 Assume::Frequencies => Assumption::Frequencies,

@@ -172,7 +172,7 @@ fn recorded_decisions_need_to_be_there() {
     ope("--policy greedy --rewards click=1 --positions 2 --reward-model logistic")
         .says(&["--reward-model", "--positions 1"]);
     ope("--policy greedy --rewards click=1 --reward-range 1")
-        .says(&["--reward-range: got 1 number", "LOW,HIGH"]);
+        .says(&["--reward-range", "two numbers with a comma"]);
     ope("--policy greedy --rewards click=1 --reward-range 0,1").says(&["no decision of home"]);
 }
 
