@@ -145,7 +145,7 @@ fn sparse(logs: usize) {
     let names = ["ips", "snips", "dr", "sndr"];
     let world = World::new(1, false, 0);
     for rate in [0.001, 0.003, 0.01, 0.03, 0.1] {
-        for n in [600, 4000] {
+        for n in [600, 2000] {
             let reports = many(logs, n, |seed| {
                 let log = world.sparse_log(n, seed, rate);
                 judge(

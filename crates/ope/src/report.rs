@@ -483,7 +483,7 @@ fn finished(
             .few_events
             .and_then(|few| few.warning(interval == IntervalKind::FewEvents)),
     );
-    if intervals.standard_error <= 1e-9 * value.abs() && intervals.few_events.is_none() {
+    if intervals.standard_error <= 1e-6 * value.abs() && intervals.few_events.is_none() {
         warnings.push("all rounds contribute the same, so the interval says nothing".to_owned());
     }
     if effective_sample_size < FEW_ROUNDS {
