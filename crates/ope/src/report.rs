@@ -337,6 +337,7 @@ fn one(
         }
         Some(support) if entry.needs.support == SupportOf::Actions => {
             warnings.extend(support::light(support.mean_weight, support.mean_weight_score));
+            warnings.extend(support.unseen_warning(options.support_tolerance));
         }
         _ => {}
     }

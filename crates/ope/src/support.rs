@@ -66,6 +66,24 @@ pub struct Support {
 }
 
 impl Support {
+    /// The unseen actions, the most wanted first.
+    fn unseen_told(&self) -> String {
+        let told: Vec<&str> = self.unseen_names.iter().take(5).map(String::as_str).collect();
+        let more = if self.unseen_names.len() > 5 { " …" } else { "" };
+        format!("{}{more}", told.join(", "))
+    }
+
+    /// What to know of unseen actions that are no reason to refuse.
+    pub(crate) fn unseen_warning(&self, tolerance: f64) -> Option<String> {
+        (self.evidence == SupportEvidence::Log && self.unseen_mass > tolerance).then(|| {
+            format!(
+                "{:.4} of the target's choices are actions that are not in the log, by accident or for lack of support: {}",
+                self.unseen_mass,
+                self.unseen_told()
+            )
+        })
+    }
+
     /// The refusal of an estimator that needs this support.
     pub fn refusal(&self) -> Option<Refusal> {
         if self.holds {
@@ -74,9 +92,7 @@ impl Support {
         let evidence = match self.evidence {
             SupportEvidence::Distributions => "by the logging policy's own probabilities".to_owned(),
             SupportEvidence::Log if self.unseen_mass > 0.5 * self.missing_mass => {
-                let told: Vec<&str> = self.unseen_names.iter().take(5).map(String::as_str).collect();
-                let more = if self.unseen_names.len() > 5 { " …" } else { "" };
-                format!("actions that are not in the log: {}{more}", told.join(", "))
+                format!("actions that are not in the log: {}", self.unseen_told())
             }
             SupportEvidence::Log => shortfall_told(self.mean_weight, self.weight_reach),
         };

@@ -90,6 +90,15 @@ fn heavy_tails_and_rare_weights_are_no_missing_support() {
             );
         }
     }
+    // An action that the target wants and that never came up is told, even where it is no proof.
+    let report = judge(
+        &steep::log(Steep::Softmax(0.5), true, 1000, 1),
+        &["ips"],
+        &options(),
+    );
+    let report = report.expect("a right request");
+    let told = |w: &String| w.contains("0.1000 of the target's choices") && w.ends_with(": 9");
+    assert!(report.estimates[0].warnings.iter().any(told), "{report:?}");
     // Without the support of one action in ten it is refused where weights are moderate, and else told.
     let mut refused = 0;
     for seed in 0..50 {
