@@ -162,3 +162,56 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Erase(args) => erase::run(&args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{Command, CommandFactory};
+
+    /// The command lines under `Examples:`, as a shell would hand them over: up to a pipe or a redirection.
+    fn examples(command: &Command) -> Vec<Vec<String>> {
+        let text = command.get_after_help().or(command.get_after_long_help());
+        let text = text
+            .map(ToString::to_string)
+            .unwrap_or_default()
+            .replace("\\\n", " ");
+        let lines = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("concierge "));
+        let words = |line: &str| {
+            let (mut out, mut quote, mut word) = (vec!["concierge".to_owned()], None, None::<String>);
+            for c in line.chars() {
+                match (quote, c) {
+                    (None, '\'' | '"') => {
+                        quote = Some(c);
+                        word.get_or_insert_default();
+                    }
+                    (Some(open), c) if c == open => quote = None,
+                    (None, '|' | '>' | '#' | '&' | ';') if word.is_none() => break,
+                    (None, ' ') => out.extend(word.take()),
+                    (_, c) => word.get_or_insert_default().push(c),
+                }
+            }
+            out.extend(word);
+            out
+        };
+        lines.map(words).collect()
+    }
+
+    #[test]
+    fn examples_of_help_are_accepted() {
+        let mut open = vec![Cli::command()];
+        let (mut tried, mut refused) = (0, Vec::new());
+        while let Some(command) = open.pop() {
+            for example in examples(&command) {
+                tried += 1;
+                if let Err(error) = Cli::command().try_get_matches_from(&example) {
+                    refused.push(format!("{}: {error}", example.join(" ")));
+                }
+            }
+            open.extend(command.get_subcommands().cloned());
+        }
+        assert!(tried > 30, "{tried} examples");
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
+    }
+}

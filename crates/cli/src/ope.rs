@@ -49,30 +49,24 @@ pub(crate) struct Args {
         long,
         value_name = "columns|uniform|FILE",
         default_value = "columns",
-        conflicts_with = "slates"
+        conflicts_with_all = ["slates", "data"]
     )]
     target: String,
     /// Categories of actions, for mips: a file with action and category.
-    #[arg(long, value_name = "FILE", conflicts_with = "slates")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["slates", "data"])]
     categories: Option<PathBuf>,
     /// What to assume where the log has no propensities: actions as likely as they are frequent, or all alike; each estimate says so.
-    #[arg(long, value_enum, conflicts_with = "slates")]
+    #[arg(long, value_enum, conflicts_with_all = ["slates", "data"])]
     assume_propensities: Option<Assume>,
-    /// What a reward model is, where one has to be learnt.
-    #[arg(long, value_enum, default_value_t = Model::Ridge, conflicts_with = "slates")]
-    reward_model: Model,
-    /// How parameters that are not given are chosen.
-    #[arg(long, value_enum, default_value_t = Tune::MeanSquare, conflicts_with = "slates")]
-    tuning: Tune,
+    /// What a reward model is, where one has to be learnt; ridge if absent.
+    #[arg(long, value_enum, conflicts_with = "slates")]
+    reward_model: Option<Model>,
+    /// How parameters that are not given are chosen; mean-square if absent.
+    #[arg(long, value_enum, conflicts_with = "slates")]
+    tuning: Option<Tune>,
     /// The least and the most that a reward can be; makes the empirical Bernstein interval a guarantee where the policies are known.
-    #[arg(
-        long,
-        value_name = "LOW,HIGH",
-        value_delimiter = ',',
-        num_args = 2,
-        allow_hyphen_values = true
-    )]
-    reward_range: Vec<f64>,
+    #[arg(long, value_name = "LOW,HIGH", value_parser = ends, allow_hyphen_values = true)]
+    reward_range: Option<Range>,
     /// Share of the target's choices that may be where the logging policy never goes.
     #[arg(long, value_name = "SHARE", default_value_t = 0.001)]
     support_tolerance: f64,
@@ -137,6 +131,16 @@ fn worth(text: &str) -> Result<(String, f64), String> {
         .ok_or_else(|| format!("got {text:?}, expected a type of event, =, and a number"))
 }
 
+fn ends(text: &str) -> Result<Range, String> {
+    let told = text.split_once(',').and_then(|(low, high)| {
+        Some(Range {
+            low: low.trim().parse().ok()?,
+            high: high.trim().parse().ok()?,
+        })
+    });
+    told.ok_or_else(|| format!("got {text:?}, expected two numbers with a comma, such as 0,1"))
+}
+
 /// Reward models.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Model {
@@ -157,9 +161,26 @@ enum Kind {
     Bootstrap,
     Normal,
     Bernstein,
+    /// For few rewarded rounds; told instead of bootstrap and normal where they are few.
+    FewEvents,
 }
 
 impl Args {
+    /// What depends on other options' values.
+    fn check(&self) -> Result<(), InputError> {
+        let positions = self.decisions.positions;
+        let unused = [
+            ("--reward-model", self.reward_model.is_some()),
+            ("--tuning", self.tuning.is_some()),
+        ];
+        match unused.iter().find(|(_, given)| *given) {
+            Some((name, _)) if self.data.is_some() && positions != 1 => Err(InputError(format!(
+                "{name}: got one for slates of {positions}, expected --positions 1, where estimators use it"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn options(&self) -> Options {
         Options {
             level: self.level,
@@ -167,24 +188,22 @@ impl Args {
                 Kind::Bootstrap => IntervalKind::Bootstrap,
                 Kind::Normal => IntervalKind::Normal,
                 Kind::Bernstein => IntervalKind::Bernstein,
+                Kind::FewEvents => IntervalKind::FewEvents,
             },
             bootstrap_rounds: self.resamples,
             seed: self.seed,
-            reward_range: match self.reward_range[..] {
-                [low, high] => Some(Range { low, high }),
-                _ => None,
-            },
+            reward_range: self.reward_range,
             support_tolerance: self.support_tolerance,
             assume_propensities: self.assume_propensities.map(|assume| match assume {
                 Assume::Frequencies => Assumption::Frequencies,
                 Assume::Uniform => Assumption::Uniform,
             }),
-            tuning: match self.tuning {
+            tuning: match self.tuning.unwrap_or(Tune::MeanSquare) {
                 Tune::MeanSquare => Tuning::MeanSquare,
                 Tune::Slope => Tuning::Slope,
             },
             reward_model: RewardModelConfig {
-                kind: match self.reward_model {
+                kind: match self.reward_model.unwrap_or(Model::Ridge) {
                     Model::Ridge => RewardKind::Ridge,
                     Model::Logistic => RewardKind::Logistic,
                 },
@@ -239,6 +258,9 @@ fn from_decisions(args: &Args, dir: &std::path::Path) -> anyhow::Result<()> {
             found.cut,
             found.short
         ))?;
+        for note in &found.notes {
+            output::line(note)?;
+        }
         for (what, count) in &found.gone {
             output::line(format!("{count} cannot be made again: the {what} is gone"))?;
         }
@@ -263,6 +285,7 @@ fn answered(report: &Report) -> anyhow::Result<()> {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    args.check()?;
     if let Some(dir) = &args.data {
         return from_decisions(args, dir);
     }

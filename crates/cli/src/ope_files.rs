@@ -16,25 +16,25 @@ const PROPENSITY: &[&str] = &["pscore", "propensity", "propensity_score"];
 #[command(next_help_heading = "Columns of --log")]
 pub(crate) struct Names {
     /// Reward of the round; reward, click or value if absent.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["slates", "data"])]
     reward_column: Option<String>,
     /// Action that was chosen; action or item_id if absent.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["slates", "data"])]
     action_column: Option<String>,
     /// Probability with which it was chosen; pscore, propensity or propensity_score if absent.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["slates", "data"])]
     propensity_column: Option<String>,
     /// What stands before the action in columns of the target's probabilities.
-    #[arg(long, value_name = "PREFIX", default_value = "pi_e_")]
+    #[arg(long, value_name = "PREFIX", default_value = "pi_e_", conflicts_with_all = ["slates", "data"])]
     target_prefix: String,
     /// What stands before the action in columns of the logging policy's probabilities.
-    #[arg(long, value_name = "PREFIX", default_value = "pi_b_")]
+    #[arg(long, value_name = "PREFIX", default_value = "pi_b_", conflicts_with_all = ["slates", "data"])]
     logging_prefix: String,
     /// What stands before the action in columns of guessed rewards.
-    #[arg(long, value_name = "PREFIX", default_value = "q_hat_")]
+    #[arg(long, value_name = "PREFIX", default_value = "q_hat_", conflicts_with_all = ["slates", "data"])]
     model_prefix: String,
     /// What columns of features begin with.
-    #[arg(long, value_name = "PREFIX", default_value = "x_")]
+    #[arg(long, value_name = "PREFIX", default_value = "x_", conflicts_with_all = ["slates", "data"])]
     feature_prefix: String,
 }
 
@@ -218,7 +218,9 @@ impl LogColumns<'_> {
         let actions = logged.iter().map(|action| numbers[action.as_str()]).collect();
         let rewards = frame.numbers(frame.need(&named(names.reward_column.as_ref(), REWARD))?)?;
         let wrong = |e| frame.wrong(e);
-        let mut log = Log::new(labels.len(), rewards, actions, distribution).map_err(wrong)?;
+        let mut log = Log::new(labels.len(), rewards, actions, distribution)
+            .and_then(|log| log.with_labels(labels.clone()))
+            .map_err(wrong)?;
         let propensity = match &names.propensity_column {
             Some(name) => Some(frame.need(&[name])?),
             None => frame.find(PROPENSITY),

@@ -1,13 +1,16 @@
 //! How often intervals hold the truth: 1,000 seeded logs of planted worlds per sample size. Prints a table per estimator.
 //!
-//! With `support`, how often the check of support fires.
+//! With `support`, how often the check of support fires; with `sparse`, how often intervals hold the truth where rewards are rare.
 //!
-//! `cargo run --release -p ope --example coverage -- [LOGS] [support]`
+//! `cargo run --release -p ope --example coverage -- [LOGS] [support|sparse]`
 
+#[path = "../tests/it/steep.rs"]
+mod steep;
 #[path = "../tests/it/worlds.rs"]
 mod worlds;
 
 use ope::{Options, Range, Report, judge, judge_slates};
+use steep::Steep;
 use worlds::{SlateWorld, Tells, World, fared};
 
 fn options(seed: u64) -> Options {
@@ -89,13 +92,103 @@ fn support(logs: usize) {
     }
 }
 
+/// The same where large weights are rare: how often it refuses, and how often it refuses or warns.
+fn steep(logs: usize) {
+    println!(
+        "\n| logging policy | support | rounds | refused % | refused or warned % |\n|---|---|---:|---:|---:|"
+    );
+    let kinds = [
+        ("softmax, temperature 2", Steep::Softmax(2.0)),
+        ("softmax, temperature 1", Steep::Softmax(1.0)),
+        ("softmax, temperature 0.5", Steep::Softmax(0.5)),
+        ("softmax, temperature 0.2", Steep::Softmax(0.2)),
+        ("softmax, temperature 0.15", Steep::Softmax(0.15)),
+        ("softmax, temperature 0.1", Steep::Softmax(0.1)),
+        ("ε-greedy, 0.05", Steep::Epsilon(0.05)),
+        ("ε-greedy, 0.2", Steep::Epsilon(0.2)),
+    ];
+    for (name, kind) in kinds {
+        for (closed, support) in [(false, "full"), (true, "one action in ten missing")] {
+            for n in [250, 1000, 4000, 16_000] {
+                let one = |seed: u64| {
+                    let quick = Options {
+                        bootstrap_rounds: 2,
+                        ..options(seed)
+                    };
+                    let report = judge(&steep::log(kind, closed, n, seed), &["ips"], &quick);
+                    let report = report.expect("a right request");
+                    let refused = !report.refused.is_empty();
+                    let warned = report.estimates.iter().flat_map(|e| &e.warnings);
+                    let warned = warned.into_iter().any(|w| w.contains("the log cannot say which"));
+                    [refused, refused || warned].map(|is| f64::from(u8::from(is)))
+                };
+                let found =
+                    numeric::parallel_chunks(logs, 1, |range| one((n * 100_000 + range.start) as u64));
+                let percent =
+                    |at: usize| 100.0 * found.iter().map(|f: &[f64; 2]| f[at]).sum::<f64>() / logs as f64;
+                println!(
+                    "| {name} | {support} | {n} | {:.1} | {:.1} |",
+                    percent(0),
+                    percent(1)
+                );
+            }
+        }
+    }
+}
+
+/// Coverage of the interval that is told where few rounds are rewarded.
+fn sparse(logs: usize) {
+    println!(
+        "| estimator | rounds | rewarded, mean | told cover % | upper end below the truth % | for few % | mean width |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    let names = ["ips", "snips", "dr", "sndr"];
+    let world = World::new(1, false, 0);
+    for rate in [0.001, 0.003, 0.01, 0.03, 0.1] {
+        for n in [600, 2000] {
+            let reports = many(logs, n, |seed| {
+                let log = world.sparse_log(n, seed, rate);
+                judge(
+                    &log,
+                    &names,
+                    &Options {
+                        reward_range: None,
+                        ..options(seed)
+                    },
+                )
+                .expect("a right request")
+            });
+            let truth = rate * world.truth();
+            for (at, name) in names.iter().enumerate() {
+                let all: Vec<_> = reports.iter().filter_map(|r| r.estimates.get(at)).collect();
+                let share = |is: &dyn Fn(&ope::Estimate) -> bool| {
+                    100.0 * all.iter().filter(|e| is(e)).count() as f64 / all.len().max(1) as f64
+                };
+                let width = all.iter().map(|e| e.high - e.low).sum::<f64>() / all.len().max(1) as f64;
+                let rewarded = reports.iter().map(|r| r.logged_value).sum::<f64>() * n as f64 / logs as f64;
+                println!(
+                    "| `{name}` | {n} | {rewarded:.1} | {:.1} | {:.1} | {:.1} | {width:.5} |",
+                    share(&|e| e.low <= truth && truth <= e.high),
+                    share(&|e| e.high < truth),
+                    share(&|e| e.interval == ope::IntervalKind::FewEvents)
+                );
+            }
+        }
+    }
+}
+
 fn main() {
     let logs: usize = std::env::args()
         .nth(1)
         .and_then(|n| n.parse().ok())
         .unwrap_or(1000);
-    if std::env::args().nth(2).as_deref() == Some("support") {
-        return support(logs);
+    match std::env::args().nth(2).as_deref() {
+        Some("support") => {
+            support(logs);
+            return steep(logs);
+        }
+        Some("sparse") => return sparse(logs),
+        _ => {}
     }
     println!(
         "| estimator | rounds | answered | bias | RMSE | width | bootstrap % | normal % | Bernstein % | sampling error alone % |"

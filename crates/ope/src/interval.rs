@@ -1,13 +1,13 @@
 //! Intervals of an estimate from the contributions of rounds.
 //!
-//! Three kinds. The studentised bootstrap (Efron, 1979; Hall, 1988) resamples rounds, takes self-normalised parts apart each time, and measures each resample by its own
+//! Three kinds, and one for few events ([`crate::FewEvents`]). The studentised bootstrap (Efron, 1979; Hall, 1988) resamples rounds, takes self-normalised parts apart each time, and measures each resample by its own
 //! standard error, which makes up for skewed weights in small logs. The normal interval takes the variance
 //! of the linearised contributions. The empirical Bernstein bound (Maurer and Pontil, 2009, theorem 4) holds at any number of rounds, and is wide; it is a
 //! guarantee only where the range of a contribution is known beforehand, see [`Bernstein::guaranteed`]. All speak of sampling error
 //! alone: none knows the bias of a clipped weight or of a reward model. No interval can be shorter for a biased estimate without knowing a
 //! bound on its bias (Low, 1997), so reports tell the interval of the estimator without that bias, see [`Entry::unbiased`](crate::Entry::unbiased).
 
-use crate::{Contributions, Refusal};
+use crate::{Contributions, FewEvents, IntervalKind, Refusal};
 use numeric::SeededStream;
 use serde::Serialize;
 
@@ -43,9 +43,11 @@ pub struct Intervals {
     pub normal: Range,
     /// Empirical Bernstein.
     pub bernstein: Bernstein,
+    /// For few rewarded rounds; none of an estimator without weights.
+    pub few_events: Option<FewEvents>,
 }
 
-/// All intervals at this level (0.95, say). `rewards` is the range of one reward, if it is known. The bootstrap costs `rounds` times the number
+/// All intervals at this level (0.95, say), but for that of few events. `rewards` is the range of one reward, if it is known. The bootstrap costs `rounds` times the number
 /// of rounds of the log.
 ///
 /// # Errors
@@ -84,6 +86,7 @@ pub fn intervals(
             high: value + far,
             guaranteed,
         },
+        few_events: None,
     })
 }
 
@@ -103,33 +106,74 @@ pub(crate) fn sampling(contributions: &Contributions, level: f64) -> Result<Rang
 }
 
 impl Range {
-    fn stretched(self, to: f64) -> Range {
+    pub(crate) fn stretched(self, to: f64) -> Range {
         Range {
             low: self.low.min(to),
             high: self.high.max(to),
         }
     }
+
+    /// What of it is possible.
+    fn within(self, possible: Range) -> Range {
+        Range {
+            low: self.low.clamp(possible.low, possible.high),
+            high: self.high.clamp(possible.low, possible.high),
+        }
+    }
 }
 
 impl Intervals {
+    /// The ends of this kind; of few events those of the bootstrap where there are none.
+    pub(crate) fn of(&self, kind: IntervalKind) -> Range {
+        let range = |low, high| Range { low, high };
+        match (kind, &self.few_events) {
+            (IntervalKind::Normal, _) => self.normal,
+            (IntervalKind::Bernstein, _) => range(self.bernstein.low, self.bernstein.high),
+            (IntervalKind::FewEvents, Some(few)) => range(few.low, few.high),
+            (IntervalKind::Bootstrap | IntervalKind::FewEvents, _) => self.bootstrap,
+        }
+    }
+
     /// The same, stretched to hold a value.
     pub(crate) fn stretched(self, to: f64) -> Intervals {
-        let Bernstein {
+        self.each(|range| range.stretched(to))
+    }
+
+    /// The same, without what lies outside of the values that are possible.
+    pub(crate) fn within(self, possible: Range) -> Intervals {
+        self.each(|range| range.within(possible))
+    }
+
+    fn each(self, change: impl Fn(Range) -> Range) -> Intervals {
+        let both = |low, high| change(Range { low, high });
+        let Range { low, high } = both(self.bernstein.low, self.bernstein.high);
+        let bernstein = Bernstein {
             low,
             high,
-            guaranteed,
-        } = self.bernstein;
-        let Range { low, high } = Range { low, high }.stretched(to);
+            ..self.bernstein
+        };
+        let few_events = self.few_events.map(|few| {
+            let Range { low, high } = both(few.low, few.high);
+            FewEvents { low, high, ..few }
+        });
         Intervals {
-            bootstrap: self.bootstrap.stretched(to),
-            normal: self.normal.stretched(to),
-            bernstein: Bernstein {
-                low,
-                high,
-                guaranteed,
-            },
+            bootstrap: change(self.bootstrap),
+            normal: change(self.normal),
+            bernstein,
+            few_events,
             ..self
         }
+    }
+
+    /// With the interval for few events; Bernstein's, if its range is only the one seen, reckons with what one more event may bring.
+    pub(crate) fn with_few_events(mut self, few: FewEvents, (value, level, n): (f64, f64, f64)) -> Intervals {
+        if few.few() && !self.bernstein.guaranteed {
+            let far = 7.0 * few.largest * (4.0 / (1.0 - level)).ln() / (3.0 * (n - 1.0));
+            let Bernstein { low, high, .. } = &mut self.bernstein;
+            (*low, *high) = (low.min(value - far), high.max(value + far));
+        }
+        self.few_events = Some(few);
+        self
     }
 }
 
@@ -180,7 +224,13 @@ fn bootstrap(
         }
         let n = n as f64;
         let off = sums[width - 1];
-        let error = ((squares - off * off / n) / (n - 1.0) / n).sqrt();
+        let spread = squares - off * off / n;
+        // What is left of equal rounds by rounding is no spread.
+        let error = if spread > 1e-12 * squares.max(off * off / n) {
+            (spread / (n - 1.0) / n).sqrt()
+        } else {
+            0.0
+        };
         let ratios = sums[1..width - 1].chunks_exact(2).map(|pair| pair[0] / pair[1]);
         (sums[0] / n + ratios.sum::<f64>() - value) / error
     };

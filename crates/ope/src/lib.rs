@@ -12,6 +12,8 @@
 
 mod contributions;
 mod estimators;
+mod few_events;
+mod gamma;
 mod interval;
 mod log;
 mod recorded;
@@ -27,9 +29,13 @@ mod support;
 mod weights;
 
 pub use contributions::{Contributions, Ratio};
+pub use few_events::FewEvents;
 pub use interval::{Bernstein, Intervals, Range, intervals};
 pub use log::{Assumption, Log, LogError, PropensitySource};
-pub use recorded::{JudgedSlate, RecordedSlate, ScorePolicy, judged_log, judged_slates, recorded_log};
+pub use recorded::{
+    JudgedSlate, RecordedSlate, ScorePolicy, first_choices, judged_choices, judged_log, judged_slates,
+    recorded_log,
+};
 pub use refusal::{Refusal, RequestError};
 pub use registry::{
     Entry, Estimator, Needs, Parameter, SlateEntry, SlateEstimator, SupportOf, estimator, estimators,

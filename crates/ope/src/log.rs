@@ -86,6 +86,7 @@ pub struct Log {
     model: Option<Vec<f64>>,
     contexts: (usize, Vec<f64>),
     categories: Option<Vec<u32>>,
+    labels: Vec<String>,
 }
 
 impl Log {
@@ -149,6 +150,7 @@ impl Log {
             model: None,
             contexts: (0, Vec::new()),
             categories: None,
+            labels: Vec::new(),
         }
     }
 
@@ -256,6 +258,24 @@ impl Log {
         Ok(self)
     }
 
+    /// With the name of each action, for what is told of them.
+    ///
+    /// # Errors
+    /// If there is not one for each action.
+    pub fn with_labels(mut self, labels: Vec<String>) -> Result<Log, LogError> {
+        if labels.len() != self.n_actions {
+            return Err(wrong("labels", None, labels.len(), "one for each action"));
+        }
+        self.labels = labels;
+        Ok(self)
+    }
+
+    /// What an action is called: its name, or its number.
+    pub(crate) fn label(&self, action: u32) -> String {
+        let named = self.labels.get(action as usize);
+        named.cloned().unwrap_or_else(|| action.to_string())
+    }
+
     /// With propensities guessed from how often each action was logged, within strata (one number per round, as the position) if given.
     /// Says so in [`Log::source`], and from there in every report.
     ///
@@ -340,6 +360,23 @@ impl Log {
     /// Category of each action, if given.
     pub fn categories(&self) -> Option<&[u32]> {
         self.categories.as_deref()
+    }
+
+    /// Propensity of each logged action, if known.
+    pub(crate) fn propensities(&self) -> Option<&[f64]> {
+        self.propensities.as_deref()
+    }
+
+    /// The most that the target gives to an action in each round, and no less than an even share; one where that is not known.
+    pub(crate) fn most_wanted(&self) -> Vec<f64> {
+        let even = 1.0 / self.n_actions as f64;
+        match &self.target {
+            None => vec![1.0; self.n_rounds()],
+            Some(target) => target
+                .chunks_exact(self.n_actions)
+                .map(|row| row.iter().copied().fold(even, f64::max))
+                .collect(),
+        }
     }
 
     /// Importance weights: the target's probability of the logged action by the logging policy's.

@@ -8,7 +8,7 @@
 //! What it does not know: rules that reorder a slate after scoring. A policy here orders by score alone.
 
 use crate::log::{LogError, wrong};
-use crate::{RequestError, SlateLog};
+use crate::{Log, RequestError, SlateLog};
 
 /// A slate as recorded.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -154,6 +154,85 @@ pub fn judged_slates(
     Ok(judged)
 }
 
+/// The first places of slates as a log with one action each, for estimators that need one. Candidates differ from slate to slate, so an action is a place
+/// in the order of scores: the best, the second and so on, and beyond them all that are not in the record. Reward models are learnt by that place, from the
+/// number of candidates and the best, mean and spread of their scores.
+///
+/// # Errors
+/// As [`recorded_log`].
+pub fn first_choices(slates: &[RecordedSlate], policy: ScorePolicy) -> Result<Log, LogError> {
+    let judged = judged_slates(slates, 1, policy)?;
+    let widest = slates.iter().map(|slate| slate.scores.len()).max().unwrap_or(0);
+    let beyond = slates.iter().any(|slate| slate.unrecorded > 0);
+    let n_actions = widest + usize::from(beyond);
+    let mut target = vec![0.0; slates.len() * n_actions];
+    let (mut actions, mut rewards, mut contexts) = (Vec::new(), Vec::new(), Vec::new());
+    for (slate, row) in slates.iter().zip(target.chunks_exact_mut(n_actions.max(1))) {
+        let left = vec![true; slate.scores.len()];
+        for (place, p) in row.iter_mut().enumerate().take(slate.scores.len()) {
+            *p = policy.chance(&slate.scores, slate.unrecorded, &left, place);
+        }
+        if slate.unrecorded > 0 {
+            let known: f64 = row.iter().sum();
+            row[widest] = (1.0 - known).max(0.0);
+        }
+        actions.push(slate.shown[0]);
+        rewards.push(slate.rewards[0]);
+        let n = slate.scores.len() as f64 + f64::from(slate.unrecorded);
+        let best = slate.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mean = numeric::mean(&slate.scores);
+        let spread = if slate.scores.len() > 1 {
+            numeric::variance(&slate.scores).sqrt()
+        } else {
+            0.0
+        };
+        contexts.extend([n.ln_1p(), best, mean, spread]);
+    }
+    let propensities = judged.iter().map(|slate| slate.propensities[0]).collect();
+    Log::new(n_actions, rewards, actions, target)?
+        .with_propensities(propensities)?
+        .with_contexts(4, standardised(contexts, 4))
+}
+
+/// Columns with mean zero and variance one, so that a penalty means the same for all; zeros for one that does not vary.
+fn standardised(mut rows: Vec<f64>, width: usize) -> Vec<f64> {
+    for at in 0..width {
+        let column: Vec<f64> = rows.iter().skip(at).step_by(width).copied().collect();
+        let mean = numeric::mean(&column);
+        let deviation = if column.len() > 1 {
+            numeric::variance(&column).sqrt()
+        } else {
+            0.0
+        };
+        let unit = if deviation > 1e-12 * mean.abs() {
+            1.0 / deviation
+        } else {
+            0.0
+        };
+        rows.iter_mut()
+            .skip(at)
+            .step_by(width)
+            .for_each(|x| *x = (*x - mean) * unit);
+    }
+    rows
+}
+
+/// The first places of slates of which only the target's probability of what was shown is known, for estimators without reward model. Actions are not told apart.
+///
+/// # Errors
+/// As [`judged_log`].
+pub fn judged_choices(slates: &[JudgedSlate]) -> Result<Log, LogError> {
+    judged_log(slates, 1)?;
+    let of = |each: fn(&JudgedSlate) -> f64| slates.iter().map(each).collect::<Vec<f64>>();
+    Log::of_logged(
+        1,
+        of(|slate| slate.rewards[0]),
+        vec![0; slates.len()],
+        of(|slate| slate.target[0]),
+    )?
+    .with_propensities(of(|slate| slate.propensities[0]))
+}
+
 /// A slate as recorded, with what a policy of any kind gives it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct JudgedSlate {
@@ -195,9 +274,13 @@ pub fn judged_log(slates: &[JudgedSlate], positions: usize) -> Result<SlateLog, 
             .collect()
     };
     let (slates_logging, slates_target) = (last(&logging), last(&target));
-    SlateLog::new(positions, rewards)?
-        .with_slates(slates_logging, slates_target)?
-        .with_prefixes(logging, target)
+    let log = SlateLog::new(positions, rewards)?.with_slates(slates_logging, slates_target)?;
+    if positions > 1 {
+        return log.with_prefixes(logging, target);
+    }
+    // With a single place, the item there is all there is to a slate.
+    log.with_prefixes(logging.clone(), target.clone())?
+        .with_marginals(logging, target)
 }
 
 #[cfg(test)]
@@ -272,6 +355,71 @@ mod tests {
             out
         };
         (0..n).map(slate).collect()
+    }
+
+    #[test]
+    fn first_choices_serve_estimators_of_one_action() {
+        let slates = drawn(20_000);
+        let names = ["ips", "snips", "dm", "dr", "sndr", "switch_dr:100", "dros:100"];
+        // The first place alone: greedy earns 0.4, an even choice 0.25.
+        for (policy, truth) in [
+            (ScorePolicy::Greedy, 0.4),
+            (ScorePolicy::Uniform, 0.25),
+            (ScorePolicy::Softmax(1.0), 0.0),
+        ] {
+            let truth = if truth > 0.0 {
+                truth
+            } else {
+                let all: f64 = (0..4).map(|at| (-f64::from(at)).exp()).sum();
+                (0..4)
+                    .map(|at| (-f64::from(at)).exp() / all * 0.1 * f64::from(4 - at))
+                    .sum()
+            };
+            let log = first_choices(&slates, policy).expect("the slates are right");
+            let report = crate::judge(&log, &names, &Options::default()).expect("a right request");
+            assert_eq!(report.estimates.len(), names.len(), "{:?}", report.refused);
+            let plain = recorded_log(&slates, 1, policy).expect("the slates are right");
+            let slate_names = ["standard_ips", "independent_ips", "pseudo_inverse"];
+            let slate = judge_slates(&plain, &slate_names, &Options::default()).expect("a right request");
+            for e in &report.estimates {
+                assert!(
+                    (e.value - truth).abs() < 4.0 * e.intervals.standard_error + 0.001,
+                    "{policy:?}: {e:?}"
+                );
+            }
+            for e in &slate.estimates {
+                assert!(
+                    (e.value - report.estimates[0].value).abs() < 1e-12,
+                    "{}",
+                    e.estimator
+                );
+            }
+            assert_eq!(slate.estimates.len(), 3);
+            // What is known of the shown alone gives the same weights, and no reward model.
+            let judged = judged_slates(&slates, 1, policy).expect("the slates are right");
+            let thin = judged_choices(&judged).expect("the slates are right");
+            let thin = crate::judge(&thin, &["ips", "dr"], &Options::default()).expect("a right request");
+            assert!((thin.estimates[0].value - report.estimates[0].value).abs() < 1e-12);
+            assert!(
+                thin.refused[0].reason.contains("probabilities of all actions"),
+                "{thin:?}"
+            );
+        }
+        // Candidates that are not in the record are one more action.
+        let part: Vec<RecordedSlate> = slates
+            .iter()
+            .map(|slate| RecordedSlate {
+                unrecorded: 4,
+                ..slate.clone()
+            })
+            .collect();
+        let log = first_choices(&part, ScorePolicy::Uniform).expect("the slates are right");
+        assert_eq!(log.n_actions(), 5);
+        let row = &log.target().expect("all actions")[..5];
+        assert!(
+            row[..4].iter().all(|p| (p - 0.125).abs() < 1e-12) && (row[4] - 0.5).abs() < 1e-12,
+            "{row:?}"
+        );
     }
 
     #[test]

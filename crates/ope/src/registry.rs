@@ -86,6 +86,8 @@ pub struct SlateEntry {
     pub summary: &'static str,
     /// Where it comes from.
     pub source: &'static str,
+    /// The logged probabilities that its weights come from, for the check of support.
+    pub(crate) propensities: fn(&SlateLog) -> Option<&[f64]>,
     /// Makes it.
     pub build: fn() -> Box<dyn SlateEstimator>,
 }

@@ -1,7 +1,8 @@
 //! Estimators over a log, with everything that is needed to trust or distrust them.
 
 use crate::contributions::range;
-use crate::interval::{Bernstein, Intervals, Range, intervals, normal_quantile, sampling};
+use crate::few_events;
+use crate::interval::{Intervals, Range, intervals, normal_quantile, sampling};
 use crate::log::LogError;
 use crate::support::{self, Support};
 use crate::{
@@ -28,6 +29,8 @@ pub enum IntervalKind {
     Normal,
     /// Empirical Bernstein.
     Bernstein,
+    /// For few rewarded rounds; told instead of bootstrap and normal where they are few, see [`FewEvents`](crate::FewEvents).
+    FewEvents,
 }
 
 /// How logs are judged.
@@ -76,7 +79,7 @@ impl Options {
         }
         if self.bootstrap_rounds < 2 {
             return Err(RequestError::new(
-                "bootstrap_rounds",
+                "resamples",
                 self.bootstrap_rounds,
                 "at least 2",
             ));
@@ -137,6 +140,8 @@ pub struct Estimate {
     pub low: f64,
     /// Upper end of the chosen interval.
     pub high: f64,
+    /// Which one that is: the one asked for, or that for few events.
+    pub interval: IntervalKind,
     /// Equally weighted rounds that are worth as much; all rounds for an estimator without weights.
     pub effective_sample_size: f64,
     /// Where propensities come from; none for an estimator without weights.
@@ -295,7 +300,15 @@ fn one(
     let contributions = built.contributions(log)?;
     let weighted = contributions.weights.is_some() || reference.is_some();
     let source = weighted.then_some(log.source());
-    let mut estimate = finished(name, &contributions, source, parameter, reference, options)?;
+    let mut estimate = finished(
+        name,
+        &contributions,
+        source,
+        parameter,
+        reference,
+        (log.rewards(), 1),
+        options,
+    )?;
     let warnings = &mut estimate.warnings;
     match source {
         Some(PropensitySource::Estimated) => {
@@ -321,6 +334,10 @@ fn one(
                 "weights have mean {:.3}, above one: the propensities do not fit the log",
                 support.mean_weight
             ));
+        }
+        Some(support) if entry.needs.support == SupportOf::Actions => {
+            warnings.extend(support::light(support.mean_weight, support.mean_weight_score));
+            warnings.extend(support.unseen_warning(options.support_tolerance));
         }
         _ => {}
     }
@@ -354,19 +371,41 @@ fn without_bias(
     }
     let (reference, _) = estimator(name).ok()?;
     let contributions = (reference.build)(0.0).contributions(log).ok()?;
-    let found = of_contributions(&contributions, options).ok()?;
+    let found = of_contributions(&contributions, (log.rewards(), 1), options).ok()?;
     known.insert(name, found);
     Some((name, found))
 }
 
-fn of_contributions(contributions: &Contributions, options: &Options) -> Result<Intervals, Refusal> {
-    intervals(
+/// All intervals, as far as rewards make them possible; `rewards` by row, with the number of rows a round.
+fn of_contributions(
+    contributions: &Contributions,
+    (rewards, positions): (&[f64], usize),
+    options: &Options,
+) -> Result<Intervals, Refusal> {
+    let Options {
+        reward_range: declared,
+        level,
+        ..
+    } = *options;
+    let mut found = intervals(
         contributions,
-        options.reward_range,
-        options.level,
+        declared,
+        level,
         options.bootstrap_rounds,
         options.seed,
-    )
+    )?;
+    let z = normal_quantile(0.5 + level / 2.0);
+    if let Some(few) = few_events::interval(contributions, rewards, positions, declared, (level, z))? {
+        let rounds = contributions.base.len() as f64;
+        found = found.with_few_events(few, (contributions.value()?, level, rounds));
+    }
+    Ok(match declared {
+        None => found,
+        Some(Range { low, high }) => found.within(Range {
+            low: low * positions as f64,
+            high: high * positions as f64,
+        }),
+    })
 }
 
 /// The estimator with its parameter: the one given, or the one chosen from the log.
@@ -416,21 +455,23 @@ fn finished(
     propensities: Option<PropensitySource>,
     parameter: Option<Tuned>,
     reference: Option<(&'static str, Intervals)>,
+    rewards: (&[f64], usize),
     options: &Options,
 ) -> Result<Estimate, Refusal> {
     let value = contributions.value()?;
     let (intervals, sampling) = match reference {
         Some((_, of)) => (of.stretched(value), Some(sampling(contributions, options.level)?)),
-        None => (of_contributions(contributions, options)?, None),
+        None => (
+            of_contributions(contributions, rewards, options)?.stretched(value),
+            None,
+        ),
     };
-    let Range { low, high } = match options.interval {
-        IntervalKind::Bootstrap => intervals.bootstrap,
-        IntervalKind::Normal => intervals.normal,
-        IntervalKind::Bernstein => {
-            let Bernstein { low, high, .. } = intervals.bernstein;
-            Range { low, high }
-        }
+    let interval = match (options.interval, intervals.few_events) {
+        (IntervalKind::Bootstrap | IntervalKind::Normal, Some(few)) if few.few() => IntervalKind::FewEvents,
+        (IntervalKind::FewEvents, None) => IntervalKind::Bootstrap,
+        (asked, _) => asked,
     };
+    let Range { low, high } = intervals.of(interval);
     let rounds = contributions.base.len() as f64;
     let tails = contributions.weights.as_deref().map(weight_tails);
     // Weights by position are counted in slates, as rounds are.
@@ -438,6 +479,14 @@ fn finished(
         effective_sample_size(w) * rounds / w.len().max(1) as f64
     });
     let mut warnings = Vec::new();
+    warnings.extend(
+        intervals
+            .few_events
+            .and_then(|few| few.warning(interval == IntervalKind::FewEvents)),
+    );
+    if intervals.standard_error <= 1e-6 * value.abs() && intervals.few_events.is_none() {
+        warnings.push("all rounds contribute the same, so the interval says nothing".to_owned());
+    }
     if effective_sample_size < FEW_ROUNDS {
         warnings.push(format!(
             "the weight is on few rounds: worth {effective_sample_size:.0} equal ones"
@@ -465,6 +514,7 @@ fn finished(
         value,
         low,
         high,
+        interval,
         effective_sample_size,
         propensities,
         intervals,
@@ -507,19 +557,28 @@ pub fn judge_slates<S: AsRef<str>>(
         let found = contributions.and_then(|contributions| {
             let means = slate_weights(&contributions);
             let (mean, score) = (numeric::mean(&means), support::score(&means));
-            let mass = support::shortfall(mean, score);
+            let reach = support::Reach::of(&means, (entry.propensities)(log).unwrap_or_default());
+            let mass = support::shortfall(&means, &reach, |_| 1.0);
             if mass > options.support_tolerance {
-                let evidence =
-                    format!("weights have mean {mean:.3}, which is {score:.1} standard errors off one");
+                let evidence = support::shortfall_told(mean, reach.bound(1.0));
                 return Err(Refusal::MissingSupport { mass, evidence });
             }
             let source = Some(PropensitySource::Logged);
-            let mut estimate = finished(name.as_ref(), &contributions, source, None, None, options)?;
+            let mut estimate = finished(
+                name.as_ref(),
+                &contributions,
+                source,
+                None,
+                None,
+                (log.rewards(), log.n_positions()),
+                options,
+            )?;
             if support::overshoots(score) {
                 let told =
                     format!("weights have mean {mean:.3}, above one: the propensities do not fit the log");
                 estimate.warnings.push(told);
             }
+            estimate.warnings.extend(support::light(mean, score));
             Ok(estimate)
         });
         report.put(name.as_ref(), found);

@@ -239,6 +239,11 @@ impl SlateLog {
         &self.rewards
     }
 
+    /// The logging policy's side of a pair.
+    pub(crate) fn logged<'a>(&'a self, pair: &'a Option<Pair>) -> Option<&'a [f64]> {
+        pair.as_ref().map(|pair| pair.logging.as_slice())
+    }
+
     /// Sum of rewards of each slate.
     pub(crate) fn totals(&self) -> impl Iterator<Item = f64> + '_ {
         self.rewards

@@ -3,8 +3,8 @@
 use crate::schemas::{count, flag, number, object, or_null, text, texts};
 use ::ope::{
     Assumption, IntervalKind, JudgedSlate, Log, LogError, Options, Range, RecordedSlate, Report,
-    RequestError, RewardKind, RewardModelConfig, ScorePolicy, Tuning, judge, judge_slates, judged_log,
-    judged_slates,
+    RequestError, RewardKind, RewardModelConfig, ScorePolicy, Tuning, estimator, first_choices, judge,
+    judge_slates, judged_choices, judged_log, judged_slates, slate_estimator,
 };
 use assembly::{JoinReport, JoinRequest, Problem, ReplayRequest, Service, ServiceError};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,8 @@ pub struct DecisionsReport {
     pub cut: u64,
     /// Decisions left out because they cannot be made again, by the input that is gone.
     pub gone: BTreeMap<String, u64>,
+    /// What to know of the request.
+    pub notes: Vec<String>,
     /// The estimates.
     #[serde(flatten)]
     pub report: Report,
@@ -132,47 +134,120 @@ pub fn judge_decisions(
     };
     let Slates {
         judged,
+        single,
         join,
         short,
         cut,
         gone,
     } = slates;
     if judged.is_empty() {
-        let got = format!(
-            "no decision of {} to judge from ({} with an open window, {} filled up, {cut} without all scores, {short} too short, {} that cannot be made again)",
-            request.join.placement,
+        let all_scores = if cut > 0 {
+            let policy = request.policy.as_deref().unwrap_or_default();
+            format!(
+                "; {policy} needs the score of every candidate: set placements.record.considered to as many as a decision has, for decisions to come, or judge greedy, uniform or epsilon:SHARE, or under with a policy of the placement"
+            )
+        } else {
+            String::new()
+        };
+        let expected = format!(
+            "at least one; left out: {} with an open window, {} filled up, {cut} without all scores, {short} too short, {} that cannot be made again{all_scores}",
             join.open,
             join.filled,
             gone.values().sum::<u64>()
         );
-        return Err(ServiceError::input("decisions", got, "at least one"));
+        let got = format!("no decision of {} to judge from", request.join.placement);
+        return Err(ServiceError::input("decisions", got, expected));
     }
     within_draws(judged.len(), options).map_err(ServiceError::Input)?;
-    let log = judged_log(&judged, request.positions).map_err(|e| ServiceError::Input(log_problem(e)))?;
-    let report = if estimators.is_empty() {
-        let names = [
-            "standard_ips",
-            "sn_standard_ips",
-            "reward_interaction_ips",
-            "sn_reward_interaction_ips",
-        ];
-        judge_slates(&log, &names, options)
-    } else {
-        judge_slates(&log, estimators, options)
-    };
-    let report = report.map_err(input)?;
+    let known = &service.config().event_types;
+    let unknown = request
+        .join
+        .rewards
+        .keys()
+        .filter(|name| known.get(name).is_none());
+    let notes = unknown.map(|name| {
+        let known: Vec<&str> = known.0.keys().map(String::as_str).collect();
+        format!(
+            "rewards: got {name}, which is no event type of the configuration; there are {}",
+            known.join(", ")
+        )
+    });
+    let notes: Vec<String> = notes.collect();
+    let report = reported(request.positions, (&judged, single), estimators, options)?;
     Ok(DecisionsReport {
         join,
         short,
         cut,
         gone,
+        notes,
         report,
     })
+}
+
+/// Estimators of slates, and for a single place those of one action too; estimates and refusals in the order asked for.
+fn reported(
+    positions: usize,
+    (judged, single): (&[JudgedSlate], Option<Log>),
+    estimators: &[String],
+    options: &Options,
+) -> Result<Report, ServiceError> {
+    let input = |e: RequestError| ServiceError::Input(request_problem(e));
+    let fault = |e: LogError| ServiceError::Input(log_problem(e));
+    let of_slates = [
+        "standard_ips",
+        "sn_standard_ips",
+        "reward_interaction_ips",
+        "sn_reward_interaction_ips",
+    ];
+    let names: Vec<&str> = match (estimators, &single) {
+        ([], None) => of_slates.to_vec(),
+        // Categories of items are not asked for, so there are no weights of categories.
+        ([], Some(_)) => {
+            let single = ::ope::estimators().iter().map(|entry| entry.name);
+            single.filter(|name| *name != "mips").collect()
+        }
+        (asked, _) => asked.iter().map(String::as_str).collect(),
+    };
+    let (of_slates, of_one): (Vec<&str>, Vec<&str>) = names
+        .iter()
+        .copied()
+        .partition(|name| slate_estimator(name).is_ok());
+    let log = judged_log(judged, positions).map_err(fault)?;
+    let slates = judge_slates(&log, &of_slates, options).map_err(input)?;
+    if of_one.is_empty() {
+        return Ok(slates);
+    }
+    if let Some(name) = of_one.iter().find(|name| estimator(name).is_err()) {
+        let known = ::ope::slate_estimators().iter().map(|entry| entry.name);
+        let known: Vec<&str> = known
+            .chain(::ope::estimators().iter().map(|entry| entry.name))
+            .collect();
+        // A known name with a parameter that cannot be says so itself.
+        if name.contains(':') {
+            estimator(name).map_err(input)?;
+        }
+        let expected = format!("one of {}", known.join(", "));
+        return Err(ServiceError::input("estimators", format!("{name:?}"), expected));
+    }
+    let Some(single) = single else {
+        let got = format!("{:?} over {positions} positions", of_one[0]);
+        let expected = "an estimator of slates, or positions 1, where estimators of one action can answer";
+        return Err(ServiceError::input("estimators", got, expected));
+    };
+    let mut report = judge(&single, &of_one, options).map_err(input)?;
+    report.estimates.extend(slates.estimates);
+    report.refused.extend(slates.refused);
+    let place = |told: &str| names.iter().position(|name| *name == told);
+    report.estimates.sort_by_key(|e| place(&e.estimator));
+    report.refused.sort_by_key(|r| place(&r.estimator));
+    Ok(report)
 }
 
 /// Slates ready to be judged, and what was left out.
 struct Slates {
     judged: Vec<JudgedSlate>,
+    /// Their first places, if no others are judged.
+    single: Option<Log>,
     join: JoinReport,
     short: u64,
     cut: u64,
@@ -202,9 +277,13 @@ fn by_scores(
     let long = slates.len();
     slates.retain(|slate| slate.unrecorded == 0 || !policy.needs_all_scores());
     let cut = (long - slates.len()) as u64;
-    let judged = judged_slates(&slates, request.positions, policy);
+    let fault = |e: LogError| ServiceError::Input(log_problem(e));
+    let judged = judged_slates(&slates, request.positions, policy).map_err(fault)?;
+    let single = request.positions == 1 && !slates.is_empty();
+    let single = single.then(|| first_choices(&slates, policy)).transpose();
     Ok(Slates {
-        judged: judged.map_err(|e| ServiceError::Input(log_problem(e)))?,
+        judged,
+        single: single.map_err(fault)?,
         join,
         short,
         cut,
@@ -229,8 +308,11 @@ fn by_replay(
             rewards: slate.rewards,
         })
         .collect();
+    let single = request.positions == 1 && !judged.is_empty();
+    let single = single.then(|| judged_choices(&judged)).transpose();
     Ok(Slates {
         short: (all - judged.len()) as u64,
+        single: single.map_err(|e| ServiceError::Input(log_problem(e)))?,
         judged,
         join,
         cut: 0,
@@ -329,8 +411,10 @@ impl OpeRequest {
             .iter()
             .filter_map(|round| numbers.get(round.action.as_str()).copied());
         let rewards = rounds.iter().map(|round| round.reward).collect();
-        let mut log =
-            Log::new(n_actions, rewards, actions.collect(), matrix(|r| &r.target)).map_err(log_problem)?;
+        let labels = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut log = Log::new(n_actions, rewards, actions.collect(), matrix(|r| &r.target))
+            .and_then(|log| log.with_labels(labels))
+            .map_err(log_problem)?;
         if self.all("propensity", |round| round.propensity.is_some())? {
             let told = rounds.iter().filter_map(|round| round.propensity).collect();
             log = log.with_propensities(told).map_err(log_problem)?;
@@ -451,7 +535,7 @@ pub(crate) fn request_schema() -> Value {
             "assume_propensities": choice(&["frequencies", "uniform"], "What to assume where there are none"),
             "reward_model": choice(&["ridge", "logistic"], "What is learnt where no model is given"),
             "tuning": choice(&["mean_square", "slope"], "How parameters are chosen"),
-            "interval": choice(&["bootstrap", "normal", "bernstein"], "Which is told first"),
+            "interval": choice(&["bootstrap", "normal", "bernstein", "few_events"], "Which is told first; few_events instead of the first two where few rounds are rewarded"),
             "level": or_null(number("Level of intervals; 0.95 if absent")),
             "reward_range": {"type": ["array", "null"], "items": {"type": "number"}, "description": "Least and most that a reward can be"},
             "support_tolerance": or_null(number("Share of the target's choices that may be without support; 0.001 if absent")),
@@ -467,7 +551,8 @@ pub(crate) fn report_schema() -> Value {
     bernstein["properties"]["guaranteed"] = flag("Whether it holds for certain");
     let intervals = object(
         &["standard_error", "bootstrap", "normal", "bernstein"],
-        json!({"standard_error": number("Of the linearised estimate"), "bootstrap": range(), "normal": range(), "bernstein": bernstein}),
+        json!({"standard_error": number("Of the linearised estimate"), "bootstrap": range(), "normal": range(), "bernstein": bernstein,
+            "few_events": {"type": ["object", "null"], "description": "For few rewarded rounds: low, high, how many events, how many equal ones they are worth; none without weights"}}),
     );
     let estimate = object(
         &[
@@ -475,12 +560,14 @@ pub(crate) fn report_schema() -> Value {
             "value",
             "low",
             "high",
+            "interval",
             "effective_sample_size",
             "propensities",
             "intervals",
             "warnings",
         ],
         json!({
+            "interval": text("Which interval low and high are"),
             "estimator": text("As it was asked for"), "value": number("The estimate"),
             "low": number("Lower end of the interval"), "high": number("Upper end"),
             "effective_sample_size": number("Equal rounds that are worth as much"),
@@ -517,6 +604,7 @@ pub(crate) fn report_schema() -> Value {
             "estimates": {"type": "array", "items": estimate}, "refused": {"type": "array", "items": refused},
             "join": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "What was joined and left out"},
             "short": count("Decisions with fewer places"), "cut": count("Decisions without the scores of all candidates"),
+            "notes": texts("What to know of the request"),
             "gone": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "Decisions that cannot be made again, by the input that is gone"},
         }),
     )

@@ -158,4 +158,72 @@ fn recorded_decisions_need_to_be_there() {
     ope("--policy greedy --rewards click=1 --placement nowhere")
         .says(&["placement: got nowhere, expected one of"]);
     ope("--policy greedy").says(&["--rewards"]);
+    // What decisions have no use for is refused by name.
+    for unused in [
+        "--target uniform",
+        "--assume-propensities uniform",
+        "--categories nofile.csv",
+        "--reward-column x",
+        "--feature-prefix f_",
+    ] {
+        let name = unused.split(' ').next().unwrap_or_default();
+        ope(&format!("--policy greedy --rewards click=1 {unused}")).says(&[name, "cannot be used with"]);
+    }
+    ope("--policy greedy --rewards click=1 --positions 2 --reward-model logistic")
+        .says(&["--reward-model", "--positions 1"]);
+    ope("--policy greedy --rewards click=1 --reward-range 1")
+        .says(&["--reward-range", "two numbers with a comma"]);
+    ope("--policy greedy --rewards click=1 --reward-range 0,1").says(&["no decision of home"]);
+}
+
+#[test]
+fn few_clicks_have_a_sane_interval_and_actions_their_names() {
+    let dir = tempdir().expect("a folder");
+    let rows: Vec<String> = (0..600)
+        .map(|at| {
+            format!(
+                "{},{},0.5,0.5,0.5",
+                if at % 2 == 0 { "left" } else { "right" },
+                u8::from(at == 7)
+            )
+        })
+        .collect();
+    let log = write(
+        dir.path(),
+        "log.csv",
+        &format!("action,reward,pscore,pi_e_left,pi_e_right\n{}\n", rows.join("\n")),
+    );
+    let ran = concierge(&format!(
+        "ope --log {log} --estimators ips,dr --reward-range 0,1 --json"
+    ))
+    .code(0);
+    for e in ran.json()["estimates"].as_array().expect("estimates") {
+        let high = e["high"].as_f64().expect("an end");
+        assert!(
+            e["interval"] == "few_events" && high < 0.012 && e["low"].as_f64() >= Some(0.0),
+            "{e}"
+        );
+        assert!(
+            e["warnings"][0]
+                .as_str()
+                .is_some_and(|w| w.starts_with("a single round")),
+            "{e}"
+        );
+    }
+    concierge(&format!("ope --log {log} --resamples 0"))
+        .code(2)
+        .says(&["--resamples: got 0"]);
+    // An action that is never taken is told by its name.
+    let text = rows
+        .join("\n")
+        .replace("right", "left")
+        .replace(",0.5,0.5,0.5", ",1,0.5,0.5");
+    let gone = write(
+        dir.path(),
+        "gone.csv",
+        &format!("action,reward,pscore,pi_e_left,pi_e_right\n{text}\n"),
+    );
+    concierge(&format!("ope --log {gone} --estimators ips"))
+        .code(2)
+        .says(&["not in the log: right"]);
 }

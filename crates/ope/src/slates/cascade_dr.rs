@@ -12,6 +12,7 @@ pub(crate) const ENTRY: SlateEntry = SlateEntry {
     name: "cascade_dr",
     summary: "prefix weights with a reward model",
     source: "Kiyohara and others, 2022",
+    propensities: |log| log.logged(&log.prefix),
     build: || Box::new(CascadeDrEstimator { normalised: false }),
 };
 
@@ -20,6 +21,7 @@ pub(crate) const SELF_NORMALISED: SlateEntry = SlateEntry {
     name: "sn_cascade_dr",
     summary: "prefix weights with a reward model, self-normalised",
     source: "Kiyohara and others, 2022",
+    propensities: |log| log.logged(&log.prefix),
     build: || Box::new(CascadeDrEstimator { normalised: true }),
 };
 

@@ -11,6 +11,7 @@ pub(crate) const ENTRY: SlateEntry = SlateEntry {
     name: "independent_ips",
     summary: "one weight per position",
     source: "Li and others, 2018",
+    propensities: |log| log.logged(&log.marginal),
     build: || Box::new(IndependentIpsEstimator { normalised: false }),
 };
 
@@ -19,6 +20,7 @@ pub(crate) const SELF_NORMALISED: SlateEntry = SlateEntry {
     name: "sn_independent_ips",
     summary: "one weight per position, self-normalised",
     source: "Li and others, 2018",
+    propensities: |log| log.logged(&log.marginal),
     build: || Box::new(IndependentIpsEstimator { normalised: true }),
 };
 

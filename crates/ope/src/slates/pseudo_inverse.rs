@@ -15,6 +15,7 @@ pub(crate) const ENTRY: SlateEntry = SlateEntry {
     name: "pseudo_inverse",
     summary: "one weight per slate, right for rewards that add up over positions",
     source: "Swaminathan and others, 2017",
+    propensities: |log| log.logged(&log.slate),
     build: || Box::new(PseudoInverseEstimator { normalised: false }),
 };
 
@@ -23,6 +24,7 @@ pub(crate) const SELF_NORMALISED: SlateEntry = SlateEntry {
     name: "sn_pseudo_inverse",
     summary: "one weight per slate, right for rewards that add up over positions, self-normalised",
     source: "Swaminathan and others, 2017",
+    propensities: |log| log.logged(&log.slate),
     build: || Box::new(PseudoInverseEstimator { normalised: true }),
 };
 

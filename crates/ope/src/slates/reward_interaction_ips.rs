@@ -11,6 +11,7 @@ pub(crate) const ENTRY: SlateEntry = SlateEntry {
     name: "reward_interaction_ips",
     summary: "the weight of the prefix up to each position",
     source: "McInerney and others, 2020",
+    propensities: |log| log.logged(&log.prefix),
     build: || Box::new(RewardInteractionIpsEstimator { normalised: false }),
 };
 
@@ -19,6 +20,7 @@ pub(crate) const SELF_NORMALISED: SlateEntry = SlateEntry {
     name: "sn_reward_interaction_ips",
     summary: "the weight of the prefix up to each position, self-normalised",
     source: "McInerney and others, 2020",
+    propensities: |log| log.logged(&log.prefix),
     build: || Box::new(RewardInteractionIpsEstimator { normalised: true }),
 };
 

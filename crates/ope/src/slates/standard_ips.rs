@@ -11,6 +11,7 @@ pub(crate) const ENTRY: SlateEntry = SlateEntry {
     name: "standard_ips",
     summary: "one weight for the whole slate",
     source: "Precup, Sutton and Singh, 2000",
+    propensities: |log| log.logged(&log.slate),
     build: || Box::new(StandardIpsEstimator { normalised: false }),
 };
 
@@ -19,6 +20,7 @@ pub(crate) const SELF_NORMALISED: SlateEntry = SlateEntry {
     name: "sn_standard_ips",
     summary: "one weight for the whole slate, self-normalised",
     source: "Precup, Sutton and Singh, 2000",
+    propensities: |log| log.logged(&log.slate),
     build: || Box::new(StandardIpsEstimator { normalised: true }),
 };
 

@@ -1,7 +1,7 @@
 //! Intervals hold the truth as often as they say. The long version is `examples/coverage.rs`.
 
 use crate::worlds::{SlateWorld, Tells, World, fared};
-use ope::{Options, Range, Report, judge, judge_slates};
+use ope::{IntervalKind, Log, Options, Range, Report, judge, judge_slates};
 
 const LOGS: u64 = 400;
 
@@ -121,4 +121,91 @@ fn intervals_of_slate_estimators_cover() {
         .map(|seed| report(seed).expect("a right request"))
         .collect();
     check(&reports, &names, world.truth());
+}
+
+/// Where few rounds are rewarded, the bootstrap knows no spread of those that are missing: the interval for few events is told, and covers.
+#[test]
+fn intervals_cover_where_rewards_are_rare() {
+    let names = ["ips", "snips", "dr"];
+    let world = World::new(1, false, 0);
+    for (rate, least) in [(0.003, 0.93), (0.02, 0.93)] {
+        let truth = rate * world.truth();
+        let plain = |seed| Options {
+            reward_range: None,
+            ..options(seed)
+        };
+        let reports: Vec<Report> = (0..LOGS)
+            .map(|seed| judge(&world.sparse_log(600, seed, rate), &names, &plain(seed)))
+            .map(|report| report.expect("a right request"))
+            .collect();
+        for (at, name) in names.iter().enumerate() {
+            let all: Vec<_> = reports.iter().filter_map(|r| r.estimates.get(at)).collect();
+            assert_eq!(all.len(), LOGS as usize, "{name}");
+            let covered = all.iter().filter(|e| e.low <= truth && truth <= e.high).count() as f64;
+            assert!(covered / LOGS as f64 >= least, "{name} at {rate}: {covered}");
+            for e in all {
+                let few = e.intervals.few_events.expect("there are weights");
+                assert_eq!(few.worth < 20.0, e.interval == IntervalKind::FewEvents);
+                assert_eq!(
+                    few.worth < 20.0,
+                    e.warnings.iter().any(|w| w.contains("for few events"))
+                );
+                // Never wider than what a handful of the largest weights would bring.
+                assert!(
+                    e.high - e.low < 60.0 * few.largest / 600.0 + 0.05 * rate,
+                    "{name}: {e:?}"
+                );
+            }
+        }
+    }
+}
+
+/// One click in 600 even rounds, by hand: the mid-p interval of a Poisson mean of one, and of none.
+#[test]
+fn a_click_or_none_in_an_even_log() {
+    let log = |clicks: usize| {
+        let rewards = (0..600).map(|at| f64::from(u8::from(at < clicks))).collect();
+        let log = Log::new(2, rewards, vec![0; 600], vec![1.0, 0.0].repeat(600));
+        log.and_then(|log| log.with_propensities(vec![1.0; 600]))
+            .expect("the log is right")
+    };
+    let told = |clicks, options: Options| {
+        judge(&log(clicks), &["ips"], &options)
+            .expect("a right request")
+            .estimates
+            .remove(0)
+    };
+    let none = told(0, Options::default());
+    assert!(
+        (none.high - 20.0f64.ln() / 600.0).abs() < 1e-9 && none.low == 0.0,
+        "{none:?}"
+    );
+    assert!(
+        none.warnings[0].contains("declare their range"),
+        "{:?}",
+        none.warnings
+    );
+    let one = told(1, Options::default());
+    assert!(one.low > 0.0 && (0.008..0.0085).contains(&one.high), "{one:?}");
+    assert!(
+        one.warnings[0].starts_with("a single round"),
+        "{:?}",
+        one.warnings
+    );
+    // Bernstein's reckons with a click that did not come, and no interval goes beyond what is possible.
+    for interval in [
+        IntervalKind::Bernstein,
+        IntervalKind::FewEvents,
+        IntervalKind::Normal,
+    ] {
+        let range = Some(Range { low: 0.0, high: 1.0 });
+        let options = |reward_range| Options {
+            interval,
+            reward_range,
+            ..Options::default()
+        };
+        assert!(told(0, options(None)).high > 0.004);
+        let e = told(1, options(range));
+        assert!(e.low >= 0.0 && e.high > 0.005 && e.high <= 1.0, "{e:?}");
+    }
 }

@@ -183,7 +183,7 @@ fn names_are_unique_and_wrong_requests_are_named() {
             bootstrap_rounds: 0,
             ..default()
         }),
-        "bootstrap_rounds"
+        "resamples"
     );
     let reward_range = Some(ope::Range { low: 0.0, high: 0.5 });
     assert_eq!(

@@ -4,5 +4,6 @@ mod coverage;
 mod files;
 mod laws;
 mod reference;
+mod steep;
 mod support;
 mod worlds;

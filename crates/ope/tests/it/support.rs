@@ -1,5 +1,6 @@
 //! The check of support fires when it should and only then.
 
+use crate::steep::{self, Steep};
 use crate::worlds::{Tells, World};
 use ope::{Log, Options, PropensitySource, Support, SupportEvidence, judge};
 
@@ -19,18 +20,24 @@ fn support(world: &World, n: usize, seed: u64, tells: Tells) -> Support {
 
 #[test]
 fn missing_support_is_found_and_full_support_is_not_refused() {
+    let mut missed = 0;
     for seed in 0..200 {
         let (whole, half, gone) = (
             World::new(seed, false, 0),
             World::new(seed, false, 4),
             World::new(seed, false, 8),
         );
-        for tells in [Tells::Distributions, Tells::Propensities] {
-            let found = support(&whole, 1500, seed, tells);
+        // From propensities alone more rounds are needed.
+        for (tells, n) in [(Tells::Distributions, 1500), (Tells::Propensities, 4000)] {
+            let found = support(&whole, n, seed, tells);
             assert!(found.holds, "seed {seed}: {found:?}");
-            let found = support(&gone, 1500, seed, tells);
-            assert!(!found.holds, "seed {seed}: {found:?}");
+            let found = support(&gone, n, seed, tells);
             assert_eq!(found.unseen_actions, [5]);
+            if found.holds && tells == Tells::Propensities {
+                missed += 1;
+                continue;
+            }
+            assert!(!found.holds, "seed {seed}: {found:?}");
             let mass = gone.missing_mass();
             assert!(
                 (found.missing_mass - mass).abs() < 0.35 * mass,
@@ -51,7 +58,76 @@ fn missing_support_is_found_and_full_support_is_not_refused() {
         let found = support(&half, 20_000, seed, Tells::Propensities);
         let noise = (found.mean_weight - 1.0) / found.mean_weight_score;
         let clear = half.missing_mass() > 8.0 * noise.abs();
-        assert!(!found.holds || !clear, "seed {seed}: {found:?}");
+        missed += usize::from(found.holds && clear);
+    }
+    // Of 400 logs; one in which the largest weights lie far apart hides it.
+    assert!(missed <= 8, "{missed}");
+}
+
+/// A mean weight far below one is no proof of missing support where large weights are rare: told as a warning, not refused.
+#[test]
+fn heavy_tails_and_rare_weights_are_no_missing_support() {
+    let kinds = [
+        (Steep::Softmax(0.2), 1000),
+        (Steep::Softmax(0.15), 1000),
+        (Steep::Softmax(0.15), 4000),
+        (Steep::Epsilon(0.05), 250),
+        (Steep::Epsilon(0.05), 1000),
+    ];
+    for (kind, n) in kinds {
+        for seed in 0..100 {
+            let report = judge(&steep::log(kind, false, n, seed), &["ips"], &options());
+            let report = report.expect("a right request");
+            let support = report.support.as_ref().expect("there are propensities");
+            assert!(support.holds, "{n} rounds, seed {seed}: {support:?}");
+            let told = report.estimates[0]
+                .warnings
+                .iter()
+                .any(|w| w.contains("the log cannot say which"));
+            assert_eq!(
+                told,
+                support.mean_weight < 0.8 || support.mean_weight_score < -4.0
+            );
+        }
+    }
+    // An action that the target wants and that never came up is told, even where it is no proof.
+    let report = judge(
+        &steep::log(Steep::Softmax(0.5), true, 1000, 1),
+        &["ips"],
+        &options(),
+    );
+    let report = report.expect("a right request");
+    let told = |w: &String| w.contains("0.1000 of the target's choices") && w.ends_with(": 9");
+    assert!(report.estimates[0].warnings.iter().any(told), "{report:?}");
+    // Without the support of one action in ten it is refused where weights are moderate, and else told.
+    let mut refused = 0;
+    for seed in 0..50 {
+        let report = judge(
+            &steep::log(Steep::Softmax(2.0), true, 8000, seed),
+            &["ips"],
+            &options(),
+        );
+        refused += report.expect("a right request").refused.len();
+    }
+    assert!(refused >= 48, "{refused}");
+}
+
+/// A policy that leaves nothing to chance supports nothing else, however few of its choices are the target's too.
+#[test]
+fn certain_choices_support_nothing_else() {
+    for agreed in [0, 1, 10, 60] {
+        let target: Vec<f64> = (0..100)
+            .flat_map(|row| if row < agreed { [1.0, 0.0] } else { [0.0, 1.0] })
+            .collect();
+        let log = Log::new(2, vec![1.0; 100], vec![0; 100], target)
+            .and_then(|log| log.with_propensities(vec![1.0; 100]))
+            .expect("the log is right");
+        let report = judge(&log, &["ips"], &options()).expect("a right request");
+        let told = &report.refused[0].reason;
+        assert!(
+            told.starts_with("support is missing") || agreed == 0,
+            "{agreed}: {told}"
+        );
     }
 }
 

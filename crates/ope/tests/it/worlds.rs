@@ -96,6 +96,16 @@ impl World {
 
     /// A log with 0/1 rewards.
     pub(crate) fn log(&self, n: usize, seed: u64, tells: Tells) -> Log {
+        self.log_at(n, seed, tells, 1.0)
+    }
+
+    /// The same with propensities alone and so many times fewer rewards.
+    #[allow(dead_code, reason = "examples and tests use it")]
+    pub(crate) fn sparse_log(&self, n: usize, seed: u64, rate: f64) -> Log {
+        self.log_at(n, seed, Tells::Propensities, rate)
+    }
+
+    fn log_at(&self, n: usize, seed: u64, tells: Tells, rate: f64) -> Log {
         let mut stream = SeededStream::new(seed, 78);
         let (mut rewards, mut actions, mut propensities) = (Vec::new(), Vec::new(), Vec::new());
         let (mut target, mut logging, mut features) = (Vec::new(), Vec::new(), Vec::new());
@@ -104,7 +114,7 @@ impl World {
             let row = context * self.actions..(context + 1) * self.actions;
             let action = draw(&self.logging[row.clone()], &mut stream);
             rewards.push(f64::from(u8::from(
-                stream.uniform() < self.means[row.start + action],
+                stream.uniform() < rate * self.means[row.start + action],
             )));
             actions.push(action as u32);
             propensities.push(self.logging[row.start + action]);

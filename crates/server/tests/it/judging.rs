@@ -106,4 +106,73 @@ fn a_policy_is_judged_from_decisions() {
     assert_eq!(report["estimates"], json!([]), "{report}");
     let reason = report["refused"][0]["reason"].as_str().unwrap_or_default();
     assert!(reason.starts_with("support is missing"), "{report}");
+    // Of a single place, estimators of one action answer as well, in the order asked for.
+    let first = |estimators: Value, rewards: Value, positions: usize, target: Value| {
+        let join = json!({"placement": "home", "rewards": rewards, "window_hours": 0.5 / 3600.0});
+        let mut decisions = target;
+        decisions["join"] = join;
+        decisions["positions"] = json!(positions);
+        let body = json!({"decisions": decisions, "resamples": 50, "estimators": estimators});
+        world.send("POST", "/v1/ope", &body)
+    };
+    let told = |report: &Value, list: &str| -> Vec<String> {
+        let all = report[list].as_array().into_iter().flatten();
+        all.filter_map(|e| e["estimator"].as_str().map(str::to_owned))
+            .collect()
+    };
+    let (click, greedy) = (json!({"click": 1}), json!({"policy": "greedy"}));
+    let names = json!(["dr", "standard_ips", "snips", "independent_ips", "dm"]);
+    let report = first(names.clone(), click.clone(), 1, greedy.clone()).json();
+    // The home page mixes, so greedy is not what was shown: only a model can guess.
+    assert_eq!(told(&report, "estimates"), ["dm"], "{report}");
+    assert_eq!(
+        told(&report, "refused"),
+        ["dr", "standard_ips", "snips", "independent_ips"],
+        "{report}"
+    );
+    assert!(
+        report["reward_model"]
+            .as_str()
+            .is_some_and(|m| m.contains("cross-fitted")),
+        "{report}"
+    );
+    // The configuration of then earns what it earned; of another one only the shown is known.
+    let report = first(names, click.clone(), 1, json!({"under": {}})).json();
+    assert_eq!(
+        told(&report, "estimates"),
+        ["standard_ips", "snips", "independent_ips"],
+        "{report}"
+    );
+    for e in report["estimates"].as_array().into_iter().flatten() {
+        assert_eq!(e["value"], report["logged_value"], "{e}");
+    }
+    assert_eq!(told(&report, "refused"), ["dr", "dm"], "{report}");
+    assert!(
+        told(
+            &first(json!([]), click.clone(), 1, json!({"under": {}})).json(),
+            "estimates"
+        )
+        .len()
+            >= 3
+    );
+    let got = first(json!(["dr"]), click.clone(), 2, greedy.clone());
+    assert!(
+        got.status == 400 && got.text().contains("positions 1"),
+        "{}",
+        got.text()
+    );
+    let got = first(json!(["drr"]), click, 1, greedy.clone());
+    assert!(
+        got.status == 400 && got.text().contains("standard_ips"),
+        "{}",
+        got.text()
+    );
+    // A type of event that the configuration does not know is told.
+    let report = first(json!(["ips"]), json!({"clik": 1}), 1, greedy).json();
+    assert!(
+        report["notes"][0]
+            .as_str()
+            .is_some_and(|n| n.contains("clik") && n.contains("click")),
+        "{report}"
+    );
 }
