@@ -24,7 +24,7 @@ const HANDOVER_MAX: f32 = 200.0;
 /// How steeply what people did not take of an item comes to be believed.
 const STEEPNESS: f32 = 2.0;
 /// With more, powers of numbers of entries are out of range.
-const STEEPNESS_MAX: f64 = 4.0;
+const STEEPNESS_MAX: f64 = 3.0;
 
 /// How much attributes hold items of few entries beyond λ, in small dense data that they explain.
 const PULL: f32 = 20.0;
