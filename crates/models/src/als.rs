@@ -8,8 +8,8 @@
 //! performance of iALS on item recommendation benchmarks", arXiv:2110.14037 (frequency-scaled λ).
 //!
 //! **Attributes.** A factor is drawn to a linear map of the attributes, learnt with it (`als_prior.rs`): the term λ‖x‖² becomes
-//! λ‖x − m‖², and a pair without entry is not told to be 0 but (1 − e)·m·y, where e = k/(k + h) for a row of k
-//! entries says how far absence is believed; of items λ is (1 + κ(1 − e)) times as strong, so that few events say little beside it. So a new item, or somebody of whom only attributes are known, is m; one with
+//! λ‖x − m‖², and a pair without entry is not told to be 0 but (1 − e)·m·y, where e = kˢ/(kˢ + hˢ) for a row of k
+//! entries says how far absence is believed (s is 2 for items, 1 for people); of items λ is (1 + κ(1 − c)) times as strong, c = k/(k + h), so that few events say little beside it. So a new item, or somebody of whom only attributes are known, is m; one with
 //! many entries is what the entries say; in between stands the minimum of one objective, without a switch. Rows without attributes
 //! have m = 0 and e = 1, the plain model.
 //!

@@ -21,6 +21,11 @@ const HANDOVER_SHARE: f64 = 0.4;
 const HANDOVER_MIN: f32 = 10.0;
 const HANDOVER_MAX: f32 = 200.0;
 
+/// How steeply what people did not take of an item comes to be believed.
+const STEEPNESS: f32 = 2.0;
+/// With more, powers of numbers of entries are out of range.
+const STEEPNESS_MAX: f64 = 3.0;
+
 /// How much attributes hold items of few entries beyond λ, in small dense data that they explain.
 const PULL: f32 = 20.0;
 /// Shares of pairs with an interaction between which it rises from nothing to that.
@@ -61,7 +66,10 @@ pub struct AlsConfig {
     pub item_handover: Option<f32>,
     /// The same for what people with attributes did not take.
     pub user_handover: Option<f32>,
-    /// How much more than λ holds an item at what its attributes say (κ): 1 + κ(1 − e) times. Default: 20 in data of a density of 0.03 or more,
+    /// How steeply that is believed, of items with attributes, about `item_handover` (s): k entries count kˢ/(kˢ + hˢ), so that more keeps those of few entries nearer to
+    /// what attributes say. Default 2.
+    pub item_steepness: Option<f32>,
+    /// How much more than λ holds an item at what its attributes say (κ): 1 + κ(1 − c) times, with k/(k + h) for c. Default: 20 in data of a density of 0.03 or more,
     /// falling to 0 at 0.005, where items have 75 entries or fewer, falling to 0 at 150, and less if attributes explain less than a tenth of the differences between items.
     pub item_pull: Option<f32>,
 }
@@ -81,6 +89,7 @@ impl Default for AlsConfig {
             user_attributes: true,
             item_handover: None,
             user_handover: None,
+            item_steepness: None,
             item_pull: None,
         }
     }
@@ -124,6 +133,13 @@ impl AlsConfig {
         }
         within(
             NAME,
+            "item_steepness",
+            f64::from(self.item_steepness.unwrap_or(STEEPNESS)),
+            0.1,
+            STEEPNESS_MAX,
+        )?;
+        within(
+            NAME,
             "item_pull",
             f64::from(self.item_pull.unwrap_or(PULL)),
             0.0,
@@ -140,6 +156,7 @@ impl AlsConfig {
         AlsConfig {
             item_handover: self.item_handover.or(Some(handover(items))),
             user_handover: self.user_handover.or(Some(handover(people))),
+            item_steepness: self.item_steepness.or(Some(STEEPNESS)),
             reg: self.reg.or(Some((root / 20.0).clamp(0.002, REG_MAX))),
             unobserved_weight: self.unobserved_weight.or(Some(root.clamp(0.005, UNOBSERVED_MAX))),
             ..self.clone()
@@ -177,15 +194,19 @@ impl AlsConfig {
 
     /// The constants of a step of people.
     pub(crate) fn user_side(&self, n_items: usize) -> Side {
-        self.side(n_items, self.user_handover, None)
+        self.side(n_items, self.user_handover)
     }
 
-    /// The constants of a step of items. Artefacts of before have no pull.
+    /// The constants of a step of items. Artefacts of before have no pull, and a steepness of 1.
     pub(crate) fn item_side(&self, n_users: usize) -> Side {
-        self.side(n_users, self.item_handover, self.item_pull)
+        Side {
+            steepness: self.item_steepness.unwrap_or(1.0),
+            pull: self.item_pull.unwrap_or(0.0),
+            ..self.side(n_users, self.item_handover)
+        }
     }
 
-    fn side(&self, n_other: usize, handover: Option<f32>, pull: Option<f32>) -> Side {
+    fn side(&self, n_other: usize, handover: Option<f32>) -> Side {
         Side {
             d: self.factors,
             block: self.block.unwrap_or(self.factors),
@@ -194,7 +215,8 @@ impl AlsConfig {
             reg: self.reg(),
             exponent: self.reg_exponent,
             n_other,
-            pull: pull.unwrap_or(0.0),
+            steepness: 1.0,
+            pull: 0.0,
         }
     }
 }

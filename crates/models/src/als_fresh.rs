@@ -3,7 +3,7 @@
 //! An item that had no entries in training is solved exactly as training would: from its users, as they were in that
 //! batch of events, and its prior mean. Of one that had k entries, k < [`SETTLED`], training left the factor y₀ alone; its normal matrix is
 //! taken to be A₀ = (α₀ + k/n)G + λ(k)I, as if its users had been any k of the n, and what came since is added: (A₀ + Σ w x xᵀ)y =
-//! A₀y₀ + Σ w x, but for the pull of attributes, λκ(1 − e), which is that of k entries in A₀y₀ and of all on the left, with its mean on the right. New attributes move y₀ by A₀⁻¹(λI + (1 − e)α₀G) times the change of its mean, which is how the
+//! A₀y₀ + Σ w x, but for the pull of attributes, λκ(1 − c), which is that of k entries in A₀y₀ and of all on the left, with its mean on the right. New attributes move y₀ by A₀⁻¹(λI + (1 − e)α₀G) times the change of its mean, which is how the
 //! solution depends on the mean. Settled items stay until the next training.
 
 use crate::als::Als;

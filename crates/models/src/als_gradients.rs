@@ -236,6 +236,7 @@ mod tests {
             exponent: 1.0,
             n_other: 90,
             handover: 10.0,
+            steepness: 2.0,
             pull: 3.0,
         };
         (

@@ -1,7 +1,7 @@
 //! One half-step of alternating least squares: all rows of one side given the other.
 //!
 //! A row's objective is quadratic: A = α₀G + Σ wⱼyⱼyⱼᵀ + λI with G = YᵀY of the other side, and b = Σ wⱼtⱼyⱼ, plus
-//! (λI + (1 − e)α₀G)m where the row has a prior mean m (see [`Prior`]); λ is then (1 + κ(1 − e)) times its own. Two ways to its minimum:
+//! (λI + (1 − e)α₀G)m where the row has a prior mean m (see [`Prior`]); λ is then (1 + κ(1 − c)) times its own. Two ways to its minimum:
 //!
 //! - [`State::solve`], exact: all of A, by Cholesky. entries·d²/2 + d³/6 multiplications. Rows of few entries take a
 //!   shorter way to the same ([`Short`]).
@@ -27,8 +27,10 @@ pub(crate) struct Side {
     pub(crate) exponent: f32,
     /// Rows of the other side.
     pub(crate) n_other: usize,
-    /// Entries at which the absence of others is half believed, for rows with a prior mean.
+    /// Entries at which the absence of others is half believed, for rows with a prior mean (h).
     pub(crate) handover: f32,
+    /// How steeply it comes to be believed about there (s).
+    pub(crate) steepness: f32,
     /// How much more a row with a prior mean and no entries is held there than λ does (κ).
     pub(crate) pull: f32,
 }
@@ -40,9 +42,9 @@ impl Side {
         (self.reg * frequency.powf(self.exponent)).max(1e-6)
     }
 
-    /// λκ(1 − e): what λ is more for a row with a prior mean.
+    /// λκ(1 − c): what λ is more for a row with a prior mean.
     pub(crate) fn more(&self, entries: usize) -> f32 {
-        self.lambda(entries) * self.pull * (1.0 - self.exposure(entries))
+        self.lambda(entries) * self.pull * (1.0 - self.believed(entries))
     }
 
     /// λ of a row, with a prior mean or without.
@@ -59,9 +61,15 @@ impl Side {
         }
     }
 
-    /// How much the absence of entries is believed (e), 0 to 1.
-    pub(crate) fn exposure(&self, entries: usize) -> f32 {
+    /// How far entries are believed (c), 0 to 1.
+    pub(crate) fn believed(&self, entries: usize) -> f32 {
         entries as f32 / (entries as f32 + self.handover)
+    }
+
+    /// How far the absence of others is believed (e), 0 to 1.
+    pub(crate) fn exposure(&self, entries: usize) -> f32 {
+        let entries = (entries as f32).powf(self.steepness);
+        entries / (entries + self.handover.powf(self.steepness))
     }
 }
 
@@ -441,6 +449,7 @@ mod tests {
             exponent: 1.0,
             n_other: 40,
             handover: 10.0,
+            steepness: 2.0,
             pull: 3.0,
         };
         let mut stream = SeededStream::new(3, 0);
@@ -495,8 +504,9 @@ mod tests {
         let product = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
         };
-        let absent = 1.0 - f64::from(case.side.exposure(columns.len()));
-        let more = f64::from(case.side.pull) * absent;
+        let n = columns.len() as f64;
+        let absent = 1.0 - n * n / (n * n + 100.0);
+        let more = f64::from(case.side.pull) * (1.0 - n / (n + 10.0));
         let lambda = f64::from(case.side.lambda(columns.len())) * (1.0 + mean.map_or(0.0, |_| more));
         let zero = vec![0f32; d];
         let mean = mean.unwrap_or(&zero);

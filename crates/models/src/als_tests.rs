@@ -231,10 +231,11 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
         };
         let item = takes(&mut model, &id, &histories);
         let alpha = f64::from(config.unobserved_weight());
-        let absent = 1.0 - 3.0 / (3.0 + f64::from(model.config.item_handover.unwrap()));
+        let h = f64::from(model.config.item_handover.unwrap());
+        let absent = 1.0 - 9.0 / (9.0 + h * h);
         let pull = model.config.item_pull.map_or(0.0, f64::from);
         assert_eq!(pull > 1.0, described, "{pull}");
-        let lambda = lambda(&config, 3, USERS) * (1.0 + pull * absent);
+        let lambda = lambda(&config, 3, USERS) * (1.0 + pull * h / (3.0 + h));
         let matrix = normal_matrix(&model.users_gram, &users, alpha, lambda, 5);
         let right: Vec<f64> = (0..5)
             .map(|i| {
@@ -256,7 +257,7 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
     }
 }
 
-/// λ(1 + κ(1 − e)) of the head of `als.rs`, for an item with attributes.
+/// λ(1 + κ(1 − c)) of the head of `als.rs`, for an item with attributes.
 fn drawn_lambda(model: &Als, entries: usize) -> f64 {
     let h = f64::from(model.config.item_handover.unwrap());
     let absent = 1.0 - entries as f64 / (entries as f64 + h);
@@ -534,6 +535,96 @@ fn how_far_absence_is_believed_follows_from_the_data_unless_told() {
     .unwrap_err()
     .to_string();
     assert!(refused.contains("item_handover"), "{refused}");
+}
+
+#[test]
+fn how_steeply_absence_is_believed_is_two_for_items_unless_told() {
+    let told = |steepness| AlsConfig {
+        item_handover: Some(8.0),
+        item_steepness: Some(steepness),
+        ..config(5)
+    };
+    // Worked out by hand: k²/(k² + 8²), and for the entries themselves k/(k + 8) whatever the steepness.
+    let side = told(2.0).item_side(9);
+    for (entries, e, c) in [(0, 0.0, 0.0), (4, 0.2, 1.0 / 3.0), (8, 0.5, 0.5), (24, 0.9, 0.75)] {
+        assert!((side.exposure(entries) - e).abs() < 1e-6, "{entries}");
+        assert!((side.believed(entries) - c).abs() < 1e-6, "{entries}");
+    }
+    // It rises with entries, and stays a share at the bounds of what can be told.
+    for (steepness, handover) in [(0.1, 1e-3), (1.0, 10.0), (2.0, 200.0), (3.0, 1e6), (3.0, 1e-3)] {
+        let config = AlsConfig {
+            item_handover: Some(handover),
+            ..told(steepness)
+        };
+        config.check().unwrap();
+        let entries = [0, 1, 2, 10, 1000, 1_000_000, u32::MAX as usize];
+        let shares = entries.map(|entries| config.item_side(9).exposure(entries));
+        assert!(shares.is_sorted(), "{shares:?}");
+        assert!(shares.iter().all(|e| (0.0..=1.0).contains(e)), "{shares:?}");
+    }
+    for steepness in [0.0, 3.5, f32::NAN] {
+        let refused = AlsTrainer::new(told(steepness)).unwrap_err().to_string();
+        assert!(
+            refused.contains("item_steepness") && refused.contains('3'),
+            "{refused}"
+        );
+    }
+    // Artefacts of before do not name it: to the last bit as they were. People are as they were.
+    let old: AlsConfig = serde_json::from_value(serde_json::json!({"item_handover": 7.0})).unwrap();
+    for entries in 0..5000 {
+        let before = entries as f32 / (entries as f32 + 7.0);
+        assert_eq!(old.item_side(9).exposure(entries), before);
+    }
+    let people = config(5).settled(6_000, 100, 50).user_side(9);
+    assert_eq!(people.exposure(24), 0.5);
+    assert_eq!(people.exposure(3), people.believed(3));
+    // A training settles it, and what was settled is saved.
+    let (plain, described) = (world(false), world(true));
+    let model = fit(&config(5), &described);
+    assert_eq!(model.config.item_steepness, Some(2.0));
+    assert_eq!(fit(&told(1.5), &described).config.item_steepness, Some(1.5));
+    let (mut bytes, mut again) = (Vec::new(), Vec::new());
+    model.save(&mut bytes);
+    crate::load(&bytes).unwrap().save(&mut again);
+    assert_eq!(bytes, again);
+    // Without attributes there is nothing that it could change.
+    assert_eq!(fit(&told(1.0), &plain).factors, fit(&told(3.0), &plain).factors);
+}
+
+/// With some entries each, below h, an item stays nearer to its attributes the steeper absence is believed; above h farther.
+#[test]
+fn steeper_is_nearer_to_attributes_below_the_handover_and_farther_above() {
+    let d = 5;
+    let side = |steepness| {
+        AlsConfig {
+            item_handover: Some(10.0),
+            item_steepness: Some(steepness),
+            item_pull: Some(0.0),
+            ..config(d)
+        }
+        .item_side(USERS)
+    };
+    let mut stream = numeric::SeededStream::new(5, 0);
+    let table: Vec<f32> = (0..USERS * d).map(|_| stream.normal() as f32 * 0.3).collect();
+    let gram = numeric::gram(&table, d);
+    let mean: Vec<f32> = (0..d).map(|_| stream.normal() as f32).collect();
+    // As if all that was told were whom it was not taken by.
+    let gone = |steepness: f32, entries: usize| {
+        let side = side(steepness);
+        let mut state = State::new(&side);
+        let nothing = (vec![0f32; d * d], vec![0f32; d]);
+        state.solve_from(&side, &gram, (&nothing.0, &nothing.1), entries, Some(&mean));
+        let miss: Vec<f32> = mean.iter().zip(state.factor()).map(|(m, x)| m - x).collect();
+        numeric::norm(&miss)
+    };
+    for entries in [1, 3, 9] {
+        assert!(gone(2.0, entries) < 0.95 * gone(1.0, entries), "{entries}");
+        assert!(gone(3.0, entries) < gone(2.0, entries), "{entries}");
+    }
+    for entries in [12, 30, 100] {
+        assert!(gone(2.0, entries) > gone(1.0, entries), "{entries}");
+    }
+    assert!((gone(2.0, 10) - gone(1.0, 10)).abs() < 1e-6);
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl AlsTrainer {
         let map = |features: &[ItemFeatures], of: &Csr, side: &Side, wanted: bool| {
             let believed = |row| match of.row(row).0.len() {
                 0 => 0.0,
-                n => side.exposure(n),
+                n => side.believed(n),
             };
             let believed: Vec<f32> = (0..of.n_rows()).map(believed).collect();
             wanted.then(|| Fitting::new(features, d, believed)).flatten()

@@ -2,9 +2,9 @@
 //!
 //! The score of an item is x·y. Given the item, the posterior of the person is normal with the precision matrix of the fold-in, A/σ², so
 //! the score's variance is σ²·yᵀA⁻¹y: exact, by the Cholesky factor that the fold-in made. Given the person, that of
-//! the item adds σ²·xᵀA⁻¹x with its A taken to be (eα₀ + k/n)G + λ(k)I: as if its k takers had been any of the n
-//! people, and as if those who did not take it had been asked as far as that is believed (e = k/(k + h)), with λ of an item with attributes or without; so an item that nobody
-//! met is uncertain, not disliked. With G = VΛVᵀ once, that is Σ (vⱼ·x)² / ((eα₀ + k/n)Λⱼ + λ(k)), the
+//! the item adds σ²·xᵀA⁻¹x with its A taken to be (cα₀ + k/n)G + λ(k)I: as if its k takers had been any of the n
+//! people, and as if those who did not take it had been asked as far as their entries are believed (c = k/(k + h)), with λ of an item with attributes or without; so an item that nobody
+//! met is uncertain, not disliked. With G = VΛVᵀ once, that is Σ (vⱼ·x)² / ((cα₀ + k/n)Λⱼ + λ(k)), the
 //! same for all items of k entries alike in that. σ² is the mean squared miss on the entries of the training.
 //!
 //! Source: Gaussian posteriors of one side given the other as in Salakhutdinov and Mnih (2008), "Bayesian probabilistic
@@ -48,7 +48,7 @@ pub(crate) fn noise(entries: &Csr, users: &[f32], items: &[f32], d: usize) -> f3
 /// The variance that comes of not knowing an item of `entries` entries, for a person whose products with the eigenvectors are
 /// `turned`; before σ².
 fn of_item(side: &Side, apart: &SymmetricEigen, turned: &[f32], entries: usize, drawn: bool) -> f32 {
-    let weight = side.exposure(entries) * side.unobserved + entries as f32 / side.n_other.max(1) as f32;
+    let weight = side.believed(entries) * side.unobserved + entries as f32 / side.n_other.max(1) as f32;
     let lambda = side.lambda_of(entries, drawn);
     let terms = turned.iter().zip(&apart.values);
     terms
