@@ -138,7 +138,11 @@ impl BlendTrainer {
                 .iter()
                 .all(|key| config[*key].is_null())
         };
-        self.parts.iter().filter(is_open).map(|part| part.name()).collect()
+        self.parts
+            .iter()
+            .filter(is_open)
+            .map(|part| part.name())
+            .collect()
     }
 
     /// Trains the parts; those without data are left out.

@@ -139,7 +139,9 @@ pub(crate) fn hold_out(data: &TrainingData, most: usize, seed: u64) -> Option<He
         let usual = items.len() - (items.len() / 5).clamp(1, LATER_MAX);
         let moments: Vec<i64> = items.iter().map(|e| e.0).collect();
         let drawn = mix(hash_bytes(all.users[user].as_str().as_bytes()) ^ !seed) & 1 == 1;
-        let at = Some(moments).filter(|_| drawn).and_then(|moments| came_back(&moments));
+        let at = Some(moments)
+            .filter(|_| drawn)
+            .and_then(|moments| came_back(&moments));
         let at = at.unwrap_or(usual);
         let out: BTreeSet<u32> = items[at..].iter().map(|e| e.2).collect();
         let later: Vec<u32> = items[at..].iter().take(LATER_MAX).map(|e| e.2).collect();
@@ -205,7 +207,11 @@ pub(crate) fn fit_recalls(blend: &mut Blend, cases: &[Case], open: &BTreeSet<&'s
     let step = cases.len().div_ceil(RECALL_CASES).max(1);
     let cases: Vec<&Case> = cases.iter().step_by(step).collect();
     let mut found = Recalls::new();
-    for part in blend.parts.iter_mut().filter(|part| open.contains(part.model.name())) {
+    for part in blend
+        .parts
+        .iter_mut()
+        .filter(|part| open.contains(part.model.name()))
+    {
         let Some(start) = part.model.recall().filter(Recall::fades) else {
             continue;
         };
@@ -671,4 +677,23 @@ fn add_alone(blend: &Blend, at: usize, someone: Someone<'_>, whole: &mut f64, ow
         .iter()
         .map(|(_, s)| f64::from(part.rooted(*s) / unit))
         .sum::<f64>();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_came_back_and_when() {
+        let minutes =
+            |moments: &[i64]| -> Vec<i64> { moments.iter().map(|minute| minute * 60_000).collect() };
+        // The last pause counts, of more than half an hour, in the later half.
+        assert_eq!(came_back(&minutes(&[0, 1, 2, 40, 41, 100, 110])), Some(5));
+        assert_eq!(came_back(&minutes(&[0, 1, 2, 40, 41, 42, 43])), None);
+        assert_eq!(came_back(&minutes(&[0, 30])), None);
+        assert_eq!(came_back(&minutes(&[0, 31])), Some(1));
+        assert_eq!(came_back(&minutes(&[0])), None);
+        assert_eq!(came_back(&[i64::MIN, i64::MAX]), Some(1));
+        assert_eq!(came_back(&[]), None);
+    }
 }

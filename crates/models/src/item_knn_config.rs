@@ -195,7 +195,12 @@ impl Settings {
         limit("neighbours", settings.neighbours as f64, 1.0, 1e5)?;
         limit("shrinkage", f64::from(settings.shrinkage), 0.0, 1e9)?;
         limit("history_max", settings.history_max as f64, 1.0, 1e6)?;
-        limit("served_max", settings.asked.served_max.unwrap_or(1) as f64, 1.0, 1e6)?;
+        limit(
+            "served_max",
+            settings.asked.served_max.unwrap_or(1) as f64,
+            1.0,
+            1e6,
+        )?;
         recall::check(name, settings.asked.half_life_events, settings.asked.floor)?;
         limit("companions_max", settings.companions_max as f64, 1.0, 1e7)?;
         match settings.kind {
@@ -392,4 +397,28 @@ pub(crate) fn build_bm25(config: &serde_json::Value) -> Result<Box<dyn Trainer>,
 /// Builds the trainer of `swing`.
 pub(crate) fn build_swing(config: &serde_json::Value) -> Result<Box<dyn Trainer>, ModelError> {
     Ok(Box::new(ItemKnnTrainer::new(Settings::parse(SWING, config)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_artefact_does_not_say_is_as_it_was() {
+        // As artefacts had it before there was fading.
+        let old = serde_json::json!({"neighbours": 50, "shrinkage": 10.0, "history_max": 30, "companions_max": 1000,
+            "memory_mb_max": 8192});
+        let settings = Settings::parse(COSINE, &old).unwrap();
+        assert_eq!(settings.recall(), Recall::latest(30));
+        assert_eq!(settings.history_max, 30);
+        let fading = Recall {
+            most: 70,
+            half_life: 3.0,
+            floor: 0.25,
+        };
+        let faded = settings.with_recall(fading);
+        assert_eq!((faded.recall(), faded.history_max), (fading, 30));
+        let read = Settings::parse(COSINE, &faded.config()).unwrap();
+        assert_eq!((read.recall(), read.history_max), (fading, 30));
+    }
 }

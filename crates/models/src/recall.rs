@@ -103,6 +103,106 @@ impl Recall {
 
 /// Refuses what cannot be.
 pub(crate) fn check(model: &str, half_life: Option<f32>, floor: Option<f32>) -> Result<(), ModelError> {
-    within(model, "half_life_events", f64::from(half_life.unwrap_or(0.0)), 0.0, 1e6)?;
+    within(
+        model,
+        "half_life_events",
+        f64::from(half_life.unwrap_or(0.0)),
+        0.0,
+        1e6,
+    )?;
     within(model, "floor", f64::from(floor.unwrap_or(0.0)), 0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn history(weights: &[f32]) -> Vec<HistoryEvent> {
+        let event = |(item, weight): (u32, &f32)| HistoryEvent {
+            item,
+            weight: *weight,
+            age_days: 1.0,
+        };
+        (0u32..).zip(weights).map(event).collect()
+    }
+
+    #[test]
+    fn shares_by_hand() {
+        let recall = Recall {
+            most: 5,
+            half_life: 2.0,
+            floor: 0.3,
+        };
+        let used: Vec<_> = recall.used(&history(&[1.0; 7]), 100).collect();
+        let root = 0.5f32.sqrt();
+        let expected = [(2, 0.3), (3, 0.5 * root), (4, 0.5), (5, root), (6, 1.0)];
+        assert_eq!(used.len(), expected.len());
+        for ((item, weight, share), (at, own)) in used.into_iter().zip(expected) {
+            assert_eq!((item, weight), (at, 1.0));
+            assert!((share - own).abs() < 1e-6, "{item}: {share}, {own}");
+        }
+        // Without a floor what is far back is not looked at: 2^(-10) is below a thousandth.
+        let sharp = Recall {
+            most: 1000,
+            half_life: 1.0,
+            floor: 0.0,
+        };
+        assert_eq!(sharp.used(&history(&[1.0; 50]), 100).count(), 10);
+    }
+
+    proptest! {
+        /// Against going through all events one by one.
+        #[test]
+        fn as_one_by_one(
+            weights in proptest::collection::vec(prop_oneof![Just(0.0f32), Just(f32::NAN), -2.0f32..2.0], 0..40),
+            n_items in 0usize..45,
+            most in 1usize..50,
+            half_life in prop_oneof![Just(0.0f32), 0.5f32..50.0],
+            floor in prop_oneof![Just(0.0f32), 0.0f32..1.0],
+        ) {
+            let recall = Recall { most, half_life, floor };
+            let history = history(&weights);
+            let mut expected = Vec::new();
+            for (at, event) in history.iter().enumerate() {
+                let place = history.len() - 1 - at;
+                let mut share = 1.0f32;
+                if half_life > 0.0 {
+                    share = floor.max((-(place as f32) / half_life).exp2());
+                }
+                let is_used = place < most && share >= 0.001 && at < n_items;
+                if is_used && event.weight.is_finite() && event.weight != 0.0 {
+                    expected.push((event.item, event.weight, share));
+                }
+            }
+            prop_assert_eq!(recall.used(&history, n_items).collect::<Vec<_>>(), expected);
+        }
+
+        /// All alike, it is the window that there was before there was fading.
+        #[test]
+        fn without_fading_it_is_a_window(
+            weights in proptest::collection::vec(-2.0f32..2.0, 0..40),
+            most in 1usize..50,
+        ) {
+            let history = history(&weights);
+            let windowed: Vec<_> = crate::common::usable(&history, 30, most).collect();
+            let shared: Vec<_> = Recall::latest(most).used(&history, 30).collect();
+            prop_assert!(shared.iter().all(|(.., share)| *share == 1.0));
+            let shared: Vec<_> = shared.into_iter().map(|(item, weight, _)| (item, weight)).collect();
+            prop_assert_eq!(shared, windowed);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        assert!(check("ease", Some(4.0), Some(0.1)).is_ok());
+        for (half_life, floor, field) in [
+            (Some(-1.0), None, "half_life_events"),
+            (Some(f32::NAN), None, "half_life_events"),
+            (None, Some(1.5), "floor"),
+        ] {
+            let error = check("ease", half_life, floor).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
 }
