@@ -40,7 +40,7 @@ const AGE_GRID: [f32; 7] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0];
 const HALF_LIVES: [f32; 4] = [2.0, 4.0, 8.0, 16.0];
 const FLOORS: [f32; 5] = [0.03, 0.06, 0.1, 0.2, 0.4];
 /// People by whom they are judged.
-const RECALL_CASES: usize = 600;
+const RECALL_CASES: usize = 500;
 /// A pause after which somebody comes back, milliseconds: half an hour, as sessions are commonly cut.
 const PAUSE_MS: i64 = 30 * 60 * 1000;
 /// Gain in mean NDCG, and in standard errors of it, that units of a person's own must bring.
@@ -202,7 +202,8 @@ fn cut(case: &Case, range: usize) -> Option<&[HistoryEvent]> {
     Some(&case.history[length.saturating_sub(most)..])
 }
 
-/// Searches how events fade for those of these parts that let them: first the half-life, then the floor, then both again. Sets what is found, and gives it by name.
+/// Searches how events fade for those of these parts that let them: first the half-life, then the floor, then both again if
+/// either changed. Sets what is found, and gives it by name.
 pub(crate) fn fit_recalls(blend: &mut Blend, cases: &[Case], open: &BTreeSet<&'static str>) -> Recalls {
     let step = cases.len().div_ceil(RECALL_CASES).max(1);
     let cases: Vec<&Case> = cases.iter().step_by(step).collect();
@@ -217,10 +218,14 @@ pub(crate) fn fit_recalls(blend: &mut Blend, cases: &[Case], open: &BTreeSet<&'s
         };
         let mut best = (own_gains(&*part.model, &cases), start);
         for _ in 0..2 {
+            let before = best.1;
             let half_lives = HALF_LIVES.map(|half_life| Recall { half_life, ..best.1 });
             best = better_of(part, &cases, best, &half_lives);
             let floors = FLOORS.map(|floor| Recall { floor, ..best.1 });
             best = better_of(part, &cases, best, &floors);
+            if best.1 == before {
+                break;
+            }
         }
         part.model.set_recall(best.1);
         found.insert(part.model.name(), best.1);

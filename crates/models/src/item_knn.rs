@@ -295,7 +295,8 @@ impl ItemKnn {
         let recall = self.settings.recall();
         let used = recall.used(history, self.vocabulary.len());
         let known = used.filter(|(i, ..)| self.knows(*i));
-        let used: Vec<(u32, f32)> = known.map(|(i, w, share)| (i, w * share)).collect();
+        let faded = known.map(|(i, w, share)| (i, w * share));
+        let used: Vec<(u32, f32)> = faded.filter(|(_, w)| *w != 0.0).collect();
         let total: f64 = used.iter().map(|(_, w)| f64::from(w.abs())).sum();
         used.iter()
             .map(|(i, w)| (*i, (f64::from(*w) / total) as f32))

@@ -45,13 +45,19 @@ fn every_event_says_its_share_of_what_it_says_alone() {
             let whole = scores(&*model, &history, 60);
             let shares = shares(history.len(), recall);
             let is_mean = ["item-cosine", "item-bm25", "swing"].contains(&name);
-            let total: f32 = if is_mean { shares.iter().sum() } else { 1.0 };
+            let strength = |(event, share): (&HistoryEvent, &f32)| event.weight * share;
+            let total: f32 = history.iter().zip(&shares).map(strength).sum();
             let mut sums = [0f32; 60];
             for (event, share) in history.iter().zip(&shares) {
+                let counts = if is_mean {
+                    event.weight * share / total
+                } else {
+                    *share
+                };
                 let alone = scores(&*model, &[*event], 60);
                 sums.iter_mut()
                     .zip(alone)
-                    .for_each(|(sum, one)| *sum += share * one / total);
+                    .for_each(|(sum, one)| *sum += counts * one);
             }
             // A share below a thousandth may be left out.
             for (item, (got, expected)) in whole.iter().zip(sums).enumerate() {
@@ -143,7 +149,7 @@ fn without_moments_all_events_count_alike() {
     }
 }
 
-/// Six groups of 20 items. People go through groups four items at a time (`moving`), or keep to one but for every other item.
+/// Six groups of 20 items. People go through groups thirteen items at a time (`moving`), or keep to one but for every other item.
 fn people(moving: bool) -> TrainingData {
     let mut builder = InteractionsBuilder::default();
     let mut stream = numeric::SeededStream::new(7, 0);
@@ -153,7 +159,7 @@ fn people(moving: bool) -> TrainingData {
         let mut group = own;
         let mut taken = std::collections::BTreeSet::new();
         for at in 0..40i64 {
-            if moving && at % 8 == 0 {
+            if moving && at % 13 == 0 {
                 group = below(6);
             }
             if !moving {
