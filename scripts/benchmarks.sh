@@ -52,19 +52,17 @@ small() {
     done
 }
 
-# Where 50 or 1,000 of the latest events of a history count.
+# Where the latest 50 events of a history count alike, and where events fade by their place.
 latest_events() {
-    need ml-100k/ratings.parquet ml-1m/ratings.parquet || return 0
+    need ml-1m/ratings.parquet || return 0
     models=""
-    for model in ease spectral rp3beta; do
-        models="$models$model:{\"history_max\":50},$model:{\"history_max\":1000},"
+    for model in ease spectral item-bm25 item-cosine rp3beta; do
+        models="$models$model,$model:{\"history_max\":50},"
     done
-    for model in item-bm25 swing; do
-        models="$models$model:{\"history_max\":50},$model:{\"history_max\":500},"
-    done
-    for set in ml-100k ml-1m; do
-        run "latest-events-$set" "$CONCIERGE" evaluate --data "$DATA/$set/ratings.parquet" --split last:5 --k 20 --models "${models%,}"
-    done
+    models="${models}blend,als:{\"history_max\":1000},popular"
+    run latest-events-last "$CONCIERGE" evaluate --data "$DATA/ml-1m/ratings.parquet" --split last:5 --k 20 --models "$models"
+    run latest-events-temporal "$CONCIERGE" evaluate --data "$DATA/ml-1m/ratings.parquet" --split temporal:0.8 --protocol warm --k 20 \
+        --models "$models"
 }
 
 # People held out of training entirely against the same people trained on.

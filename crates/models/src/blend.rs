@@ -26,7 +26,7 @@ use crate::blend_fit;
 use crate::blend_unit::{KINDS, Normalise, own_list};
 use crate::common::{best, parse, shown, within};
 use crate::{
-    ItemFeatures, Model, ModelError, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
+    ItemFeatures, Model, ModelError, Recall, Run, Someone, TopItems, Trainer, TrainingData, UpdateGuarantee,
     UpdateReport, registry,
 };
 use dataset::{Interaction, Interactions, Vocabulary};
@@ -130,6 +130,21 @@ impl BlendTrainer {
         Ok(Box::new(BlendTrainer { config, parts }))
     }
 
+    /// Parts of which nothing was said of how events of a history count.
+    fn open(&self) -> BTreeSet<&'static str> {
+        let is_open = |trainer: &&Box<dyn Trainer>| {
+            let config = trainer.config();
+            ["history_max", "served_max", "half_life_events", "floor"]
+                .iter()
+                .all(|key| config[*key].is_null())
+        };
+        self.parts
+            .iter()
+            .filter(is_open)
+            .map(|part| part.name())
+            .collect()
+    }
+
     /// Trains the parts; those without data are left out.
     fn fit_parts(&self, data: &TrainingData, run: &Run) -> Result<Vec<Box<dyn Model>>, ModelError> {
         let mut models = Vec::new();
@@ -169,11 +184,13 @@ impl Trainer for BlendTrainer {
     fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
         let held = blend_fit::hold_out(data, self.config.validation_users, run.seed);
         let mut trust = None;
+        let mut recalls = Recalls::new();
         let mut normalise = self.config.normalise.unwrap_or(Normalise::Typical);
         if let Some(held) = &held {
             let models = self.fit_parts(&held.data, run)?;
             let mut blend = Blend::new(models, self.config.depth, &held.data.interactions);
             numeric::on_threads(run.threads, || {
+                recalls = blend_fit::fit_recalls(&mut blend, &held.cases, &self.open());
                 let some = held.cases.len().min(SCALE_CASES);
                 blend_fit::fit_scales(&mut blend, &held.cases[..some]);
                 let found = blend_fit::choose(&mut blend, &held.cases, self.config.normalise, run)?;
@@ -185,6 +202,7 @@ impl Trainer for BlendTrainer {
         let models = self.fit_parts(data, run)?;
         let mut blend = Blend::new(models, self.config.depth, &data.interactions);
         blend.normalise = normalise;
+        blend.use_recalls(&recalls);
         if let Some(trust) = trust {
             blend.use_trust(&trust);
         }
@@ -259,6 +277,9 @@ pub(crate) struct Person {
 /// Trust by name of the model.
 pub(crate) type Trusts = BTreeMap<&'static str, Trust>;
 
+/// How events of a history count, by name of the model.
+pub(crate) type Recalls = BTreeMap<&'static str, Recall>;
+
 pub(crate) struct Blend {
     pub(crate) parts: Vec<Part>,
     /// Events by item, so far as they matter: up to the last of [`AGES`].
@@ -328,6 +349,14 @@ impl Blend {
                 weights: default_weights(part.model.name()),
                 by_age: [1.0; 3],
             };
+        }
+    }
+
+    fn use_recalls(&mut self, recalls: &Recalls) {
+        for part in &mut self.parts {
+            if let Some(recall) = recalls.get(part.model.name()) {
+                part.model.set_recall(*recall);
+            }
         }
     }
 

@@ -8,12 +8,16 @@
 //! on one half of the people that do worse on the other half than the best model alone are given up for that model.
 //! Factors by item age are searched the same way after the weights, on whole histories.
 //! All that is done for each way to measure scores (`blend_unit.rs`), unless one is asked for; another than the usual one must be better by more than chance, since it costs.
+//! How the events of a history count by their place (`recall.rs`) is searched before that, part by part, for the best mean NDCG@20 of the part's own
+//! list on whole histories, where a configuration leaves it open. People go on with what they are at or come back after a while, and what tells best of one tells
+//! worse of the other: so of every second person who came back in the later half of their history, all since they last did is held out, and the first ten of that are
+//! what is looked for.
 //! With fewer than [`CASES_MIN`] people in a range its default weights stay.
 
-use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Trusts, WEIGHT_FLOOR};
+use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Part, Recalls, Trusts, WEIGHT_FLOOR};
 use crate::blend_unit::{KINDS, Normalise, OWN, own_list, unseen};
 use crate::common::summed;
-use crate::{ModelError, Run, Someone, TopItems, TrainingData, UserFeatures};
+use crate::{Model, ModelError, Recall, Run, Someone, TopItems, TrainingData, UserFeatures};
 use dataset::Interactions;
 use domain::HistoryEvent;
 use numeric::{hash_bytes, mean, mix, parallel_chunks, variance};
@@ -32,11 +36,22 @@ const GRID: [f32; 9] = [0.0, 0.03, 0.06, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0];
 const STEPS: [f32; 4] = [0.7, 0.85, 1.2, 1.4];
 /// Factors by item age tried.
 const AGE_GRID: [f32; 7] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0];
+/// Half-lives and floors tried of how events fade. Floors below the usual one do better by those who go on, who are most of the cases, and worse by as much by
+/// those who come back.
+const HALF_LIVES: [f32; 4] = [2.0, 4.0, 8.0, 16.0];
+const FLOORS: [f32; 3] = [0.1, 0.2, 0.4];
+/// People by whom they are judged.
+const RECALL_CASES: usize = 500;
+/// A pause after which somebody comes back, milliseconds: half an hour, as sessions are commonly cut.
+const PAUSE_MS: i64 = 30 * 60 * 1000;
 /// Gain in mean NDCG, and in standard errors of it, that units of a person's own must bring.
 const OWN_GAIN_MIN: f64 = 1e-3;
 const OWN_ERRORS_MIN: f64 = 2.0;
 /// A gain below this is noise, and a change for it would be too.
 const GAIN_MIN: f64 = 3e-4;
+
+/// Most events that are looked for.
+const LATER_MAX: usize = 10;
 
 /// Someone's history with what they took after it.
 pub(crate) struct Case {
@@ -122,18 +137,25 @@ pub(crate) fn hold_out(data: &TrainingData, most: usize, seed: u64) -> Option<He
         if items.len() < 2 {
             continue;
         }
-        let n = (items.len() / 5).clamp(1, 10);
-        let later: Vec<u32> = items[items.len() - n..].iter().map(|e| e.2).collect();
-        let kept: BTreeSet<u32> = items[..items.len() - n].iter().map(|e| e.2).collect();
+        let usual = items.len() - (items.len() / 5).clamp(1, LATER_MAX);
+        let moments: Vec<i64> = items.iter().map(|e| e.0).collect();
+        let drawn = mix(hash_bytes(all.users[user].as_str().as_bytes()) ^ !seed) & 1 == 1;
+        let at = Some(moments)
+            .filter(|_| drawn)
+            .and_then(|moments| came_back(&moments));
+        let at = at.unwrap_or(usual);
+        let out: BTreeSet<u32> = items[at..].iter().map(|e| e.2).collect();
+        let later: Vec<u32> = items[at..].iter().take(LATER_MAX).map(|e| e.2).collect();
+        let kept: BTreeSet<u32> = items[..at].iter().map(|e| e.2).collect();
         let strengths: BTreeMap<u32, f32> = summed(all, user).into_iter().collect();
         let order = items.iter().map(|e| e.2).filter(|item| kept.contains(item));
         let list: Vec<(u32, f32)> = order.map(|item| (item, strengths[&item])).collect();
         cases.push(Case {
             history: history_of(&list),
             attributes: attributes_of(data, user),
-            later: later.clone(),
+            later,
         });
-        held.insert(user as u32, later.into_iter().collect());
+        held.insert(user as u32, out);
     }
     if cases.len() < CASES_MIN {
         return None;
@@ -163,6 +185,14 @@ pub(crate) fn hold_out(data: &TrainingData, most: usize, seed: u64) -> Option<He
     Some(HeldOut { data, cases })
 }
 
+/// Where somebody last came back after a pause, in the later half of these moments, which ascend.
+fn came_back(moments: &[i64]) -> Option<usize> {
+    let half = moments.len().div_ceil(2).max(1);
+    (half..moments.len())
+        .rev()
+        .find(|at| moments[*at].saturating_sub(moments[at - 1]) > PAUSE_MS)
+}
+
 /// The case cut to a range of length: its last events; `None` if it is too short.
 fn cut(case: &Case, range: usize) -> Option<&[HistoryEvent]> {
     let length = case.history.len();
@@ -171,6 +201,74 @@ fn cut(case: &Case, range: usize) -> Option<&[HistoryEvent]> {
     }
     let most = LENGTHS.get(range + 1).map_or(usize::MAX, |next| next - 1);
     Some(&case.history[length.saturating_sub(most)..])
+}
+
+/// Searches how events fade for those of these parts that let them: first the half-life, then the floor, then both again if
+/// either changed. Sets what is found, and gives it by name.
+pub(crate) fn fit_recalls(blend: &mut Blend, cases: &[Case], open: &BTreeSet<&'static str>) -> Recalls {
+    let step = cases.len().div_ceil(RECALL_CASES).max(1);
+    let cases: Vec<&Case> = cases.iter().step_by(step).collect();
+    let mut found = Recalls::new();
+    for part in blend
+        .parts
+        .iter_mut()
+        .filter(|part| open.contains(part.model.name()))
+    {
+        let Some(start) = part.model.recall().filter(Recall::fades) else {
+            continue;
+        };
+        let mut best = (own_gains(&*part.model, &cases), start);
+        for _ in 0..2 {
+            let before = best.1;
+            let half_lives = HALF_LIVES.map(|half_life| Recall { half_life, ..best.1 });
+            best = better_of(part, &cases, best, &half_lives);
+            let floors = FLOORS.map(|floor| Recall { floor, ..best.1 });
+            best = better_of(part, &cases, best, &floors);
+            if best.1 == before {
+                break;
+            }
+        }
+        part.model.set_recall(best.1);
+        found.insert(part.model.name(), best.1);
+    }
+    found
+}
+
+/// The best of these, if it is better than what there is by more than chance.
+fn better_of(
+    part: &mut Part,
+    cases: &[&Case],
+    mut best: (Vec<f64>, Recall),
+    tried: &[Recall],
+) -> (Vec<f64>, Recall) {
+    let before = best.1;
+    for recall in tried.iter().filter(|recall| **recall != before) {
+        part.model.set_recall(*recall);
+        let gains = own_gains(&*part.model, cases);
+        if is_better(&gains, &best.0) {
+            best = (gains, *recall);
+        }
+    }
+    best
+}
+
+/// NDCG of the part's own list, by case.
+fn own_gains(model: &dyn Model, cases: &[&Case]) -> Vec<f64> {
+    let parts = parallel_chunks(cases.len(), 8, |chunk| {
+        let one = |case: &&Case| {
+            let list = model.recommend_for(case.with(&case.history), K, &unseen(&case.history));
+            let places = (0..list.len()).filter(|place| case.later.contains(&list[*place].0));
+            let ideal: f64 = (0..case.later.len().min(K)).map(discount).sum();
+            places.map(discount).sum::<f64>() / ideal.max(1e-9)
+        };
+        cases[chunk].iter().map(one).collect::<Vec<f64>>()
+    });
+    parts.into_iter().flatten().collect()
+}
+
+/// What a hit at a place counts.
+fn discount(place: usize) -> f64 {
+    1.0 / (place as f64 + 2.0).log2()
 }
 
 /// Sets each part's scale and growth: a line through the logarithms of the mean of its best twenty and of the history's
@@ -313,7 +411,6 @@ impl Judged {
 
     /// NDCG of the first places by these scores; of equal ones the candidate that comes first is first.
     fn gain(&self, sums: &[f32]) -> f64 {
-        let discount = |place: usize| 1.0 / (place as f64 + 2.0).log2();
         let place = |at: usize| {
             let own = sums[at];
             let before = sums[..at].iter().filter(|sum| **sum >= own).count();
@@ -593,4 +690,23 @@ fn add_alone(blend: &Blend, at: usize, someone: Someone<'_>, whole: &mut f64, ow
         .iter()
         .map(|(_, s)| f64::from(part.rooted(*s) / unit))
         .sum::<f64>();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_came_back_and_when() {
+        let minutes =
+            |moments: &[i64]| -> Vec<i64> { moments.iter().map(|minute| minute * 60_000).collect() };
+        // The last pause counts, of more than half an hour, in the later half.
+        assert_eq!(came_back(&minutes(&[0, 1, 2, 40, 41, 100, 110])), Some(5));
+        assert_eq!(came_back(&minutes(&[0, 1, 2, 40, 41, 42, 43])), None);
+        assert_eq!(came_back(&minutes(&[0, 30])), None);
+        assert_eq!(came_back(&minutes(&[0, 31])), Some(1));
+        assert_eq!(came_back(&minutes(&[0])), None);
+        assert_eq!(came_back(&[i64::MIN, i64::MAX]), Some(1));
+        assert_eq!(came_back(&[]), None);
+    }
 }

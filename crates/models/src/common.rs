@@ -121,23 +121,18 @@ pub(crate) fn usable(
         .map(|h| (h.item, h.weight))
 }
 
-/// Latest events of a history that count where a learner is not told: what people took last says more of what they take next, if the
-/// data says when they took it; else the order of a history means nothing.
-pub(crate) fn history_max(asked: Option<usize>, data: &Interactions) -> usize {
-    const LATEST: usize = 50;
-    const ALL: usize = 1000;
+/// Whether the data says when most people's events were.
+pub(crate) fn is_timed(data: &Interactions) -> bool {
     let at_different_times = |user: usize| {
         let rows = data.of_user(user);
         let first = rows.first().map(|row| row.timestamp);
         rows.iter().any(|row| Some(row.timestamp) != first)
     };
-    asked.unwrap_or_else(|| {
-        let longer: Vec<usize> = (0..data.n_users())
-            .filter(|user| data.of_user(*user).len() > 1)
-            .collect();
-        let timed = longer.iter().filter(|user| at_different_times(**user)).count();
-        if 2 * timed >= longer.len() { LATEST } else { ALL }
-    })
+    let longer: Vec<usize> = (0..data.n_users())
+        .filter(|user| data.of_user(*user).len() > 1)
+        .collect();
+    let timed = longer.iter().filter(|user| at_different_times(**user)).count();
+    2 * timed >= longer.len()
 }
 
 /// Items with their places, ascending.

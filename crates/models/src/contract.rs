@@ -1,5 +1,6 @@
 //! What every learner and model promises.
 
+use crate::recall::Recall;
 use crate::staleness;
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{AttributeKind, Evidence, Explanation, HistoryEvent, ItemId, Timestamp};
@@ -258,6 +259,14 @@ pub trait Model: Send + Sync {
     fn features_shared(&self, history: &[HistoryEvent], item: u32, n: usize) -> Vec<(String, f32)> {
         let _ = (history, item, n);
         Vec::new()
+    }
+    /// How the events of a history count by their place, for models of which that can be changed; `None` for the others.
+    fn recall(&self) -> Option<Recall> {
+        None
+    }
+    /// Changes that, for those that say how it is; to be one that [`recall`](Model::recall) may give.
+    fn set_recall(&mut self, recall: Recall) {
+        let _ = recall;
     }
     /// What [`update`](Model::update) promises.
     fn guarantee(&self) -> UpdateGuarantee;

@@ -20,8 +20,9 @@
 //! Of each column the `keep` largest weights are kept; what is served is sparse. Nothing is random.
 //! Cost: n³ multiplications for n items; memory: one n × n matrix of 4 bytes an entry, not taken above `memory_mb_max`.
 
-use crate::common::{history_max, open_keys, parse, shown, within};
+use crate::common::{open_keys, parse, shown, within};
 use crate::ease_nearest::{self, Ridge};
+use crate::recall::{self, Recall};
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
 use numeric::{Csr, invert_symmetric, large_zeros, on_threads, parallel_chunks};
@@ -55,9 +56,14 @@ pub struct EaseConfig {
     pub neighbours: Option<usize>,
     /// Weights kept of each column, the largest. Default 1000.
     pub keep: usize,
-    /// Latest events of a history that count; null for 50 if most people's events have different moments, else 1,000.
+    /// Latest events of a history that count; null for 200 if most people's events have different moments, else 1,000.
     /// Default null.
     pub history_max: Option<usize>,
+    /// Events of a history after which one counts half; 0 for all alike; null for 4 if `history_max` is null and most people's events have
+    /// different moments, else 0. Default null.
+    pub half_life_events: Option<f32>,
+    /// Least share that an event counts, 0 to 1. Default 0.1.
+    pub floor: Option<f32>,
     /// Training that would need more is refused. Default 8192.
     pub memory_mb_max: u64,
 }
@@ -73,6 +79,8 @@ impl Default for EaseConfig {
             neighbours: None,
             keep: 1000,
             history_max: None,
+            half_life_events: None,
+            floor: None,
             memory_mb_max: 8192,
         }
     }
@@ -108,6 +116,7 @@ impl EaseTrainer {
             1.0,
             1e6,
         )?;
+        recall::check(NAME, config.half_life_events, config.floor)?;
         Ok(Box::new(EaseTrainer { config }))
     }
 
@@ -270,7 +279,12 @@ impl Trainer for EaseTrainer {
             NAME,
             data,
             &weights,
-            history_max(self.config.history_max, &data.interactions),
+            Recall::of(
+                self.config.history_max,
+                self.config.half_life_events,
+                self.config.floor,
+                &data.interactions,
+            ),
         );
         let whole = EaseConfig {
             l2: Some(l2),

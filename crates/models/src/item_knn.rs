@@ -1,7 +1,7 @@
 //! Item neighbourhoods: what people with this history took besides.
 //!
-//! score(c) = Σₕ wₕ·s(h, c) / Σₕ |wₕ| over the last `history_max` items h of the history with strengths wₕ,
-//! where s(h, ·) keeps the `neighbours` most similar items of h (Sarwar et al. 2001, "Item-based
+//! score(c) = Σₕ wₕ·s(h, c) / Σₕ |wₕ| over the last `served_max` items h of the history with strengths wₕ,
+//! which fade with their place in it (`recall.rs`); where s(h, ·) keeps the `neighbours` most similar items of h (Sarwar et al. 2001, "Item-based
 //! collaborative filtering recommendation algorithms"; Deshpande and Karypis 2004).
 //!
 //! Three similarities, of a person's items whose summed strength is above zero:
@@ -29,6 +29,7 @@ use crate::companions::{Row, UserLists, back, co_sums, whole};
 use crate::gathered::Gathered;
 use crate::item_knn_config::{Kind, Settings};
 use crate::memo::Memo;
+use crate::recall::Recall;
 use crate::staleness::{by_item, kept, moved_by};
 use crate::{Model, ModelError, Run, TopItems, Trainer, TrainingData, UpdateGuarantee, UpdateReport, swing};
 use dataset::{Interaction, Interactions, Vocabulary};
@@ -289,10 +290,13 @@ impl ItemKnn {
         all
     }
 
-    /// Usable history with strengths that sum to one in absolute value.
+    /// Usable history with faded strengths that sum to one in absolute value.
     fn profile(&self, history: &[HistoryEvent]) -> Vec<(u32, f32)> {
-        let used = usable(history, self.vocabulary.len(), self.settings.history_max);
-        let used: Vec<(u32, f32)> = used.filter(|(i, _)| self.knows(*i)).collect();
+        let recall = self.settings.recall();
+        let used = recall.used(history, self.vocabulary.len());
+        let known = used.filter(|(i, ..)| self.knows(*i));
+        let faded = known.map(|(i, w, share)| (i, w * share));
+        let used: Vec<(u32, f32)> = faded.filter(|(_, w)| *w != 0.0).collect();
         let total: f64 = used.iter().map(|(_, w)| f64::from(w.abs())).sum();
         used.iter()
             .map(|(i, w)| (*i, (f64::from(*w) / total) as f32))
@@ -367,7 +371,7 @@ impl ItemKnn {
     }
 
     /// Makes the changes that were gathered and forgets the lists of neighbours that they touch: each is read again when it is
-    /// next asked for, about 20 µs a list on MovieLens 1M and at most `history_max` lists in a request.
+    /// next asked for, about 20 µs a list on MovieLens 1M and at most `served_max` lists in a request.
     fn make(&mut self, pending: &mut Pending) {
         self.rows.add(&std::mem::take(&mut pending.pairs));
         pending.squares.sort_unstable();
@@ -504,9 +508,11 @@ impl Model for ItemKnn {
     }
 
     fn settled(&self) -> serde_json::Map<String, serde_json::Value> {
-        [("history_max".to_owned(), self.settings.history_max.into())]
-            .into_iter()
-            .collect()
+        let mut settled = self.settings.recall().settled();
+        if let Some(served) = settled.insert("history_max".to_owned(), self.settings.history_max.into()) {
+            settled.insert("served_max".to_owned(), served);
+        }
+        settled
     }
 
     fn vocabulary(&self) -> &Arc<Vocabulary> {
@@ -518,8 +524,10 @@ impl Model for ItemKnn {
     }
 
     fn personal(&self, history: &[HistoryEvent]) -> bool {
-        usable(history, self.vocabulary.len(), self.settings.history_max)
-            .any(|(item, weight)| weight > 0.0 && self.knows(item))
+        let recall = self.settings.recall();
+        recall
+            .used(history, self.vocabulary.len())
+            .any(|(item, weight, _)| weight > 0.0 && self.knows(item))
     }
 
     fn score(&self, history: &[HistoryEvent], candidates: &[u32], scores: &mut [f32]) {
@@ -568,6 +576,15 @@ impl Model for ItemKnn {
 
     fn warm(&self) {
         (0..self.neighbours.len().min(WARM_MAX) as u32).for_each(|item| _ = self.neighbours(item));
+    }
+
+    fn recall(&self) -> Option<Recall> {
+        Some(self.settings.recall())
+    }
+
+    fn set_recall(&mut self, recall: Recall) {
+        self.settings = self.settings.with_recall(recall);
+        self.memo.renew();
     }
 
     fn guarantee(&self) -> UpdateGuarantee {

@@ -1,8 +1,9 @@
 //! Configurations of the item neighbourhoods.
 
-use crate::common::{history_max, parse, shown, within};
+use crate::common::{is_timed, parse, shown, within};
 use crate::companions::UserLists;
 use crate::item_knn::ItemKnnTrainer;
+use crate::recall::{self, Recall};
 use crate::{ModelError, Trainer};
 use dataset::Interactions;
 use serde::{Deserialize, Serialize};
@@ -19,9 +20,17 @@ pub struct ItemCosineConfig {
     pub neighbours: usize,
     /// Added to the denominator, users; draws similarities of rare items to zero. Default 10.
     pub shrinkage: f32,
-    /// Items of one user that are looked at, the latest; null for 50 if most people's events have different moments, else 1,000.
+    /// Items of one user that are counted together, the latest; null for 50 if most people's events have different moments, else 1,000.
     /// Default null.
     pub history_max: Option<usize>,
+    /// Latest events of a history that are scored by; null for 200 if `history_max` is null and most people's events have different moments,
+    /// else `history_max`. Default null.
+    pub served_max: Option<usize>,
+    /// Of these, events after which one counts half; 0 for all alike; null for 4 if `history_max` is null and most people's events have different
+    /// moments, else 0. Default null.
+    pub half_life_events: Option<f32>,
+    /// Least share that an event counts, 0 to 1. Default 0.1.
+    pub floor: Option<f32>,
     /// Companions kept per item, the most frequent. Default 1000.
     pub companions_max: usize,
     /// Memory that counting may take; training is refused beyond. Default 8192.
@@ -34,6 +43,9 @@ impl Default for ItemCosineConfig {
             neighbours: 50,
             shrinkage: 10.0,
             history_max: None,
+            served_max: None,
+            half_life_events: None,
+            floor: None,
             companions_max: 1000,
             memory_mb_max: 8192,
         }
@@ -48,9 +60,17 @@ pub struct ItemBm25Config {
     pub neighbours: usize,
     /// Added to the denominator. Default 5.
     pub shrinkage: f32,
-    /// Items of one user that are looked at, the latest; null for 50 if most people's events have different moments, else 1,000.
+    /// Items of one user that are counted together, the latest; null for 50 if most people's events have different moments, else 1,000.
     /// Default null.
     pub history_max: Option<usize>,
+    /// Latest events of a history that are scored by; null for 200 if `history_max` is null and most people's events have different moments,
+    /// else `history_max`. Default null.
+    pub served_max: Option<usize>,
+    /// Of these, events after which one counts half; 0 for all alike; null for 4 if `history_max` is null and most people's events have different
+    /// moments, else 0. Default null.
+    pub half_life_events: Option<f32>,
+    /// Least share that an event counts, 0 to 1. Default 0.1.
+    pub floor: Option<f32>,
     /// Companions kept per item, the strongest. Default 1000.
     pub companions_max: usize,
     /// Memory that counting may take; training is refused beyond. Default 8192.
@@ -67,6 +87,9 @@ impl Default for ItemBm25Config {
             neighbours: 200,
             shrinkage: 5.0,
             history_max: None,
+            served_max: None,
+            half_life_events: None,
+            floor: None,
             companions_max: 1000,
             memory_mb_max: 8192,
             k1: 5.0,
@@ -85,9 +108,17 @@ pub struct SwingConfig {
     pub alpha: f32,
     /// Users compared per item. Default 100.
     pub users_max: usize,
-    /// Items of one user that are looked at, the latest; null for 50 if most people's events have different moments, else 1,000.
+    /// Items of one user that are counted together, the latest; null for 50 if most people's events have different moments, else 1,000.
     /// Default null.
     pub history_max: Option<usize>,
+    /// Latest events of a history that are scored by; null for 200 if `history_max` is null and most people's events have different moments,
+    /// else `history_max`. Default null.
+    pub served_max: Option<usize>,
+    /// Of these, events after which one counts half; 0 for all alike; null for 4 if `history_max` is null and most people's events have different
+    /// moments, else 0. Default null.
+    pub half_life_events: Option<f32>,
+    /// Least share that an event counts, 0 to 1. Default 0.1.
+    pub floor: Option<f32>,
     /// Memory that the rows may take; training is refused beyond. Default 8192.
     pub memory_mb_max: u64,
 }
@@ -99,6 +130,9 @@ impl Default for SwingConfig {
             alpha: 5.0,
             users_max: 100,
             history_max: None,
+            served_max: None,
+            half_life_events: None,
+            floor: None,
             memory_mb_max: 8192,
         }
     }
@@ -122,6 +156,21 @@ impl Kind {
     }
 }
 
+/// What a configuration says of histories.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Asked {
+    history_max: Option<usize>,
+    served_max: Option<usize>,
+    half_life_events: Option<f32>,
+    floor: Option<f32>,
+}
+
+/// Items of one user that are counted together where nothing else is asked for and the data says when events were: those taken near each other tell most,
+/// and an event costs as many pairs.
+const COUNTED: usize = 50;
+/// The same where it does not.
+const COUNTED_UNTIMED: usize = 1000;
+
 /// What all similarities share.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
@@ -130,7 +179,7 @@ pub(crate) struct Settings {
     pub(crate) shrinkage: f32,
     /// Follows from the data if nothing else was asked for.
     pub(crate) history_max: usize,
-    asked: Option<usize>,
+    asked: Asked,
     pub(crate) companions_max: usize,
     memory_mb_max: u64,
 }
@@ -146,6 +195,13 @@ impl Settings {
         limit("neighbours", settings.neighbours as f64, 1.0, 1e5)?;
         limit("shrinkage", f64::from(settings.shrinkage), 0.0, 1e9)?;
         limit("history_max", settings.history_max as f64, 1.0, 1e6)?;
+        limit(
+            "served_max",
+            settings.asked.served_max.unwrap_or(1) as f64,
+            1.0,
+            1e6,
+        )?;
+        recall::check(name, settings.asked.half_life_events, settings.asked.floor)?;
         limit("companions_max", settings.companions_max as f64, 1.0, 1e7)?;
         match settings.kind {
             Kind::Bm25 { k1, b } => {
@@ -167,7 +223,12 @@ impl Settings {
             neighbours: c.neighbours,
             shrinkage: c.shrinkage,
             history_max: c.history_max.unwrap_or(1),
-            asked: c.history_max,
+            asked: Asked {
+                history_max: c.history_max,
+                served_max: c.served_max,
+                half_life_events: c.half_life_events,
+                floor: c.floor,
+            },
             companions_max: c.companions_max,
             memory_mb_max: c.memory_mb_max,
         }
@@ -179,7 +240,12 @@ impl Settings {
             neighbours: c.neighbours,
             shrinkage: c.shrinkage,
             history_max: c.history_max.unwrap_or(1),
-            asked: c.history_max,
+            asked: Asked {
+                history_max: c.history_max,
+                served_max: c.served_max,
+                half_life_events: c.half_life_events,
+                floor: c.floor,
+            },
             companions_max: c.companions_max,
             memory_mb_max: c.memory_mb_max,
         }
@@ -194,7 +260,12 @@ impl Settings {
             neighbours: c.neighbours,
             shrinkage: 0.0,
             history_max: c.history_max.unwrap_or(1),
-            asked: c.history_max,
+            asked: Asked {
+                history_max: c.history_max,
+                served_max: c.served_max,
+                half_life_events: c.half_life_events,
+                floor: c.floor,
+            },
             companions_max: c.neighbours,
             memory_mb_max: c.memory_mb_max,
         }
@@ -202,10 +273,37 @@ impl Settings {
 
     /// The same with what follows from the data.
     pub(crate) fn of_data(&self, data: &Interactions) -> Settings {
-        let history_max = history_max(self.asked, data);
+        let asked = self.asked;
+        let counted = || if is_timed(data) { COUNTED } else { COUNTED_UNTIMED };
+        let history_max = asked.history_max.unwrap_or_else(counted);
+        let mut recall = Recall::of(asked.history_max, asked.half_life_events, asked.floor, data);
+        recall.most = asked.served_max.unwrap_or(recall.most);
         Settings {
             history_max,
-            asked: Some(history_max),
+            ..self.clone()
+        }
+        .with_recall(recall)
+    }
+
+    /// How events of a history count by their place. Artefacts from before there was fading say nothing of it: then all count alike.
+    pub(crate) fn recall(&self) -> Recall {
+        let latest = Recall::latest(self.asked.served_max.unwrap_or(self.history_max));
+        Recall {
+            half_life: self.asked.half_life_events.unwrap_or(latest.half_life),
+            floor: self.asked.floor.unwrap_or(latest.floor),
+            ..latest
+        }
+    }
+
+    /// The same with another.
+    pub(crate) fn with_recall(&self, recall: Recall) -> Settings {
+        Settings {
+            asked: Asked {
+                history_max: Some(self.history_max),
+                served_max: Some(recall.most),
+                half_life_events: Some(recall.half_life),
+                floor: Some(recall.floor),
+            },
             ..self.clone()
         }
     }
@@ -216,16 +314,25 @@ impl Settings {
             kind,
             neighbours,
             shrinkage,
-            asked: history_max,
+            asked,
             companions_max,
             memory_mb_max,
             ..
         } = *self;
+        let Asked {
+            history_max,
+            served_max,
+            half_life_events,
+            floor,
+        } = asked;
         match kind {
             Kind::Cosine => shown(&ItemCosineConfig {
                 neighbours,
                 shrinkage,
                 history_max,
+                served_max,
+                half_life_events,
+                floor,
                 companions_max,
                 memory_mb_max,
             }),
@@ -233,6 +340,9 @@ impl Settings {
                 neighbours,
                 shrinkage,
                 history_max,
+                served_max,
+                half_life_events,
+                floor,
                 companions_max,
                 memory_mb_max,
                 k1,
@@ -243,6 +353,9 @@ impl Settings {
                 alpha,
                 users_max,
                 history_max,
+                served_max,
+                half_life_events,
+                floor,
                 memory_mb_max,
             }),
         }
@@ -284,4 +397,28 @@ pub(crate) fn build_bm25(config: &serde_json::Value) -> Result<Box<dyn Trainer>,
 /// Builds the trainer of `swing`.
 pub(crate) fn build_swing(config: &serde_json::Value) -> Result<Box<dyn Trainer>, ModelError> {
     Ok(Box::new(ItemKnnTrainer::new(Settings::parse(SWING, config)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_artefact_does_not_say_is_as_it_was() {
+        // As artefacts had it before there was fading.
+        let old = serde_json::json!({"neighbours": 50, "shrinkage": 10.0, "history_max": 30, "companions_max": 1000,
+            "memory_mb_max": 8192});
+        let settings = Settings::parse(COSINE, &old).unwrap();
+        assert_eq!(settings.recall(), Recall::latest(30));
+        assert_eq!(settings.history_max, 30);
+        let fading = Recall {
+            most: 70,
+            half_life: 3.0,
+            floor: 0.25,
+        };
+        let faded = settings.with_recall(fading);
+        assert_eq!((faded.recall(), faded.history_max), (fading, 30));
+        let read = Settings::parse(COSINE, &faded.config()).unwrap();
+        assert_eq!((read.recall(), read.history_max), (fading, 30));
+    }
 }

@@ -2,14 +2,16 @@
 //! vectors where a learner has them: what speaks loudly of few in W, what speaks softly of all in a and b.
 //!
 //! What several learners come to, whatever they learn W from. xₕ is the strength of the event over the mean strength of
-//! training, at most 1: what is learnt from is whether, not how often, and what has faded counts less.
+//! training, at most 1, times what its place in the history counts (`recall.rs`): what is learnt from is whether, not how often, and what has
+//! faded counts less.
 //! Cost of an answer: the entries in the rows of the history, and a product of vectors per item scored. Memory: 8 bytes
 //! per entry, and 8 bytes per item and place of a vector.
 
 use crate::artefact::{Reader, Writer, seal};
-use crate::common::{append, ascending, best, best_of_all, of_history, usable};
+use crate::common::{append, ascending, best, best_of_all, of_history};
 use crate::gathered::Gathered;
 use crate::memo::{Kept, Memo};
+use crate::recall::Recall;
 use crate::staleness::{kept, passed_over};
 use crate::{Model, ModelError, TopItems, UpdateGuarantee, UpdateReport};
 use dataset::{Interaction, Vocabulary};
@@ -68,7 +70,8 @@ pub(crate) struct ItemWeights {
     pub(crate) known: Arc<Vec<bool>>,
     /// Strength that counts as one.
     pub(crate) mean_strength: f32,
-    pub(crate) history_max: usize,
+    /// How events of a history count by their place.
+    pub(crate) recall: Recall,
     /// What else followed from the data, for those who ask; not written down.
     pub(crate) settled: Map<String, Value>,
     pub(crate) memo: Memo,
@@ -77,9 +80,9 @@ pub(crate) struct ItemWeights {
 impl ItemWeights {
     /// Usable positive history with its x.
     fn inputs(&self, history: &[HistoryEvent]) -> impl Iterator<Item = (u32, f32)> {
-        let used = usable(history, self.weights.n_rows(), self.history_max);
-        let positive = used.filter(|(item, weight)| *weight > 0.0 && self.knows(*item));
-        positive.map(|(item, weight)| (item, (weight / self.mean_strength).min(1.0)))
+        let used = self.recall.used(history, self.weights.n_rows());
+        let positive = used.filter(|(item, weight, _)| *weight > 0.0 && self.knows(*item));
+        positive.map(|(item, weight, share)| (item, share * (weight / self.mean_strength).min(1.0)))
     }
 
     fn answer(&self, history: &[HistoryEvent]) -> Answer {
@@ -120,7 +123,7 @@ impl ItemWeights {
     fn write(&self, to: &mut Writer<'_>) {
         to.vocabulary(&self.vocabulary);
         to.f32(self.mean_strength);
-        to.u64(self.history_max as u64);
+        to.u64(self.recall.most as u64);
         to.u32s(
             &self
                 .known
@@ -137,6 +140,13 @@ impl ItemWeights {
             to.u64(dense.rank as u64);
             to.f32s(&dense.inputs);
             to.f32s(&dense.outputs);
+        } else if self.recall.fades() {
+            to.u64(0);
+        }
+        // Artefacts from before there was fading end here.
+        if self.recall.fades() {
+            to.f32(self.recall.half_life);
+            to.f32(self.recall.floor);
         }
     }
 
@@ -144,16 +154,22 @@ impl ItemWeights {
         let mut from = Reader::new(name, payload);
         let vocabulary = from.vocabulary()?;
         let mean_strength = from.f32()?;
-        let history_max = from.u64()? as usize;
+        let mut recall = Recall::latest(usize::try_from(from.u64()?).unwrap_or(usize::MAX));
         let known: Vec<bool> = from.u32s()?.into_iter().map(|known| known != 0).collect();
         let (lengths, columns, values) = (from.u32s()?, from.u32s()?, from.f32s()?);
         let mut dense = None;
         if from.more() {
-            dense = Some(Dense {
-                rank: from.u64()? as usize,
-                inputs: from.f32s()?,
-                outputs: from.f32s()?,
-            });
+            let rank = from.u64()? as usize;
+            if rank > 0 {
+                dense = Some(Dense {
+                    rank,
+                    inputs: from.f32s()?,
+                    outputs: from.f32s()?,
+                });
+            }
+        }
+        if from.more() {
+            (recall.half_life, recall.floor) = (from.f32()?, from.f32()?);
         }
         from.end()?;
         let n = vocabulary.len();
@@ -162,7 +178,7 @@ impl ItemWeights {
             "a row per item expected",
         )?;
         from.expect(
-            mean_strength > 1e-30 && mean_strength.is_finite() && (1..=1_000_000).contains(&history_max),
+            mean_strength > 1e-30 && mean_strength.is_finite() && recall.is_sane(),
             "a parameter is out of range",
         )?;
         from.expect(values.iter().all(|v| v.abs() <= 1e6), "a weight is out of range")?;
@@ -197,7 +213,7 @@ impl ItemWeights {
             dense: dense.map(Arc::new),
             known: Arc::new(known),
             mean_strength,
-            history_max,
+            recall,
             settled: Map::new(),
             memo: Memo::default(),
         }))
@@ -211,7 +227,7 @@ impl Model for ItemWeights {
 
     fn settled(&self) -> Map<String, Value> {
         let mut settled = self.settled.clone();
-        settled.insert("history_max".to_owned(), self.history_max.into());
+        settled.extend(self.recall.settled());
         settled
     }
 
@@ -307,6 +323,15 @@ impl Model for ItemWeights {
             }
         }
         evidence
+    }
+
+    fn recall(&self) -> Option<Recall> {
+        Some(self.recall)
+    }
+
+    fn set_recall(&mut self, recall: Recall) {
+        self.recall = recall;
+        self.memo.renew();
     }
 
     fn guarantee(&self) -> UpdateGuarantee {

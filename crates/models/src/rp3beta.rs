@@ -9,8 +9,9 @@
 //! Cost: Σ list length² to train; entries in the rows of the history to answer. Limit: weights stay until the next
 //! training.
 
-use crate::common::{history_max, parse, shown, within};
+use crate::common::{parse, shown, within};
 use crate::companions::Row;
+use crate::recall::{self, Recall};
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
 use numeric::{Csr, Sums, on_threads, parallel_chunks_with};
@@ -28,9 +29,14 @@ pub struct Rp3BetaConfig {
     pub alpha: f64,
     /// How much popular ends are held back, 0 to 2. Default 0.5.
     pub beta: f64,
-    /// Latest events of a history that count; null for 50 if most people's events have different moments, else 1,000.
+    /// Latest events of a history that count; null for 200 if most people's events have different moments, else 1,000.
     /// Default null.
     pub history_max: Option<usize>,
+    /// Events of a history after which one counts half; 0 for all alike; null for 4 if `history_max` is null and most people's events have
+    /// different moments, else 0. Default null.
+    pub half_life_events: Option<f32>,
+    /// Least share that an event counts, 0 to 1. Default 0.1.
+    pub floor: Option<f32>,
 }
 
 impl Default for Rp3BetaConfig {
@@ -40,6 +46,8 @@ impl Default for Rp3BetaConfig {
             alpha: 1.0,
             beta: 0.5,
             history_max: None,
+            half_life_events: None,
+            floor: None,
         }
     }
 }
@@ -63,6 +71,7 @@ impl Rp3BetaTrainer {
             1.0,
             1e6,
         )?;
+        recall::check(NAME, config.half_life_events, config.floor)?;
         Ok(Box::new(Rp3BetaTrainer { config }))
     }
 
@@ -127,7 +136,12 @@ impl Trainer for Rp3BetaTrainer {
             NAME,
             data,
             &weights,
-            history_max(self.config.history_max, &data.interactions),
+            Recall::of(
+                self.config.history_max,
+                self.config.half_life_events,
+                self.config.floor,
+                &data.interactions,
+            ),
         )))
     }
 }

@@ -52,12 +52,16 @@ pub(crate) const TRENDING: &[Tunable] = &[
 
 pub(crate) const COSINE: &[Tunable] = &[
     key("history_max", LogInt(5, 1000)),
+    key("half_life_events", LogUniform(1.0, 100.0)),
+    key("floor", LogUniform(0.02, 1.0)),
     key("neighbours", LogInt(10, 1000)),
     key("shrinkage", LogUniform(0.1, 500.0)),
 ];
 
 pub(crate) const BM25: &[Tunable] = &[
     key("history_max", LogInt(5, 1000)),
+    key("half_life_events", LogUniform(1.0, 100.0)),
+    key("floor", LogUniform(0.02, 1.0)),
     key("neighbours", LogInt(10, 1000)),
     key("shrinkage", LogUniform(0.1, 500.0)),
     key("k1", LogUniform(0.3, 200.0)),
@@ -66,6 +70,8 @@ pub(crate) const BM25: &[Tunable] = &[
 
 pub(crate) const SWING: &[Tunable] = &[
     key("history_max", LogInt(5, 1000)),
+    key("half_life_events", LogUniform(1.0, 100.0)),
+    key("floor", LogUniform(0.02, 1.0)),
     key("neighbours", LogInt(20, 1000)),
     key("alpha", LogUniform(0.1, 200.0)),
     key("users_max", OneOf(&[50, 100, 200, 400])),
@@ -73,6 +79,8 @@ pub(crate) const SWING: &[Tunable] = &[
 
 pub(crate) const RP3BETA: &[Tunable] = &[
     key("history_max", LogInt(5, 1000)),
+    key("half_life_events", LogUniform(1.0, 100.0)),
+    key("floor", LogUniform(0.02, 1.0)),
     key("neighbours", LogInt(20, 1000)),
     key("alpha", Uniform(0.2, 1.8)),
     key("beta", Uniform(0.0, 1.2)),
@@ -95,6 +103,8 @@ pub(crate) const ALS: &[Tunable] = &[
 
 pub(crate) const EASE: &[Tunable] = &[
     key("history_max", LogInt(5, 1000)),
+    key("half_life_events", LogUniform(1.0, 100.0)),
+    key("floor", LogUniform(0.02, 1.0)),
     key("l2", LogUniform(1.0, 5000.0)),
     key("dropout", Uniform(0.0, 0.8)),
     key("user_exponent", Uniform(0.0, 0.6)),
@@ -103,6 +113,8 @@ pub(crate) const EASE: &[Tunable] = &[
 
 pub(crate) const SPECTRAL: &[Tunable] = &[
     key("history_max", LogInt(5, 1000)),
+    key("half_life_events", LogUniform(1.0, 100.0)),
+    key("floor", LogUniform(0.02, 1.0)),
     key("rank", LogInt(16, 512)),
     key("low_pass", LogUniform(0.01, 3.0)),
     key("user_exponent", Uniform(0.2, 0.8)),

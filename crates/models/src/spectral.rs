@@ -16,8 +16,9 @@
 //! Memory: 8 bytes per kept weight, 8·n·rank, and the data twice. Limit: grows with n·cells, so it is for catalogues of
 //! up to some tens of thousands of items; weights stay until the next training.
 
-use crate::common::{history_max, parse, shown, within};
+use crate::common::{parse, shown, within};
 use crate::item_weights::Dense;
+use crate::recall::{self, Recall};
 use crate::taken::{Taken, largest, of_rows};
 use crate::{Model, ModelError, Run, Trainer, TrainingData};
 use numeric::{Csr, PANEL, PanelTerms, multiply_panel, on_threads, parallel_chunks_with, truncated_svd};
@@ -52,9 +53,14 @@ pub struct SpectralConfig {
     pub sharpen_order: usize,
     /// Weights kept of each column, the largest. Default 200.
     pub keep: usize,
-    /// Latest events of a history that count; null for 50 if most people's events have different moments, else 1,000.
+    /// Latest events of a history that count; null for 200 if most people's events have different moments, else 1,000.
     /// Default null.
     pub history_max: Option<usize>,
+    /// Events of a history after which one counts half; 0 for all alike; null for 4 if `history_max` is null and most people's events have
+    /// different moments, else 0. Default null.
+    pub half_life_events: Option<f32>,
+    /// Least share that an event counts, 0 to 1. Default 0.1.
+    pub floor: Option<f32>,
     /// Training that would need more is refused. Default 8192.
     pub memory_mb_max: u64,
 }
@@ -71,6 +77,8 @@ impl Default for SpectralConfig {
             sharpen_order: 4,
             keep: 200,
             history_max: None,
+            half_life_events: None,
+            floor: None,
             memory_mb_max: 8192,
         }
     }
@@ -100,6 +108,7 @@ impl SpectralTrainer {
             1.0,
             1e6,
         )?;
+        recall::check(NAME, config.half_life_events, config.floor)?;
         Ok(Box::new(SpectralTrainer { config }))
     }
 
@@ -333,7 +342,12 @@ impl Trainer for SpectralTrainer {
             NAME,
             data,
             &weights,
-            history_max(self.config.history_max, &data.interactions),
+            Recall::of(
+                self.config.history_max,
+                self.config.half_life_events,
+                self.config.floor,
+                &data.interactions,
+            ),
         );
         model.dense = dense.map(Arc::new);
         model.settled = [

@@ -3,6 +3,7 @@
 use crate::common::{require_rows, summed};
 use crate::item_weights::ItemWeights;
 use crate::memo::Memo;
+use crate::recall::Recall;
 use crate::{ModelError, TrainingData};
 use numeric::Csr;
 use std::sync::Arc;
@@ -83,7 +84,7 @@ impl Taken {
         name: &'static str,
         data: &TrainingData,
         weights: &Csr,
-        history_max: usize,
+        recall: Recall,
     ) -> ItemWeights {
         let n_items = data.interactions.n_items();
         let mut known = vec![false; n_items];
@@ -95,7 +96,7 @@ impl Taken {
             dense: None,
             known: Arc::new(known),
             mean_strength: self.mean_strength,
-            history_max,
+            recall,
             settled: serde_json::Map::new(),
             memo: Memo::default(),
         }

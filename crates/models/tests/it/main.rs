@@ -2,5 +2,6 @@
 
 mod conformance;
 mod damage;
+mod recall;
 mod updates;
 mod world;
