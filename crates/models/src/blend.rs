@@ -132,17 +132,14 @@ impl BlendTrainer {
 
     /// Parts of which nothing was said of how events of a history count.
     fn open(&self) -> BTreeSet<&'static str> {
-        let is_open = |trainer: &&Box<dyn Trainer>| {
+        let is_open = |trainer: &dyn Trainer| {
             let config = trainer.config();
             ["history_max", "served_max", "half_life_events", "floor"]
                 .iter()
                 .all(|key| config[*key].is_null())
         };
-        self.parts
-            .iter()
-            .filter(is_open)
-            .map(|part| part.name())
-            .collect()
+        let open = self.parts.iter().filter(|part| is_open(&***part));
+        open.map(|part| part.name()).collect()
     }
 
     /// Trains the parts; those without data are left out.
