@@ -165,7 +165,7 @@ fn intervals_cover_where_rewards_are_rare() {
 fn a_click_or_none_in_an_even_log() {
     let log = |clicks: usize| {
         let rewards = (0..600).map(|at| f64::from(u8::from(at < clicks))).collect();
-        let log = Log::new(2, rewards, vec![0; 600], vec![1.0, 0.0].repeat(600));
+        let log = Log::new(2, rewards, vec![0; 600], [1.0, 0.0].repeat(600));
         log.and_then(|log| log.with_propensities(vec![1.0; 600]))
             .expect("the log is right")
     };
