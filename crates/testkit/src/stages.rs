@@ -264,6 +264,16 @@ pub fn policy(policy: &dyn Policy, n_items: u32) {
                     candidate.item
                 );
             }
+            let items: Vec<u32> = choice.slate.iter().map(|(candidate, _)| candidate.item).collect();
+            if let Some(chances) = policy.conditionals(&query, &input, &items) {
+                for ((candidate, said), chance) in choice.slate.iter().zip(chances) {
+                    assert!(
+                        (said - chance).abs() <= 1e-9,
+                        "{name}: item {} stood with probability {said}, judged afterwards it is {chance}",
+                        candidate.item
+                    );
+                }
+            }
             let shown = choice.slate.into_iter().map(|(candidate, _)| candidate);
             assert_eq!(
                 sorted(shown.chain(choice.held_back)),

@@ -8,7 +8,7 @@
 
 use super::config::{BanditConfig, LearnerKind, wrong};
 use super::features::Sight;
-use super::learner::Belief;
+use super::learner::{Belief, Scene};
 use crate::catalogue::LiveCatalogue;
 use crate::choice::{NewItemsConfig, Over, PolicyConfig, Uncertainty, draw, draw_within, is_new};
 use domain::{Candidate, Choice, Limit, Policy, Query};
@@ -225,6 +225,25 @@ impl Policy for BanditChooser {
         self.drawn(query, ordered, None)
     }
 
+    fn conditionals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
+        let Field {
+            chosen_from,
+            arms,
+            scene,
+            ..
+        } = self.field(query, ordered);
+        let arms = Arms::new(arms).ok()?;
+        let arm_of = |item: &u32| chosen_from.iter().position(|at| ordered[*at].item == *item);
+        // From the first item on that it never shows, nothing is possible.
+        let known: Vec<usize> = slate.iter().map_while(arm_of).collect();
+        let mut chances = self.with_policy(&scene, |policy| policy.chances(&arms).conditionals(&known));
+        chances
+            .iter_mut()
+            .for_each(|chance| *chance = chance.clamp(0.0, 1.0));
+        chances.resize(slate.len(), 0.0);
+        Some(chances)
+    }
+
     fn choose_within(
         &self,
         query: &Query,
@@ -232,13 +251,27 @@ impl Policy for BanditChooser {
         limits: &[Limit],
         taken: &[u32],
     ) -> Option<Choice> {
-        Some(self.drawn(query, ordered.to_vec(), Some((limits, taken))))
+        Some(self.drawn(query, ordered, Some((limits, taken))))
     }
 }
 
+const ARMS_ARE_FINITE: &str = "a posterior is finite, and its variances are not negative";
+
+/// What a policy chooses from, and in which order.
+struct Field {
+    /// Places in the candidates of those that it chooses from.
+    chosen_from: Vec<usize>,
+    /// Places of the others.
+    rest: Vec<usize>,
+    /// The former, as the policy sees them.
+    arms: Vec<Arm>,
+    /// What is seen of these, in the same order.
+    scene: Scene,
+}
+
 impl BanditChooser {
-    /// A slate, within limits if there are any; what is taken elsewhere on it counts.
-    fn drawn(&self, query: &Query, ordered: Vec<Candidate>, within: Option<(&[Limit], &[u32])>) -> Choice {
+    /// What is known of these candidates, and who chooses.
+    fn field(&self, query: &Query, ordered: &[Candidate]) -> Field {
         let sight = Sight {
             context: &query.context,
             person: &query.user_attributes,
@@ -269,7 +302,7 @@ impl BanditChooser {
         let (owed, rest): (Vec<usize>, Vec<usize>) = rest.iter().partition(|at| fresh(**at));
         let chosen_from: Vec<usize> = first.iter().copied().chain(owed).collect();
         let scene = scene.ordered(&chosen_from);
-        let list = chosen_from.iter().map(|at| Arm {
+        let seen = chosen_from.iter().map(|at| Arm {
             score: if matches!(self.plan, Plan::Bounds { .. }) {
                 ranks[*at]
             } else {
@@ -278,27 +311,47 @@ impl BanditChooser {
             fresh: fresh(*at),
             ..arms[*at]
         });
-        let open: Vec<Arm> = list.collect();
-        let list =
-            Arms::new(open.clone()).expect("a posterior is finite, and its variances are not negative");
-        let mut left: Vec<Option<Candidate>> = ordered.into_iter().map(Some).collect();
-        let sorted = chosen_from.iter().chain(&rest).filter_map(|at| left[*at].take());
-        let sorted: Vec<Candidate> = sorted.collect();
-        let choose = |policy: &dyn SlatePolicy| match within {
-            None => draw(policy, &list, query, n, sorted),
-            Some((limits, taken)) => draw_within(policy, &open, query, n, sorted, limits, taken),
-        };
+        let arms = seen.collect();
+        Field {
+            chosen_from,
+            rest,
+            arms,
+            scene,
+        }
+    }
+
+    /// Asks the policy that chooses in front of this.
+    fn with_policy<T>(&self, scene: &Scene, ask: impl FnOnce(&dyn SlatePolicy) -> T) -> T {
         match &self.plan {
-            Plan::Bounds { .. } => choose(&*floored(self.new_items, Box::new(Greedy))),
+            // It has its floor already.
+            Plan::Means(policy) => ask(&**policy),
+            Plan::Bounds { .. } => ask(&*floored(self.new_items, Box::new(Greedy))),
             Plan::Draws { deviation, draws } => {
-                let base: Box<dyn SlatePolicy> = match self.belief.samples(&scene, *deviation, *draws) {
+                let base: Box<dyn SlatePolicy> = match self.belief.samples(scene, *deviation, *draws) {
                     Some(samples) => Box::new(EnsembleThompson::new(samples)),
                     None => Box::new(GaussianThompson { scale: *deviation }),
                 };
-                choose(&*floored(self.new_items, base))
+                ask(&*floored(self.new_items, base))
             }
-            Plan::Means(policy) => choose(&**policy),
         }
+    }
+
+    /// A slate, within limits if there are any; what is taken elsewhere on it counts.
+    fn drawn(&self, query: &Query, ordered: Vec<Candidate>, within: Option<(&[Limit], &[u32])>) -> Choice {
+        let Field {
+            chosen_from,
+            rest,
+            arms,
+            scene,
+        } = self.field(query, &ordered);
+        let n = query.n.min(ordered.len());
+        let mut left: Vec<Option<Candidate>> = ordered.into_iter().map(Some).collect();
+        let sorted = chosen_from.iter().chain(&rest).filter_map(|at| left[*at].take());
+        let sorted: Vec<Candidate> = sorted.collect();
+        self.with_policy(&scene, |policy| match within {
+            None => draw(policy, &Arms::new(arms).expect(ARMS_ARE_FINITE), query, n, sorted),
+            Some((limits, taken)) => draw_within(policy, &arms, query, n, sorted, limits, taken),
+        })
     }
 }
 

@@ -212,6 +212,7 @@ fn configurations_say_what_followed_from_the_data() {
         assert!(als[key].is_number(), "{key}: {als}");
     }
     assert_eq!(config("item-cosine")["history_max"], 50);
+    assert_eq!(config("item-cosine")["served_max"], 200);
     // Twice the mean of the diagonal, which is at most the 14 events that an item has.
     let ease = config("ease");
     assert!(
@@ -220,7 +221,7 @@ fn configurations_say_what_followed_from_the_data() {
     );
     assert_eq!(
         (&ease["neighbours"], &ease["history_max"]),
-        (&0.into(), &50.into())
+        (&0.into(), &200.into())
     );
     let spectral = config("spectral");
     assert_eq!(spectral["rank"], 8);
