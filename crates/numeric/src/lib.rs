@@ -17,6 +17,7 @@ mod counted;
 mod csr;
 mod dense;
 mod eigen;
+mod gamma;
 mod gather;
 mod kernels;
 mod large;
@@ -44,6 +45,7 @@ pub use counted::{
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};
+pub use gamma::ln_gamma;
 pub use gather::Sums;
 pub use kernels::{add_rows, axpy, dot, dot_rows, dots_at, gram, norm, syrk_add, syrk_add_at};
 pub use large::large_zeros;

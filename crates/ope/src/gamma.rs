@@ -1,24 +1,6 @@
 //! The gamma distribution: probabilities and quantiles, as far as the interval for few events needs them.
 
-/// Logarithm of the gamma function, x > 0: Lanczos' approximation, relative error below 1e-13.
-#[allow(clippy::excessive_precision)]
-fn ln_gamma(x: f64) -> f64 {
-    const C: [f64; 9] = [
-        0.99999999999980993,
-        676.5203681218851,
-        -1259.1392167224028,
-        771.32342877765313,
-        -176.61502916214059,
-        12.507343278686905,
-        -0.13857109526572012,
-        9.9843695780195716e-6,
-        1.5056327351493116e-7,
-    ];
-    let x = x - 1.0;
-    let t = x + 7.5;
-    let sum = (1..9).fold(C[0], |sum, at| sum + C[at] / (x + at as f64));
-    0.5 * (2.0 * std::f64::consts::PI).ln() + (x + 0.5) * t.ln() - t + sum.ln()
-}
+use numeric::ln_gamma;
 
 /// Probability of a gamma variable with this shape and scale 1 to be at most `x`: a series below the mean, a continued fraction above.
 pub(crate) fn below(shape: f64, x: f64) -> f64 {
