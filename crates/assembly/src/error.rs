@@ -84,6 +84,9 @@ pub enum ServiceError {
     /// The configuration cannot be.
     #[error(transparent)]
     Config(#[from] crate::ConfigError),
+    /// There are too few events to learn from as yet.
+    #[error("training: {0}")]
+    TooLittle(String),
     /// Training failed.
     #[error("training: {0}")]
     Training(String),
@@ -96,7 +99,8 @@ impl ServiceError {
             ServiceError::Input(_)
             | ServiceError::NotFound { .. }
             | ServiceError::Gone { .. }
-            | ServiceError::Busy(_) => Actor::Caller,
+            | ServiceError::Busy(_)
+            | ServiceError::TooLittle(_) => Actor::Caller,
             ServiceError::Store(StoreError::Input { .. }) => Actor::Caller,
             ServiceError::Store(_)
             | ServiceError::Io { .. }

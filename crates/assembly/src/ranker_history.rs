@@ -70,7 +70,7 @@ pub(crate) struct Later {
 pub(crate) type Past = [(Timestamp, Sequence, u32, Event)];
 
 fn nothing() -> ServiceError {
-    ServiceError::Training("there is too little to learn from: no events".to_owned())
+    ServiceError::TooLittle("there is too little to learn from: no events".to_owned())
 }
 
 /// The moment before which this share of the events lies.

@@ -6,7 +6,7 @@ use crate::rankers::{About, Comparison, RankerFolder, RankerInfo};
 use crate::service::{lock, models_dir};
 use crate::snapshot::Snapshot;
 use crate::{Service, ServiceError};
-use ranking::{HeadWeight, LearnReport, OutcomeModel, RankRows, RankerConfig, RankerKind, learn};
+use ranking::{HeadWeight, LearnError, LearnReport, OutcomeModel, RankRows, RankerConfig, RankerKind, learn};
 use serde::Serialize;
 use signals::Role;
 use std::collections::BTreeMap;
@@ -134,7 +134,10 @@ impl Service {
         let made = numeric::on_threads(self.threads(), || {
             learn(&learnt, &weights, &config, &examination, seed)
         });
-        let (model, learning) = made.map_err(|e| ServiceError::Training(e.to_string()))?;
+        let (model, learning) = made.map_err(|error| match error {
+            LearnError::TooLittle(why) => ServiceError::TooLittle(why),
+            error => ServiceError::Training(error.to_string()),
+        })?;
         let comparison = self.compare(placement, &held, &model, &weights, &examination)?;
         let about = About {
             trained_at: self.clock.now(),

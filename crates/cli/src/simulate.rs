@@ -26,6 +26,7 @@ const CARRIED: &[(&str, &str)] = &[
         "position-bias",
         include_str!("../../../scenarios/position-bias.toml"),
     ),
+    ("ranker", include_str!("../../../scenarios/ranker.toml")),
     ("throughput", include_str!("../../../scenarios/throughput.toml")),
 ];
 

@@ -133,7 +133,7 @@ impl Answer {
                     Some(&at),
                 )
             }
-            ServiceError::Busy(_) => Answer::problem(
+            ServiceError::Busy(_) | ServiceError::TooLittle(_) => Answer::problem(
                 409,
                 "not-now",
                 "Something stands against it now",

@@ -124,9 +124,14 @@ impl Target for Engine {
     }
 
     fn train(&self) -> Result<(), SimulateError> {
-        match self.service.train(&|_| {}) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(failed("training")(error)),
+        self.service.train(&|_| {}).map_err(failed("training"))?;
+        for placement in self.service.ranked_placements() {
+            match self.service.train_ranker(&placement, &|_| {}) {
+                // As in a server, what ranked before goes on until there is enough.
+                Ok(_) | Err(ServiceError::TooLittle(_)) => {}
+                Err(error) => return Err(failed("training a ranker")(error)),
+            }
         }
+        Ok(())
     }
 }

@@ -43,7 +43,7 @@ pub trait Target: Sync {
     /// # Errors
     /// What the target says.
     fn show(&self, placement: &str, n: usize, visits: &[Visit]) -> Result<Vec<Shown>, SimulateError>;
-    /// Trains on everything so far.
+    /// Trains on everything so far: models, and rankers of placements that rank by trees.
     ///
     /// # Errors
     /// What the target says.

@@ -161,7 +161,7 @@ impl Run<'_> {
         let answers = answers.with_something_to_find();
         if answers.people.is_empty() {
             let words = "nobody did anything new in the later part".to_owned();
-            return Err(ServiceError::Training(words));
+            return Err(ServiceError::TooLittle(words));
         }
         let likeness = |a: u32, b: u32| World::likeness(&*catalogue, a, b);
         let whole = Compared {
@@ -317,7 +317,9 @@ impl Run<'_> {
                     own = made;
                     &own
                 }
-                Err(ServiceError::Training(why)) if !self.cancel.load(Ordering::SeqCst) => {
+                Err(ServiceError::Training(why) | ServiceError::TooLittle(why))
+                    if !self.cancel.load(Ordering::SeqCst) =>
+                {
                     return Ok(Err(format!("without it no model could be learnt: {why}")));
                 }
                 Err(error) => return Err(error),

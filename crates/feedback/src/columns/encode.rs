@@ -257,12 +257,12 @@ impl Encoder {
     }
 
     fn number(&mut self, name: &str) -> u64 {
-        self.names.number(&mut self.streams[NAMES], name)
+        u64::from(self.names.number(&mut self.streams[NAMES], name))
     }
 
     fn item(&mut self, item: &ItemId) -> u64 {
-        let (names, stream) = (&mut self.names, &mut self.streams[NAMES]);
-        self.familiar.number(item, |text| names.number(stream, text))
+        self.familiar
+            .number(item, &mut self.names, &mut self.streams[NAMES])
     }
 
     /// Numbers that belong to names, or that there are none.
@@ -302,7 +302,7 @@ impl Encoder {
                 stream.extend_from_slice(&propensity.to_bits().to_le_bytes());
             }
             for source in sources {
-                put(stream, self.names.number(names, source));
+                put(stream, u64::from(self.names.number(names, source)));
             }
             // Reasons are rarely the same, so that looking for them would not be worth it.
             put(stream, reasons.len() as u64);
@@ -318,8 +318,7 @@ impl Encoder {
         let mut scores = Wide::new(scores, considered.len());
         let mut last = 0;
         for DecisionItem { item_id, score, .. } in considered {
-            let learn = |text: &str| self.names.number(names, text);
-            items.put(self.familiar.number(item_id, learn));
+            items.put(self.familiar.number(item_id, &mut self.names, names));
             scores.put_signed(last - rising(*score));
             last = rising(*score);
         }
