@@ -182,7 +182,7 @@ mod tests {
     /// mention, and no text has two.
     #[test]
     fn items_that_make_room_for_one_another_keep_their_numbers() {
-        let n_items = 3 * WAYS << FAMILIAR_BITS;
+        let n_items = (3 * WAYS) << FAMILIAR_BITS;
         let item = |n: usize| ItemId::new(format!("item-{n}")).expect("an id");
         let items: Vec<ItemId> = (0..n_items).map(item).collect();
         let mut familiar = Familiar::default();
