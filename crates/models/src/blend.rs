@@ -22,7 +22,9 @@
 //! than they may are left out, as those without data.
 
 use crate::artefact::{Reader, Writer, seal};
+use crate::blend_config::BlendConfig;
 use crate::blend_fit;
+use crate::blend_part::{Part, Trust, default_weights};
 use crate::blend_unit::{KINDS, Normalise, own_list};
 use crate::common::{best, parse, shown, within};
 use crate::{
@@ -31,11 +33,15 @@ use crate::{
 };
 use dataset::{Interaction, Interactions, Vocabulary};
 use domain::{AttributeKind, Evidence, Explanation, HistoryEvent, ItemId};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(crate) const NAME: &str = "blend";
+const EASE: &str = "ease";
+/// Items that it regresses each item on where there are many.
+const NEAREST: usize = 100;
+/// How many times as many items make it too dear all the same.
+const LEFT_OUT: usize = 10;
 /// People by whom scales are fitted.
 const SCALE_CASES: usize = 200;
 
@@ -52,57 +58,12 @@ pub(crate) const AGES: [u32; 2] = [5, 20];
 /// Least weight of a model where others do not know the item.
 pub(crate) const WEIGHT_FLOOR: f32 = 0.01;
 
-/// One part of a blend.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BlendPart {
-    /// Name of the learner.
-    pub model: String,
-    /// Its configuration; `null` for the default.
-    #[serde(default)]
-    pub config: serde_json::Value,
-}
-
-/// Configuration of the blend.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BlendConfig {
-    /// What is blended. Default: ease, spectral, als, item-bm25, content, popular. Those without data, or that would need
-    /// more memory than they may, are left out.
-    pub parts: Vec<BlendPart>,
-    /// `ease` is left out with more items than this: its training grows with their cube. Default 6000.
-    pub ease_items_max: usize,
-    /// Items taken from each part before exact scoring. Default 300.
-    pub depth: usize,
-    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 1500.
-    pub validation_users: usize,
-    /// What scores of parts are divided by: typical, best or spread (`blend_unit.rs`); null for what does best on the held-out events, typical
-    /// unless another is clearly better. Default null.
-    pub normalise: Option<Normalise>,
-}
-
-impl Default for BlendConfig {
-    fn default() -> Self {
-        let part = |model: &str| BlendPart {
-            model: model.to_owned(),
-            config: serde_json::Value::Null,
-        };
-        BlendConfig {
-            parts: ["ease", "spectral", "als", "item-bm25", "content", "popular"]
-                .map(part)
-                .to_vec(),
-            ease_items_max: 6000,
-            depth: 300,
-            validation_users: 1500,
-            normalise: None,
-        }
-    }
-}
-
 /// Learns a blend.
 pub struct BlendTrainer {
     config: BlendConfig,
     parts: Vec<Box<dyn Trainer>>,
+    /// `ease` over the nearest items, if it is a part of which nothing is said of that.
+    nearest: Option<Box<dyn Trainer>>,
 }
 
 impl BlendTrainer {
@@ -114,6 +75,7 @@ impl BlendTrainer {
         within(NAME, "parts.length", config.parts.len() as f64, 1.0, 16.0)?;
         let mut names = BTreeSet::new();
         let mut parts = Vec::new();
+        let mut nearest = None;
         for part in &config.parts {
             let entry = registry::trainer(&part.model);
             let fresh = names.insert(&part.model);
@@ -126,8 +88,17 @@ impl BlendTrainer {
                 });
             };
             parts.push((entry.build)(&part.config)?);
+            if part.model == EASE && part.config["neighbours"].is_null() {
+                let mut config = part.config.as_object().cloned().unwrap_or_default();
+                config.insert("neighbours".to_owned(), NEAREST.into());
+                nearest = Some((entry.build)(&config.into())?);
+            }
         }
-        Ok(Box::new(BlendTrainer { config, parts }))
+        Ok(Box::new(BlendTrainer {
+            config,
+            parts,
+            nearest,
+        }))
     }
 
     /// Parts of which nothing was said of how events of a history count.
@@ -147,9 +118,14 @@ impl BlendTrainer {
         let mut models = Vec::new();
         let mut reasons = Vec::new();
         let mut too_large = None;
-        let many_items = data.interactions.n_items() > self.config.ease_items_max;
-        let bearable = |part: &dyn Trainer| !(many_items && part.name() == "ease" && self.parts.len() > 1);
-        for part in self.parts.iter().filter(|part| bearable(&***part)) {
+        let (n_items, most) = (data.interactions.n_items(), self.config.ease_items_max);
+        for part in &self.parts {
+            let is_ease = part.name() == EASE && self.parts.len() > 1;
+            let part = match &self.nearest {
+                Some(_) if is_ease && n_items > most.saturating_mul(LEFT_OUT) => continue,
+                Some(nearest) if is_ease && n_items > most => nearest,
+                _ => part,
+            };
             match part.fit(data, run) {
                 Ok(model) => models.push(model),
                 Err(ModelError::Empty(reason)) => reasons.push(reason),
@@ -212,55 +188,6 @@ impl Trainer for BlendTrainer {
     }
 }
 
-/// A model with what the blend knows of it.
-pub(crate) struct Part {
-    pub(crate) model: Box<dyn Model>,
-    /// True if it is not personal: the root of its score is taken.
-    pub(crate) root: bool,
-    /// Mean of its best twenty (after the root) for a history of one event.
-    pub(crate) scale: f32,
-    /// How that grows: the exponent of the history's length.
-    pub(crate) growth: f32,
-    pub(crate) trust: Trust,
-    /// Blend per point of this model, by range of length.
-    pub(crate) alone: [f32; 5],
-}
-
-/// How much a model counts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Trust {
-    /// By range of length.
-    pub(crate) weights: [f32; 5],
-    /// Factor by age of the item; the last is one.
-    pub(crate) by_age: [f32; 3],
-}
-
-impl Part {
-    /// What a raw score is divided by, for a history of so many known events, if nothing else is known.
-    fn unit(&self, length: usize) -> f32 {
-        self.scale * (length.max(1) as f32).powf(self.growth)
-    }
-
-    /// A raw score after the root.
-    pub(crate) fn rooted(&self, score: f32) -> f32 {
-        if self.root {
-            score.signum() * score.abs().sqrt()
-        } else {
-            score
-        }
-    }
-
-    /// The same for somebody whose list of this part is `list`, if need be.
-    pub(crate) fn unit_for(&self, kind: Normalise, length: usize, list: impl FnOnce() -> TopItems) -> f32 {
-        // What is not personal says the same to all.
-        if self.root || kind == Normalise::Typical {
-            return self.unit(length);
-        }
-        let scores: Vec<f32> = list().iter().map(|(_, score)| *score).collect();
-        kind.unit(&scores).unwrap_or_else(|| self.unit(length))
-    }
-}
-
 /// What is known of somebody.
 pub(crate) struct Person {
     /// Events of the history that count.
@@ -283,20 +210,6 @@ pub(crate) struct Blend {
     events: Arc<Vec<u32>>,
     depth: usize,
     pub(crate) normalise: Normalise,
-}
-
-/// Weights before anything is measured.
-fn default_weights(name: &str) -> [f32; 5] {
-    match name {
-        "ease" => [0.0, 0.5, 0.6, 0.8, 0.8],
-        "item-cosine" | "item-bm25" | "swing" | "spectral" | "rp3beta" | "user-knn" => {
-            [0.0, 0.5, 0.5, 0.4, 0.3]
-        }
-        "als" => [0.0, 0.2, 0.4, 0.6, 0.7],
-        "content" => [0.0, 0.3, 0.15, 0.1, 0.05],
-        "popular" => [1.0, 0.2, 0.1, 0.05, 0.02],
-        _ => [0.1, 0.05, 0.05, 0.05, 0.05],
-    }
 }
 
 /// Which range of length this is.

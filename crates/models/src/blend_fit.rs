@@ -14,7 +14,8 @@
 //! what is looked for.
 //! With fewer than [`CASES_MIN`] people in a range its default weights stay.
 
-use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Part, Recalls, Trusts, WEIGHT_FLOOR};
+use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Recalls, Trusts, WEIGHT_FLOOR};
+use crate::blend_part::Part;
 use crate::blend_unit::{KINDS, Normalise, OWN, own_list, unseen};
 use crate::common::summed;
 use crate::{Model, ModelError, Recall, Run, Someone, TopItems, TrainingData, UserFeatures};
