@@ -6,7 +6,10 @@ use crate::rankers::{About, Comparison, RankerFolder, RankerInfo};
 use crate::service::{lock, models_dir};
 use crate::snapshot::Snapshot;
 use crate::{Service, ServiceError};
-use ranking::{HeadWeight, LearnError, LearnReport, OutcomeModel, RankRows, RankerConfig, RankerKind, learn};
+use ranking::{
+    HeadWeight, LearnError, LearnReport, OutcomeModel, PositionMode, RankRows, RankerConfig, RankerKind,
+    learn,
+};
 use serde::Serialize;
 use signals::Role;
 use std::collections::BTreeMap;
@@ -115,7 +118,8 @@ impl Service {
         let joined_at = self.stores.log.head();
         let enough = joined.report.is_enough(&config);
         let examination = match config.position {
-            mode if enough && mode.needs_examination() => joined.examination(),
+            PositionMode::None => Vec::new(),
+            _ if enough => joined.examination(),
             _ => Vec::new(),
         };
         let (rows, from) = if enough {

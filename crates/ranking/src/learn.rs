@@ -3,7 +3,7 @@
 use crate::{Form, Head, HeadWeight, OutcomeModel, PositionMode, RankObjective, RankerConfig};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use trees::{Feature, Objective, Rows, Scorer, log_loss, ndcg, train};
+use trees::{Feature, Objective, Rows, Scorer, log_loss, train};
 
 /// What was shown, with what was known of it and what came of it.
 #[derive(Debug, Clone, Default)]
@@ -207,7 +207,9 @@ impl RankRows {
     }
 
     /// NDCG of a model's order within each decision that has both something worth anything and something worth less; in the order of
-    /// the decisions. Gains are what came of an item, divided by the examination of its place if that is given; where something unwanted came of one, those of which nothing came gain.
+    /// the decisions. Gains are what came of an item; where something unwanted came of one, those of which nothing came gain. If the examination of places is given, gains are divided by it, and each
+    /// decision counts for its ideal over that without dividing, relative to the mean of all: what divides all gains of a decision would not be seen otherwise. The mean over decisions is then an NDCG, one
+    /// decision may have more than 1.
     pub fn ndcgs(
         &self,
         model: &OutcomeModel,
@@ -225,22 +227,22 @@ impl RankRows {
         weights: &BTreeMap<String, HeadWeight>,
         examination: &[f64],
     ) -> Vec<f64> {
+        let plain = self.worth(weights, Looks::new(&[], 1.0));
         let worth = self.worth(weights, Looks::new(examination, RankerConfig::default().clip));
-        let mut start = 0;
+        let (mut start, mut counted) = (0, 0.0);
         let mut found = Vec::new();
         for size in &self.groups {
-            let end = start + *size as usize;
-            let least = worth[start..end].iter().copied().fold(0.0, f64::min);
-            // NDCG takes grades, whose gains are 2^grade − 1.
-            let grade = |worth: &f64| (1.0 + worth - least).log2() as f32;
-            let grades: Vec<f32> = worth[start..end].iter().map(grade).collect();
-            let of: Vec<f64> = scores[start..end].iter().map(|s| f64::from(*s)).collect();
-            let differ = grades.iter().any(|grade| *grade != grades[0]);
-            if differ && let Some(value) = ndcg(&of, &grades, &[*size], 10, false) {
-                found.push(value);
+            let rows = start..start + *size as usize;
+            start = rows.end;
+            let ideal = gains_of(&plain[rows.clone()]).ideal();
+            let gains = gains_of(&worth[rows.clone()]);
+            if ideal > 0.0 && gains.differ() {
+                found.push(gains.in_order_of(&scores[rows]) / ideal);
+                counted += gains.ideal() / ideal;
             }
-            start = end;
         }
+        let mean = counted / found.len().max(1) as f64;
+        found.iter_mut().for_each(|value| *value /= mean);
         found
     }
 
@@ -373,6 +375,44 @@ pub fn learn(
         },
         report,
     ))
+}
+
+/// How deep NDCG looks.
+const DEPTH: usize = 10;
+
+/// DCG of gains in their order.
+fn discounted(gains: impl Iterator<Item = f64>) -> f64 {
+    let of_rank = |(rank, gain): (usize, f64)| gain / (rank as f64 + 2.0).log2();
+    gains.take(DEPTH).enumerate().map(of_rank).sum()
+}
+
+/// What each row of a decision gains.
+struct Gains(Vec<f64>);
+
+/// Worth above the least of the decision, or above nothing.
+fn gains_of(worth: &[f64]) -> Gains {
+    let least = worth.iter().copied().fold(0.0, f64::min);
+    Gains(worth.iter().map(|worth| worth - least).collect())
+}
+
+impl Gains {
+    fn differ(&self) -> bool {
+        self.0.iter().any(|gain| *gain != self.0[0])
+    }
+
+    /// Their DCG in the order of scores; equal ones in the order of the rows.
+    fn in_order_of(&self, scores: &[f32]) -> f64 {
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        discounted(order.into_iter().map(|at| self.0[at]))
+    }
+
+    /// The most that it can be.
+    fn ideal(&self) -> f64 {
+        let mut gains = self.0.clone();
+        gains.sort_by(|a, b| b.total_cmp(a));
+        discounted(gains.into_iter())
+    }
 }
 
 struct Part<'a> {

@@ -72,7 +72,7 @@ fn measure(file: &str, config: &str) {
         best = best.min(start.elapsed().as_secs_f64());
     }
     let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
-    let at = |k| ndcg(&scores, &test.labels, &test.groups, k, true);
+    let at = |k| ndcg(&scores, &test.labels, &[], &test.groups, k, true);
     println!(
         "{}",
         serde_json::json!({

@@ -129,7 +129,8 @@ pub fn train(
 fn measure(rows: &Rows<'_>, config: &TreesConfig, scores: &[f64]) -> f64 {
     match config.objective {
         Objective::Lambdamart | Objective::Pairwise => {
-            ndcg(scores, rows.labels, rows.groups, config.metric_k, true).unwrap_or(1.0)
+            let (labels, weights) = (rows.labels, rows.weights);
+            ndcg(scores, labels, weights, rows.groups, config.metric_k, true).unwrap_or(1.0)
         }
         Objective::LogLoss => log_loss(scores, rows.labels, rows.weights),
         Objective::SquaredError => half_squared_error(scores, rows.labels, rows.weights),

@@ -102,6 +102,46 @@ fn examination_is_recovered_with_and_without_swaps() {
     assert_eq!(by_expectation(&[], 10), None);
 }
 
+/// The order that slates were shown in is what a plain NDCG of clicks finds best, since what stands first is clicked. Weighed by examination it is the order of what suits.
+#[test]
+fn rankers_are_compared_by_what_suits_and_not_by_where_it_stood() {
+    let (rows, _) = log(6000, false, 4);
+    let weights = weights(&[("click", 1.0)]);
+    let as_shown: Vec<f32> = rows.positions.iter().map(|place| -(*place as f32)).collect();
+    // How well an item suits rises with its first feature.
+    let as_it_suits = rows.column("x");
+    let examination: Vec<f64> = (1..=PLACES).map(theta).collect();
+    let mean = |scores: &[f32], examination: &[f64]| {
+        let values = rows.ndcgs_of(scores, &weights, examination);
+        numeric::mean(&values)
+    };
+    let plain = [mean(&as_shown, &[]), mean(&as_it_suits, &[])];
+    assert!(plain[0] > plain[1] + 0.01, "{plain:?}");
+    let weighed = [mean(&as_shown, &examination), mean(&as_it_suits, &examination)];
+    assert!(weighed[1] > weighed[0] + 0.05 && weighed[1] <= 1.0, "{weighed:?}");
+    // What would be found if everybody looked at everything.
+    let mut sums = [0.0; 3];
+    for (row, values) in rows.values.chunks(3).enumerate() {
+        let (place, suits) = (row % PLACES, 0.05 + 0.6 * f64::from(values[0]).powi(2));
+        sums[0] += suits / (place as f64 + 2.0).log2();
+    }
+    for slate in rows.values.chunks(3 * PLACES) {
+        let mut suits: Vec<f64> = slate
+            .chunks(3)
+            .map(|v| 0.05 + 0.6 * f64::from(v[0]).powi(2))
+            .collect();
+        suits.sort_by(|a, b| b.total_cmp(a));
+        let dcg = suits
+            .iter()
+            .enumerate()
+            .map(|(rank, s)| s / (rank as f64 + 2.0).log2());
+        sums[1] += dcg.sum::<f64>();
+    }
+    // Ratios of DCGs of two orders are those of the truth, whatever ideal both are divided by.
+    let (found, truth) = (weighed[0] / weighed[1], sums[0] / sums[1]);
+    assert!((found - truth).abs() < 0.04, "{found} {truth}");
+}
+
 /// NDCG@8 of a model's order of random items by how well they suit.
 fn truth_found(position: PositionMode, objective: RankObjective, clip: f64) -> f64 {
     let (rows, impressions) = log(5000, false, 3);
@@ -128,7 +168,7 @@ fn truth_found(position: PositionMode, objective: RankObjective, clip: f64) -> f
         labels.push((1.0 + 10.0 * suits(item)).log2() as f32);
     }
     let scores: Vec<f64> = model.scores(&values).into_iter().map(f64::from).collect();
-    ndcg(&scores, &labels, &vec![20; n_groups], 8, false).expect("groups")
+    ndcg(&scores, &labels, &[], &vec![20; n_groups], 8, false).expect("groups")
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn every_objective_learns_what_carries_over() {
             ..TreesConfig::default()
         };
         let forest = train(&learn.rows(), None, &config).expect("rows are fine").forest;
-        let value = ndcg(&scores(&test, forest), &test.labels, &test.groups, 10, false).expect("groups");
+        let value = ndcg(&scores(&test, forest), &test.labels, &[], &test.groups, 10, false).expect("groups");
         // By chance it is about 0.55; the noise leaves about 0.96 to the truth itself.
         assert!(value > 0.91, "{objective:?}: {value}");
     }
@@ -218,6 +218,7 @@ fn learning_stops_where_validation_says() {
     let again = ndcg(
         &scores(&validation, trained.forest),
         &validation.labels,
+        &[],
         &validation.groups,
         10,
         true,
