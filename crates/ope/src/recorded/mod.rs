@@ -1,14 +1,27 @@
-//! Policies that choose by recorded scores, judged from slates whose candidates, scores and propensities were written down.
+//! Slates whose candidates, scores and propensities were written down, as logs for estimators.
 //!
 //! A recorded slate says which candidates there were, what each scored, what was shown, and with which probability each item stood at its place, given those
-//! before it. A [`ScorePolicy`] gives its own probability of the same choices, place by place, without replacement: `greedy`, `uniform`,
-//! ε-greedy, or Plackett–Luce over scores (`softmax`). From both follow the probabilities of prefixes and of whole slates, and with them the
-//! estimators that need no marginals. Cost: slates × positions × candidates.
+//! before it and, as far as known, whatever stood elsewhere. A [`ScorePolicy`] gives its own probability of the same choices, place by place, without replacement: `greedy`, `uniform`,
+//! ε-greedy, or Plackett–Luce over scores (`softmax`). From these follow the probabilities of items at their positions, of prefixes and of whole slates, the mean of a reward model over the target's choice, and, where slates were drawn
+//! evenly, pseudo-inverse weights: [`recorded_log`]. Where another configuration tells only how probable it would have made the shown ([`JudgedSlate`]), a log has no
+//! reward model and no pseudo-inverse weights: [`judged_log`]. Cost: slates × positions × candidates, and a reward model for each position.
 //!
 //! What it does not know: rules that reorder a slate after scoring. A policy here orders by score alone.
 
+mod choices;
+mod policy;
+
+pub use choices::{first_choices, judged_choices};
+pub use policy::ScorePolicy;
+
 use crate::log::{LogError, wrong};
-use crate::{Log, RequestError, SlateLog};
+use crate::slates::pseudo_inverse::even_weight;
+use crate::{RewardModelConfig, SlateLog};
+
+/// Slates done together.
+const CHUNK: usize = 256;
+/// How far a probability may be from that of an even draw, relative to it.
+const EVEN_SLACK: f64 = 1e-6;
 
 /// A slate as recorded.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,82 +34,56 @@ pub struct RecordedSlate {
     pub shown: Vec<u32>,
     /// Probability of each, given those before it.
     pub propensities: Vec<f64>,
+    /// Probability of each at its place, whatever stands elsewhere, as far as known; may be shorter.
+    pub position_propensities: Vec<Option<f64>>,
     /// What came of each.
     pub rewards: Vec<f64>,
 }
 
-/// A policy that chooses by scores.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ScorePolicy {
-    /// The best that is left; of equals the first.
-    Greedy,
-    /// Any that is left.
-    Uniform,
-    /// The best with 1 − ε, any with ε.
-    Epsilon(f64),
-    /// In proportion to e^(score / temperature).
-    Softmax(f64),
+/// A slate as recorded, with what a policy of any kind gives it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct JudgedSlate {
+    /// Probability with which each item was shown, given those before it.
+    pub propensities: Vec<f64>,
+    /// The target's probability of the same.
+    pub target: Vec<f64>,
+    /// Probability with which each stood at its place, whatever stood elsewhere, as far as known; may be shorter.
+    pub position_propensities: Vec<Option<f64>>,
+    /// The target's probability of the same, if known.
+    pub position_target: Option<Vec<f64>>,
+    /// What came of each.
+    pub rewards: Vec<f64>,
 }
 
-impl ScorePolicy {
-    /// The policy of this text: `greedy`, `uniform`, `epsilon:0.1`, `softmax:0.5`.
-    ///
-    /// # Errors
-    /// Names what there is.
-    pub fn parse(text: &str) -> Result<ScorePolicy, RequestError> {
-        let (name, given) = text
-            .split_once(':')
-            .map_or((text, None), |(name, given)| (name, Some(given)));
-        let number = given.map(str::parse::<f64>);
-        match (name.trim(), number) {
-            ("greedy", None) => Ok(ScorePolicy::Greedy),
-            ("uniform", None) => Ok(ScorePolicy::Uniform),
-            ("epsilon", Some(Ok(share))) if (0.0..=1.0).contains(&share) => Ok(ScorePolicy::Epsilon(share)),
-            ("softmax", Some(Ok(temperature))) if temperature > 0.0 && temperature.is_finite() => {
-                Ok(ScorePolicy::Softmax(temperature))
-            }
-            _ => Err(RequestError::new(
-                "policy",
-                format!("{text:?}"),
-                "greedy, uniform, epsilon:SHARE from 0 to 1 or softmax:TEMPERATURE above 0",
-            )),
-        }
-    }
-
-    /// Whether the policy must know the score of every candidate; others need to know only how many there are.
-    pub fn needs_all_scores(self) -> bool {
-        matches!(self, ScorePolicy::Softmax(_))
-    }
-
-    /// Probability of a candidate among those that are left.
-    fn chance(self, scores: &[f64], unrecorded: u32, left: &[bool], place: usize) -> f64 {
-        let open = || (0..scores.len()).filter(|at| left[*at]);
-        let even = || 1.0 / (open().count() as f64 + f64::from(unrecorded)).max(1.0);
-        let best = || open().reduce(|best, at| if scores[at] > scores[best] { at } else { best });
-        let greedy = || f64::from(u8::from(best() == Some(place)));
-        match self {
-            ScorePolicy::Greedy => greedy(),
-            ScorePolicy::Uniform => even(),
-            ScorePolicy::Epsilon(share) => (1.0 - share) * greedy() + share * even(),
-            ScorePolicy::Softmax(temperature) => {
-                let most = best().map_or(0.0, |at| scores[at]);
-                let weight = |at: usize| ((scores[at] - most) / temperature).exp();
-                weight(place) / open().map(weight).sum::<f64>()
-            }
-        }
-    }
-}
-
-/// The log of the first `positions` places of slates, with this policy as target.
+/// The log of the first `positions` places of slates, with this policy as target, and with a reward model by position learnt as `model` says, if that is asked for.
+/// What cannot be known is absent with the reason, and the estimators that need it refuse.
 ///
 /// # Errors
-/// Names the slate that is too short, shows what is no candidate or shows one twice, or has a score or propensity that cannot be.
+/// Names the slate that is too short, shows what is no candidate or shows one twice, or has a score or propensity that cannot be; a reward model that cannot be learnt
+/// as configured.
 pub fn recorded_log(
     slates: &[RecordedSlate],
     positions: usize,
     policy: ScorePolicy,
+    model: Option<&RewardModelConfig>,
 ) -> Result<SlateLog, LogError> {
-    judged_log(&judged_slates(slates, positions, policy)?, positions)
+    let judged = judged_slates(slates, positions, policy)?;
+    let mut log = assembled(&judged, positions, NO_INTEGRAL)?;
+    log = with_even_draws(log, slates, policy)?;
+    let Some(config) = model else {
+        return Ok(log);
+    };
+    if slates.len() < config.folds {
+        let (n, folds) = (slates.len(), config.folds);
+        log.absent.model = Some(format!(
+            "a reward model by position: {n} slates are too few to learn one in {folds} parts"
+        ));
+        return Ok(log);
+    }
+    let (logged, target) = choices::guesses(slates, positions, policy, config)?;
+    log = log.with_model(logged, target)?;
+    log.model_from = Some(config.told());
+    Ok(log)
 }
 
 /// The first `positions` places of slates with what this policy gives them.
@@ -108,147 +95,142 @@ pub fn judged_slates(
     positions: usize,
     policy: ScorePolicy,
 ) -> Result<Vec<JudgedSlate>, LogError> {
-    let mut judged = Vec::with_capacity(slates.len());
-    for (row, slate) in slates.iter().enumerate() {
-        let fault = |field, got: String, expected| Err(wrong(field, Some(row), got, expected));
-        let RecordedSlate {
-            scores,
-            unrecorded,
-            shown,
-            propensities,
-            rewards,
-        } = slate;
-        if shown.len() < positions {
-            return fault(
-                "positions",
-                shown.len().to_string(),
-                "as many as are judged, with propensities and rewards",
-            );
-        }
-        if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
-            return fault("score", score.to_string(), "a finite number");
-        }
-        if *unrecorded > 0 && policy.needs_all_scores() {
-            return fault(
-                "score",
-                format!("{unrecorded} candidates without"),
-                "the score of every candidate",
-            );
-        }
-        let mut left = vec![true; scores.len()];
-        let mut target = Vec::with_capacity(positions);
-        for place in shown.iter().take(positions) {
-            let place = *place as usize;
-            if left.get(place) != Some(&true) {
-                return fault("shown", place.to_string(), "a candidate that is not shown yet");
-            }
-            target.push(policy.chance(scores, *unrecorded, &left, place));
-            left[place] = false;
-        }
-        judged.push(JudgedSlate {
-            propensities: propensities.clone(),
-            target,
-            rewards: rewards.clone(),
-        });
+    let chunks = numeric::parallel_chunks(slates.len(), CHUNK, |range| {
+        let rows = range.map(|row| judged_slate(row, &slates[row], positions, policy));
+        rows.collect::<Result<Vec<JudgedSlate>, LogError>>()
+    });
+    let chunks: Result<Vec<_>, _> = chunks.into_iter().collect();
+    Ok(chunks?.into_iter().flatten().collect())
+}
+
+fn judged_slate(
+    row: usize,
+    slate: &RecordedSlate,
+    positions: usize,
+    policy: ScorePolicy,
+) -> Result<JudgedSlate, LogError> {
+    let fault = |field, got: String, expected| Err(wrong(field, Some(row), got, expected));
+    let RecordedSlate {
+        scores,
+        unrecorded,
+        shown,
+        propensities,
+        position_propensities,
+        rewards,
+    } = slate;
+    if shown.len() < positions || rewards.len() < positions {
+        return fault(
+            "positions",
+            shown.len().min(rewards.len()).to_string(),
+            "as many as are judged, with propensities and rewards",
+        );
     }
-    Ok(judged)
-}
-
-/// The first places of slates as a log with one action each, for estimators that need one. Candidates differ from slate to slate, so an action is a place
-/// in the order of scores: the best, the second and so on, and beyond them all that are not in the record. Reward models are learnt by that place, from the
-/// number of candidates and the best, mean and spread of their scores.
-///
-/// # Errors
-/// As [`recorded_log`].
-pub fn first_choices(slates: &[RecordedSlate], policy: ScorePolicy) -> Result<Log, LogError> {
-    let judged = judged_slates(slates, 1, policy)?;
-    let widest = slates.iter().map(|slate| slate.scores.len()).max().unwrap_or(0);
-    let beyond = slates.iter().any(|slate| slate.unrecorded > 0);
-    let n_actions = widest + usize::from(beyond);
-    let mut target = vec![0.0; slates.len() * n_actions];
-    let (mut actions, mut rewards, mut contexts) = (Vec::new(), Vec::new(), Vec::new());
-    for (slate, row) in slates.iter().zip(target.chunks_exact_mut(n_actions.max(1))) {
-        let left = vec![true; slate.scores.len()];
-        for (place, p) in row.iter_mut().enumerate().take(slate.scores.len()) {
-            *p = policy.chance(&slate.scores, slate.unrecorded, &left, place);
-        }
-        if slate.unrecorded > 0 {
-            let known: f64 = row.iter().sum();
-            row[widest] = (1.0 - known).max(0.0);
-        }
-        actions.push(slate.shown[0]);
-        rewards.push(slate.rewards[0]);
-        let n = slate.scores.len() as f64 + f64::from(slate.unrecorded);
-        let best = slate.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let mean = numeric::mean(&slate.scores);
-        let spread = if slate.scores.len() > 1 {
-            numeric::variance(&slate.scores).sqrt()
-        } else {
-            0.0
-        };
-        contexts.extend([n.ln_1p(), best, mean, spread]);
+    if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
+        return fault("score", score.to_string(), "a finite number");
     }
-    let propensities = judged.iter().map(|slate| slate.propensities[0]).collect();
-    Log::new(n_actions, rewards, actions, target)?
-        .with_propensities(propensities)?
-        .with_contexts(4, standardised(contexts, 4))
-}
-
-/// Columns with mean zero and variance one, so that a penalty means the same for all; zeros for one that does not vary.
-fn standardised(mut rows: Vec<f64>, width: usize) -> Vec<f64> {
-    for at in 0..width {
-        let column: Vec<f64> = rows.iter().skip(at).step_by(width).copied().collect();
-        let mean = numeric::mean(&column);
-        let deviation = if column.len() > 1 {
-            numeric::variance(&column).sqrt()
-        } else {
-            0.0
-        };
-        let unit = if deviation > 1e-12 * mean.abs() {
-            1.0 / deviation
-        } else {
-            0.0
-        };
-        rows.iter_mut()
-            .skip(at)
-            .step_by(width)
-            .for_each(|x| *x = (*x - mean) * unit);
+    if *unrecorded > 0 && policy.needs_all_scores() {
+        return fault(
+            "score",
+            format!("{unrecorded} candidates without"),
+            "the score of every candidate",
+        );
     }
-    rows
+    let mut left = vec![true; scores.len()];
+    let mut target = Vec::with_capacity(positions);
+    let mut pairs = Vec::with_capacity(positions);
+    for (position, place) in shown.iter().take(positions).enumerate() {
+        let place = *place as usize;
+        if left.get(place) != Some(&true) {
+            return fault("shown", place.to_string(), "a candidate that is not shown yet");
+        }
+        target.push(policy.next(scores, *unrecorded, &left)[place]);
+        pairs.push((place, position));
+        left[place] = false;
+    }
+    Ok(JudgedSlate {
+        propensities: propensities.clone(),
+        position_target: policy.marginals(scores, *unrecorded, &pairs),
+        target,
+        position_propensities: position_propensities.clone(),
+        rewards: rewards.clone(),
+    })
 }
 
-/// The first places of slates of which only the target's probability of what was shown is known, for estimators without reward model. Actions are not told apart.
-///
-/// # Errors
-/// As [`judged_log`].
-pub fn judged_choices(slates: &[JudgedSlate]) -> Result<Log, LogError> {
-    judged_log(slates, 1)?;
-    let of = |each: fn(&JudgedSlate) -> f64| slates.iter().map(each).collect::<Vec<f64>>();
-    Log::of_logged(
-        1,
-        of(|slate| slate.rewards[0]),
-        vec![0; slates.len()],
-        of(|slate| slate.target[0]),
-    )?
-    .with_propensities(of(|slate| slate.propensities[0]))
+/// With pseudo-inverse weights where the log shows that slates were drawn evenly from all candidates: of more than one position, that is all that single records can say about pairs of items.
+fn with_even_draws(
+    mut log: SlateLog,
+    slates: &[RecordedSlate],
+    policy: ScorePolicy,
+) -> Result<SlateLog, LogError> {
+    let positions = log.n_positions();
+    if positions == 1 {
+        return Ok(log);
+    }
+    let is_even = |slate: &RecordedSlate| {
+        let m = slate.scores.len() as f64 + f64::from(slate.unrecorded);
+        let drawn = slate.propensities.iter().take(positions).enumerate();
+        drawn
+            .map(|(at, p)| p * (m - at as f64) - 1.0)
+            .all(|off| off.abs() < EVEN_SLACK)
+    };
+    let uneven = slates.iter().filter(|slate| !is_even(slate)).count();
+    if uneven > 0 {
+        log.absent.pseudo_inverse = Some(format!(
+            "the probability of every pair of items at every pair of positions, which pseudo-inverse weights are made of: a decision records it only if its slate was drawn evenly from all candidates (policy epsilon-greedy with epsilon = 1 and a pool that holds them all), and {uneven} of {} were not",
+            slates.len()
+        ));
+        return Ok(log);
+    }
+    let weight = |slate: &RecordedSlate| {
+        let shown: Vec<usize> = (slate.shown.iter().take(positions))
+            .map(|place| *place as usize)
+            .collect();
+        let pairs: Vec<(usize, usize)> = (shown.iter())
+            .flat_map(|place| (0..positions).map(move |position| (*place, position)))
+            .collect();
+        let found = policy.marginals(&slate.scores, slate.unrecorded, &pairs)?;
+        let rows = found.chunks_exact(positions).enumerate();
+        let known: Vec<(f64, f64)> = rows.map(|(at, own)| (own[at], own.iter().sum())).collect();
+        Some(even_weight(
+            slate.scores.len() + slate.unrecorded as usize,
+            &known,
+        ))
+    };
+    let weights = numeric::parallel_chunks(slates.len(), CHUNK, |range| {
+        range.map(|row| weight(&slates[row])).collect::<Vec<_>>()
+    });
+    let weights: Option<Vec<f64>> = weights.into_iter().flatten().collect();
+    match weights {
+        Some(weights) => log.with_pseudo_inverse_weights(weights),
+        None => {
+            log.absent.pseudo_inverse = Some(NO_INTEGRAL.to_owned());
+            Ok(log)
+        }
+    }
 }
 
-/// A slate as recorded, with what a policy of any kind gives it.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct JudgedSlate {
-    /// Probability with which each item was shown, given those before it.
-    pub propensities: Vec<f64>,
-    /// The target's probability of the same.
-    pub target: Vec<f64>,
-    /// What came of each.
-    pub rewards: Vec<f64>,
-}
+const NO_INTEGRAL: &str = "the target's probability of items at their positions: softmax has it for up to 64 positions and scores that are not too far apart for its temperature; judge a higher temperature, or greedy";
 
 /// The log of the first `positions` places of slates whose target probabilities are known.
 ///
 /// # Errors
 /// Names the slate that is too short or has a probability that cannot be.
 pub fn judged_log(slates: &[JudgedSlate], positions: usize) -> Result<SlateLog, LogError> {
+    let mut log = assembled(slates, positions, NO_CLOSED_FORM)?;
+    log.absent.model = Some(format!("a reward model by position: {ONLY_THE_SHOWN}"));
+    if positions > 1 {
+        log.absent.pseudo_inverse = Some(format!(
+            "the probability of every pair of items at every pair of positions: {ONLY_THE_SHOWN}"
+        ));
+    }
+    Ok(log)
+}
+
+const ONLY_THE_SHOWN: &str = "of another configuration only the probability of what was shown is known";
+const NO_CLOSED_FORM: &str = "the target's probability of items at their positions: it has none in closed form, as policy thompson, new_items and slates of more than 20 have none; judge another policy, or leave new_items out";
+
+/// `why` there is no probability of items at their positions under the target, where that is so.
+fn assembled(slates: &[JudgedSlate], positions: usize, why: &str) -> Result<SlateLog, LogError> {
     let mut rewards = Vec::with_capacity(slates.len() * positions);
     let (mut logging, mut target) = (Vec::new(), Vec::new());
     for (row, slate) in slates.iter().enumerate() {
@@ -275,12 +257,50 @@ pub fn judged_log(slates: &[JudgedSlate], positions: usize) -> Result<SlateLog, 
     };
     let (slates_logging, slates_target) = (last(&logging), last(&target));
     let log = SlateLog::new(positions, rewards)?.with_slates(slates_logging, slates_target)?;
-    if positions > 1 {
-        return log.with_prefixes(logging, target);
+    let mut log = log.with_prefixes(logging, target)?;
+    match marginals(slates, positions, why) {
+        Ok((logging, target)) => log.with_marginals(logging, target),
+        Err(why) => {
+            log.absent.marginal = Some(why);
+            Ok(log)
+        }
     }
-    // With a single place, the item there is all there is to a slate.
-    log.with_prefixes(logging.clone(), target.clone())?
-        .with_marginals(logging, target)
+}
+
+/// Probabilities of items at their positions, by slate and position, or why they are not known. At the first position that is the probability of the choice, and what is certain
+/// with all that stands above it is certain.
+fn marginals(slates: &[JudgedSlate], positions: usize, why: &str) -> Result<(Vec<f64>, Vec<f64>), String> {
+    let (mut logging, mut target) = (Vec::new(), Vec::new());
+    let (mut without, mut unknown) = (0, 0);
+    for slate in slates {
+        let mut is_certain = true;
+        let recorded = (0..positions).map(|at| {
+            let p = slate.propensities[at];
+            is_certain &= p == 1.0;
+            let known = slate.position_propensities.get(at).copied().flatten();
+            known.or((at == 0 || is_certain).then_some(p))
+        });
+        let recorded: Option<Vec<f64>> = recorded.collect();
+        let wanted = match (&slate.position_target, positions) {
+            (Some(known), _) => known.get(..positions),
+            (None, 1) => slate.target.get(..1),
+            (None, _) => None,
+        };
+        without += usize::from(recorded.is_none());
+        unknown += usize::from(wanted.is_none());
+        logging.extend(recorded.into_iter().flatten());
+        target.extend(wanted.into_iter().flatten());
+    }
+    let n = slates.len();
+    if without > 0 {
+        return Err(format!(
+            "the probability of items at their positions whatever stood elsewhere in {without} of {n} decisions: position_propensity is recorded by policies with a closed form, for slates of up to 20 and without quotas and new_items"
+        ));
+    }
+    if unknown > 0 {
+        return Err(format!("{why} ({unknown} of {n} decisions)"));
+    }
+    Ok((logging, target))
 }
 
 #[cfg(test)]
@@ -288,36 +308,6 @@ mod tests {
     use super::*;
     use crate::{Options, judge_slates};
     use numeric::SeededStream;
-
-    #[test]
-    fn policies_are_distributions_over_slates_and_read_from_text() {
-        let scores = [0.3, 2.0, 1.0, 2.0];
-        for text in ["greedy", "uniform", "epsilon:0.3", "softmax:0.7"] {
-            let policy = ScorePolicy::parse(text).expect("a policy");
-            let mut sum = 0.0;
-            for first in 0..4u32 {
-                for second in (0..4u32).filter(|second| *second != first) {
-                    let mut left = [true; 4];
-                    let p = policy.chance(&scores, 0, &left, first as usize);
-                    left[first as usize] = false;
-                    sum += p * policy.chance(&scores, 0, &left, second as usize);
-                }
-            }
-            assert!((sum - 1.0f64).abs() < 1e-12, "{text}: {sum}");
-        }
-        // Of equals the first: candidate 1, then 3.
-        assert_eq!(ScorePolicy::Greedy.chance(&scores, 9, &[true; 4], 1), 1.0);
-        assert_eq!(
-            ScorePolicy::Greedy.chance(&scores, 0, &[true, false, true, true], 3),
-            1.0
-        );
-        // Two of four are left, and six more that are not in the record.
-        let epsilon = ScorePolicy::Epsilon(0.4);
-        assert!((epsilon.chance(&scores, 6, &[true, false, true, false], 0) - 0.05).abs() < 1e-12);
-        for bad in ["epsilon:2", "softmax:0", "softmax", "greedy:1", "best"] {
-            assert!(ScorePolicy::parse(bad).is_err(), "{bad}");
-        }
-    }
 
     /// Slates of two, drawn by ε-greedy with ε = 0.5; candidate i is clicked with 0.1 (i + 1) at either place, and scores are 0, 1, 2, 3.
     fn drawn(n: usize) -> Vec<RecordedSlate> {
@@ -332,15 +322,7 @@ mod tests {
             let mut left = [true; 4];
             for _ in 0..2 {
                 let mut u = stream.uniform();
-                let chances: Vec<f64> = (0..4)
-                    .map(|at| {
-                        if left[at] {
-                            logging.chance(&scores, 0, &left, at)
-                        } else {
-                            0.0
-                        }
-                    })
-                    .collect();
+                let chances = logging.next(&scores, 0, &left);
                 let mut at = 0;
                 while at < 3 && (u >= chances[at] || !left[at]) {
                     u -= chances[at];
@@ -378,7 +360,7 @@ mod tests {
             let log = first_choices(&slates, policy).expect("the slates are right");
             let report = crate::judge(&log, &names, &Options::default()).expect("a right request");
             assert_eq!(report.estimates.len(), names.len(), "{:?}", report.refused);
-            let plain = recorded_log(&slates, 1, policy).expect("the slates are right");
+            let plain = recorded_log(&slates, 1, policy, None).expect("the slates are right");
             let slate_names = ["standard_ips", "independent_ips", "pseudo_inverse"];
             let slate = judge_slates(&plain, &slate_names, &Options::default()).expect("a right request");
             for e in &report.estimates {
@@ -427,7 +409,7 @@ mod tests {
         let slates = drawn(20_000);
         // Greedy shows the first two: 0.4 + 0.3. Uniform: twice the mean of 0.1 to 0.4.
         for (policy, truth) in [(ScorePolicy::Greedy, 0.7), (ScorePolicy::Uniform, 0.5)] {
-            let log = recorded_log(&slates, 2, policy).expect("the slates are right");
+            let log = recorded_log(&slates, 2, policy, None).expect("the slates are right");
             let names = ["standard_ips", "sn_standard_ips", "reward_interaction_ips"];
             let report = judge_slates(&log, &names, &Options::default()).expect("a right request");
             assert_eq!(report.estimates.len(), 3, "{:?}", report.refused);
@@ -447,7 +429,7 @@ mod tests {
                 ..slate.clone()
             })
             .collect();
-        let log = recorded_log(&sure, 2, ScorePolicy::Uniform).expect("the slates are right");
+        let log = recorded_log(&sure, 2, ScorePolicy::Uniform, None).expect("the slates are right");
         let report = judge_slates(&log, &["standard_ips"], &Options::default()).expect("a right request");
         assert!(
             report.refused[0].reason.starts_with("support is missing"),
@@ -457,14 +439,14 @@ mod tests {
             shown: vec![1, 1],
             ..sure[0].clone()
         };
-        let told = recorded_log(&[twice], 2, ScorePolicy::Greedy).expect_err("shown twice");
+        let told = recorded_log(&[twice], 2, ScorePolicy::Greedy, None).expect_err("shown twice");
         assert!(told.to_string().starts_with("shown, round 0: got 1"), "{told}");
-        assert!(recorded_log(&sure, 3, ScorePolicy::Greedy).is_err());
+        assert!(recorded_log(&sure, 3, ScorePolicy::Greedy, None).is_err());
         let part = RecordedSlate {
             unrecorded: 5,
             ..sure[0].clone()
         };
-        assert!(recorded_log(std::slice::from_ref(&part), 2, ScorePolicy::Greedy).is_ok());
-        assert!(recorded_log(&[part], 2, ScorePolicy::Softmax(1.0)).is_err());
+        assert!(recorded_log(std::slice::from_ref(&part), 2, ScorePolicy::Greedy, None).is_ok());
+        assert!(recorded_log(&[part], 2, ScorePolicy::Softmax(1.0), None).is_err());
     }
 }
