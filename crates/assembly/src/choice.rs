@@ -330,6 +330,15 @@ impl Policy for Chooser {
         Some(chances)
     }
 
+    fn marginals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
+        let n = query.n.min(ordered.len());
+        let pool = &ordered[..self.config.pool.max(n).min(ordered.len())];
+        let arms = Arms::new(self.arms(query, pool, n)).ok()?;
+        let arm_of = |item: &u32| pool.iter().position(|candidate| candidate.item == *item);
+        let places: Vec<Option<usize>> = slate.iter().map(arm_of).collect();
+        marginals_of(&*self.policy, &arms, n, &places)
+    }
+
     fn choose_within(
         &self,
         query: &Query,
@@ -398,6 +407,29 @@ pub(crate) fn draw(
             .collect(),
         relaxed: Vec::new(),
     }
+}
+
+/// Probability of each of these arms at its position in a slate of `n`, whatever stands elsewhere; 0 for what is no arm. `None` where [`draw`] writes none down either.
+pub(crate) fn marginals_of(
+    policy: &dyn SlatePolicy,
+    arms: &Arms,
+    n: usize,
+    places: &[Option<usize>],
+) -> Option<Vec<f64>> {
+    let n = n.max(places.len());
+    if n > MARGINALS_N_MAX {
+        return None;
+    }
+    let positions = places.iter().enumerate();
+    let pairs = positions.filter_map(|(position, arm)| arm.map(|arm| (arm, position)));
+    let pairs: Vec<(usize, usize)> = pairs.collect();
+    let mut found = policy.chances(arms).marginals(n, &pairs)?.into_iter();
+    let one = |arm: &Option<usize>| arm.map_or(Some(0.0), |_| found.next());
+    places
+        .iter()
+        .map(one)
+        .map(|chance| chance.map(|chance| chance.clamp(0.0, 1.0)))
+        .collect()
 }
 
 /// As [`draw`], within limits. Position by position, the policy draws among the candidates with which the limits can still be kept; what is

@@ -66,6 +66,7 @@ pub use config::{
 pub use debias::InversePropensityConfig;
 pub use decisions::{DecisionPage, DecisionQuery, DecisionSummary, JoinRate, WithOutcomes};
 pub use doubly_robust::DoublyRobustConfig;
+pub use engine::SlateChances;
 pub use error::{Actor, Problem, ServiceError};
 pub use exposures::{ExposureStatus, ShareStatus};
 pub use inspect::learners;

@@ -6,6 +6,7 @@
 
 use crate::{Problem, Service, ServiceError};
 use domain::{Decision, DecisionId, EventType, ItemId, Sequence};
+use engine::SlateChances;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -54,14 +55,16 @@ pub struct JoinedSlate {
     pub shown: Vec<u32>,
     /// Probability of each, given those before it.
     pub propensities: Vec<f64>,
+    /// Probability of each at its place, whatever stood elsewhere, where the record has it.
+    pub position_propensities: Vec<Option<f64>>,
     /// Worth of what came of each.
     pub rewards: Vec<f64>,
     /// Which decision; absent only in what no decision stands behind.
     pub decision_id: Option<DecisionId>,
 }
 
-/// A slate with the probability that another configuration gives each of its items, given those before it.
-pub type SlateUnder = (JoinedSlate, Vec<f64>);
+/// A slate with the probabilities that another configuration gives its items.
+pub type SlateUnder = (JoinedSlate, SlateChances);
 
 /// Slates under another configuration, the account of the join, and how many could not be made again, by the input that is gone.
 pub type JoinedUnder = (Vec<SlateUnder>, JoinReport, BTreeMap<String, u64>);
@@ -98,6 +101,9 @@ fn slate_of(decision: &Decision) -> Option<JoinedSlate> {
         unrecorded: decision.considered_cut,
         shown: shown?,
         propensities: decision.shown.iter().map(|shown| shown.propensity).collect(),
+        position_propensities: (decision.shown.iter())
+            .map(|shown| shown.position_propensity)
+            .collect(),
         rewards: vec![0.0; decision.shown.len()],
         decision_id: Some(decision.decision_id.clone()),
     })
@@ -212,7 +218,7 @@ impl Service {
 }
 
 impl Service {
-    /// Decisions of a placement with what came of them and the probability that another configuration gives what was shown: each is made again up to the
+    /// Decisions of a placement with what came of them and the probabilities that another configuration gives what was shown: each is made again up to the
     /// choice. Decisions that cannot be are left out and counted by the input that is gone; `policy` is that of a configuration whose policy cannot tell.
     ///
     /// # Errors
@@ -238,7 +244,7 @@ impl Service {
                     None => *gone.entry("decision".to_owned()).or_default() += 1,
                 }
             }
-            for (slate, told) in slates.into_iter().zip(self.conditionals_under(decisions, under)?) {
+            for (slate, told) in slates.into_iter().zip(self.chances_under(decisions, under)?) {
                 match told {
                     Ok(chances) => found.push((slate, chances)),
                     Err(what) => *gone.entry(what.to_owned()).or_default() += 1,

@@ -168,17 +168,27 @@ enum Kind {
 impl Args {
     /// What depends on other options' values.
     fn check(&self) -> Result<(), InputError> {
-        let positions = self.decisions.positions;
-        let unused = [
-            ("--reward-model", self.reward_model.is_some()),
-            ("--tuning", self.tuning.is_some()),
-        ];
-        match unused.iter().find(|(_, given)| *given) {
-            Some((name, _)) if self.data.is_some() && positions != 1 => Err(InputError(format!(
-                "{name}: got one for slates of {positions}, expected --positions 1, where estimators use it"
-            ))),
-            _ => Ok(()),
+        let Decisions {
+            positions,
+            set,
+            today,
+            ..
+        } = &self.decisions;
+        if self.data.is_none() {
+            return Ok(());
         }
+        if self.tuning.is_some() && *positions != 1 {
+            return Err(InputError(format!(
+                "--tuning: got one for slates of {positions}, expected --positions 1, where estimators have parameters"
+            )));
+        }
+        if self.reward_model.is_some() && (*today || !set.is_empty()) {
+            return Err(InputError(
+                "--reward-model: got one for another configuration, expected --policy, of which all choices are known"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     fn options(&self) -> Options {

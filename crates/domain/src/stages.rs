@@ -262,6 +262,11 @@ pub trait Policy: Send + Sync {
         let _ = (query, ordered, slate);
         None
     }
+    /// For each item of a slate, the probability that this policy puts it there, whatever stands elsewhere; 0 for what it would never show. `None` if there is no closed form.
+    fn marginals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
+        let _ = (query, ordered, slate);
+        None
+    }
 
     /// Chooses `query.n` of the ordered candidates such that `limits` hold, counting what is already `taken` elsewhere on the
     /// slate. `None` from a policy that cannot: then the order is kept and nothing is left to chance.

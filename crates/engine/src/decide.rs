@@ -271,15 +271,24 @@ pub fn decide(
     }
 }
 
-/// For each item of a slate, the probability with which a pipeline would put it there, given those before it: candidates, scores and order are
+/// How probable a pipeline would have made a slate, by position.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SlateChances {
+    /// Probability of each item to stand there, given those before it.
+    pub conditionals: Vec<f64>,
+    /// The same, whatever stands elsewhere; `None` where there is no closed form.
+    pub marginals: Option<Vec<f64>>,
+}
+
+/// The probabilities with which a pipeline would put the items of a slate where they stand: candidates, scores and order are
 /// made anew, then the policy is asked. `None` if it cannot tell, as where items are pinned or bounds are kept by the choice.
-pub fn conditionals(
+pub fn slate_chances(
     pipeline: &Pipeline,
     catalogue: &dyn CatalogueView,
     request: &DecideRequest,
     slate: &[u32],
     clock: &dyn Clock,
-) -> Option<Vec<f64>> {
+) -> Option<SlateChances> {
     let query = &request.query;
     let mut trace = Trace::new(clock, pipeline.deadline_us);
     let rules = pipeline.rules.iter().chain(&request.rules).collect();
@@ -299,11 +308,18 @@ pub fn conditionals(
         return None;
     }
     let ordered = ordered.list;
-    let told = guarded(|| Ok(pipeline.policy.conditionals(query, &ordered, slate)));
-    let is_right = |chances: &Vec<f64>| {
+    let policy = &pipeline.policy;
+    let are_right = |chances: &Vec<f64>| {
         chances.len() == slate.len() && chances.iter().all(|chance| (0.0..=1.0).contains(chance))
     };
-    told.ok().flatten().filter(is_right)
+    let told = guarded(|| {
+        let conditionals = policy.conditionals(query, &ordered, slate);
+        Ok(conditionals.map(|conditionals| SlateChances {
+            conditionals,
+            marginals: policy.marginals(query, &ordered, slate).filter(are_right),
+        }))
+    });
+    told.ok().flatten().filter(|told| are_right(&told.conditionals))
 }
 
 fn considered(ranked: &[Candidate], catalogue: &dyn CatalogueView, cap: usize) -> (Vec<DecisionItem>, u32) {

@@ -32,6 +32,12 @@ impl Policy for GreedyPolicy {
         Some((0..slate.len()).map(one).collect())
     }
 
+    fn marginals(&self, _: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
+        let stands = |(at, item): (usize, &u32)| ordered.get(at).is_some_and(|c| c.item == *item);
+        let one = |pair| f64::from(u8::from(stands(pair)));
+        Some(slate.iter().enumerate().map(one).collect())
+    }
+
     fn choose_within(
         &self,
         query: &Query,
@@ -57,11 +63,12 @@ mod tests {
             })
             .collect();
         let query = Query::default();
-        for (slate, expected) in [
-            (vec![7, 3, 5], vec![1.0, 1.0, 1.0]),
-            (vec![3, 7, 5], vec![0.0, 1.0, 1.0]),
-            (vec![7, 9, 3], vec![1.0, 0.0, 1.0]),
+        for (slate, expected, anyhow) in [
+            (vec![7, 3, 5], vec![1.0, 1.0, 1.0], vec![1.0, 1.0, 1.0]),
+            (vec![3, 7, 5], vec![0.0, 1.0, 1.0], vec![0.0, 0.0, 1.0]),
+            (vec![7, 9, 3], vec![1.0, 0.0, 1.0], vec![1.0, 0.0, 0.0]),
         ] {
+            assert_eq!(GreedyPolicy.marginals(&query, &ordered, &slate), Some(anyhow));
             assert_eq!(
                 GreedyPolicy.conditionals(&query, &ordered, &slate),
                 Some(expected)

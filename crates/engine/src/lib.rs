@@ -25,7 +25,7 @@ mod select;
 mod sources;
 mod steer;
 
-pub use decide::{conditionals, decide};
+pub use decide::{SlateChances, decide, slate_chances};
 pub use greedy::GreedyPolicy;
 pub use limits::Keeping;
 pub use pipeline::{

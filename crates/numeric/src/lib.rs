@@ -17,6 +17,7 @@ mod counted;
 mod csr;
 mod dense;
 mod eigen;
+mod frontier_marginals;
 mod gamma;
 mod gather;
 mod kernels;
@@ -25,6 +26,7 @@ mod normal;
 mod panel;
 mod parallel;
 mod product;
+mod race_marginals;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod spread;
@@ -45,6 +47,7 @@ pub use counted::{
 pub use csr::{Csr, CsrError};
 pub use dense::invert_symmetric;
 pub use eigen::{SymmetricEigen, symmetric_eigen};
+pub use frontier_marginals::frontier_marginals;
 pub use gamma::ln_gamma;
 pub use gather::Sums;
 pub use kernels::{add_rows, axpy, dot, dot_rows, dots_at, gram, norm, syrk_add, syrk_add_at};
@@ -53,6 +56,7 @@ pub use normal::{NORMAL_POINTS, NormalAt, NormalValue, multiply_normal_below, no
 pub use panel::{PANEL, PanelTerms, multiply_panel};
 pub use parallel::{on_threads, parallel_chunks, parallel_chunks_with, parallel_rows_with};
 pub use product::{multiply_add, multiply_transposed};
+pub use race_marginals::race_marginals;
 pub use spread::Spread;
 pub use statistics::{Interval, bootstrap_mean, mean, quantile, variance};
 pub use stream::{SeededStream, hash_bytes, mix};

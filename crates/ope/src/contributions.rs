@@ -141,10 +141,10 @@ pub(crate) fn corrected<F: Fn(f64) -> f64>(
 pub(crate) fn modelled(log: &Log) -> Result<(Vec<f64>, &[f64]), Refusal> {
     let target = log
         .target()
-        .ok_or(Refusal::MissingInput("the target's probabilities of all actions"))?;
-    let model = log.model().ok_or(Refusal::MissingInput(
-        "a reward model, or features to learn one from",
-    ))?;
+        .ok_or_else(|| Refusal::lacks("the target's probabilities of all actions"))?;
+    let model = log
+        .model()
+        .ok_or_else(|| Refusal::lacks("a reward model, or features to learn one from"))?;
     let rows = target
         .chunks_exact(log.n_actions())
         .zip(model.chunks_exact(log.n_actions()));

@@ -1,5 +1,6 @@
 //! Why an estimator does not answer, and what is wrong with a request.
 
+use std::borrow::Cow;
 use thiserror::Error;
 
 /// Why an estimator refuses a log.
@@ -24,7 +25,7 @@ pub enum Refusal {
     },
     /// The estimator needs more than the log has.
     #[error("the log lacks {0}")]
-    MissingInput(&'static str),
+    MissingInput(Cow<'static, str>),
     /// No round of the log is one that the target could have produced.
     #[error("all importance weights are zero: the target chooses nothing that is in the log")]
     NoWeight,
@@ -34,6 +35,13 @@ pub enum Refusal {
     /// A result that is not a finite number, as from an overflow.
     #[error("the estimate is not a finite number: {0}")]
     NotFinite(f64),
+}
+
+impl Refusal {
+    /// Of a log that lacks this.
+    pub(crate) fn lacks(what: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::MissingInput(what.into())
+    }
 }
 
 /// A request that cannot be.

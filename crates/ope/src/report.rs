@@ -6,7 +6,7 @@ use crate::interval::{Intervals, Range, intervals, normal_quantile, sampling};
 use crate::log::LogError;
 use crate::support::{self, Support};
 use crate::{
-    Assumption, Contributions, Entry, Estimator, Log, PropensitySource, Refusal, RequestError, RewardKind,
+    Assumption, Contributions, Entry, Estimator, Log, PropensitySource, Refusal, RequestError,
     RewardModelConfig, SlateLog, SupportOf, Tuning, WeightTails, cross_fit, effective_sample_size, estimator,
     mean_square, slate_estimator, slope, weight_tails,
 };
@@ -269,15 +269,7 @@ fn completed<'a>(
     }
     let model = cross_fit(&log, &options.reward_model).map_err(fault)?;
     log = Cow::Owned(log.into_owned().with_model(model).map_err(fault)?);
-    let kind = match options.reward_model.kind {
-        RewardKind::Ridge => "ridge",
-        RewardKind::Logistic => "logistic",
-    };
-    let told = format!(
-        "{kind} regression, cross-fitted in {} parts",
-        options.reward_model.folds
-    );
-    Ok((log, Some(told)))
+    Ok((log, Some(options.reward_model.told())))
 }
 
 fn one(
@@ -543,7 +535,7 @@ pub fn judge_slates<S: AsRef<str>>(
         actions: log.n_positions(),
         logged_value: numeric::mean(&log.totals().collect::<Vec<_>>()),
         propensities: PropensitySource::Logged,
-        reward_model: log.model.as_ref().map(|_| "given".to_owned()),
+        reward_model: log.model_from.clone(),
         level: options.level,
         interval: options.interval,
         seed: options.seed,

@@ -49,6 +49,17 @@ impl Default for RewardModelConfig {
     }
 }
 
+impl RewardModelConfig {
+    /// What it is, for reports.
+    pub(crate) fn told(&self) -> String {
+        let kind = match self.kind {
+            RewardKind::Ridge => "ridge",
+            RewardKind::Logistic => "logistic",
+        };
+        format!("{kind} regression, cross-fitted in {} parts", self.folds)
+    }
+}
+
 /// Coefficients of one fold: shared, and those of each action.
 struct Fitted {
     shared: Vec<f64>,

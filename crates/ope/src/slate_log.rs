@@ -1,5 +1,6 @@
 //! A log of slates: rounds with several positions.
 
+use crate::Refusal;
 use crate::log::{LogError, each, wrong};
 
 /// A probability under the logging policy and under the target, for each slate or each position of each slate.
@@ -19,6 +20,28 @@ impl Pair {
     }
 }
 
+/// Why a log does not have something, where whoever made it knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Absent {
+    pub(crate) marginal: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) pseudo_inverse: Option<String>,
+}
+
+impl Absent {
+    fn told(why: &Option<String>, usual: &'static str) -> Refusal {
+        why.clone().map_or_else(|| Refusal::lacks(usual), Refusal::lacks)
+    }
+
+    pub(crate) fn model(&self, usual: &'static str) -> Refusal {
+        Absent::told(&self.model, usual)
+    }
+
+    pub(crate) fn pseudo_inverse(&self, usual: &'static str) -> Refusal {
+        Absent::told(&self.pseudo_inverse, usual)
+    }
+}
+
 /// Slates of one length. Values by position are rows of slates, one column per position. What an estimator needs and the log does not
 /// have makes it refuse, so only what was logged has to be given.
 #[derive(Debug, Clone)]
@@ -30,7 +53,10 @@ pub struct SlateLog {
     pub(crate) prefix: Option<Pair>,
     /// Guesses of the reward at each position: of the item that was shown, and of the target's choice there after the same prefix.
     pub(crate) model: Option<(Vec<f64>, Vec<f64>)>,
+    /// Where these come from.
+    pub(crate) model_from: Option<String>,
     pub(crate) pseudo_inverse: Option<Vec<f64>>,
+    pub(crate) absent: Absent,
 }
 
 /// What is needed to learn a reward model of positions and items.
@@ -76,7 +102,9 @@ impl SlateLog {
             marginal: None,
             prefix: None,
             model: None,
+            model_from: None,
             pseudo_inverse: None,
+            absent: Absent::default(),
         })
     }
 
@@ -133,6 +161,7 @@ impl SlateLog {
             )?;
         }
         self.model = Some((logged, target));
+        self.model_from = Some("given".to_owned());
         Ok(self)
     }
 
@@ -222,6 +251,22 @@ impl SlateLog {
         )?;
         self.pseudo_inverse = Some(weights);
         Ok(self)
+    }
+
+    /// Whether it has guesses of rewards.
+    pub fn has_model(&self) -> bool {
+        self.model.is_some()
+    }
+
+    /// Whether it has a pseudo-inverse weight for each slate.
+    pub fn has_pseudo_inverse_weights(&self) -> bool {
+        self.pseudo_inverse.is_some()
+    }
+
+    /// That there are no probabilities of items at their positions.
+    pub(crate) fn lacks_marginals(&self) -> Refusal {
+        let usual = "the probabilities of items at their positions under both policies";
+        Absent::told(&self.absent.marginal, usual)
     }
 
     /// How many slates.

@@ -2,16 +2,14 @@
 //!
 //! Conditional probability of an arm at position t of m open arms: `(1 − ε)·[it is the first left] + ε / (m − t)`. Exact.
 //!
-//! Marginals are exact, too. While the slate grows, all arms before some frontier stand on it, the one at the frontier does not, and those beyond it
-//! that stand on it were all drawn uniformly: given their number, each set of them is as likely as any other. So (position, frontier) is all there is to a state:
-//! n²/2 of them, each with at most n successors. Cost O(n³) at worst, for slates of ten some 2 µs.
+//! Marginals are exact, too (`numeric::frontier_marginals`).
 //!
 //! Source: Sutton and Barto (2018), *Reinforcement Learning*, §2.2, drawn without replacement.
 
 use crate::contract::{Chances, SlatePolicy};
 use crate::settings::{parse, shown, within};
 use crate::{Arms, PolicyEntry, PolicyError};
-use numeric::SeededStream;
+use numeric::{SeededStream, frontier_marginals};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -86,33 +84,6 @@ impl Mixed {
             .find(|at| !prefix.contains(&self.order[*at]))
             .unwrap_or(0)
     }
-
-    /// Probabilities of the frontiers at each position: `states[t][j]`.
-    fn states(&self, n: usize) -> Vec<Vec<f64>> {
-        let m = self.order.len();
-        let mut states = vec![vec![1.0]];
-        for t in 0..n.saturating_sub(1) {
-            let mut after = vec![0.0; t + 2];
-            let uniform = self.epsilon / (m - t) as f64;
-            for (j, chance) in states[t].iter().enumerate().filter(|(_, chance)| **chance > 0.0) {
-                let beyond = m - 1 - j;
-                let taken = t - j;
-                after[j] += chance * uniform * (beyond - taken) as f64;
-                // The frontier moves on past those beyond it that are taken without a gap.
-                let mut run = chance * (1.0 - self.epsilon + uniform);
-                for l in 0..=taken {
-                    if beyond == l {
-                        break;
-                    }
-                    let more = (taken - l) as f64 / (beyond - l) as f64;
-                    after[j + 1 + l] += run * (1.0 - more);
-                    run *= more;
-                }
-            }
-            states.push(after);
-        }
-        states
-    }
 }
 
 impl Chances for Mixed {
@@ -164,25 +135,10 @@ impl Chances for Mixed {
     }
 
     fn marginals(&mut self, n: usize, pairs: &[(usize, usize)]) -> Option<Vec<f64>> {
-        let m = self.order.len();
-        let n = n.min(m);
-        if n > MARGINALS_N_MAX {
+        if n.min(self.order.len()) > MARGINALS_N_MAX {
             return None;
         }
-        let states = self.states(n);
-        let one = |(arm, t): &(usize, usize)| {
-            let (i, t) = (self.place[*arm], *t);
-            if i == usize::MAX || t >= n {
-                return 0.0;
-            }
-            let uniform = self.epsilon / (m - t) as f64;
-            let from = |(j, chance): (usize, &f64)| match i.cmp(&j) {
-                std::cmp::Ordering::Less => 0.0,
-                std::cmp::Ordering::Equal => chance * (1.0 - self.epsilon + uniform),
-                std::cmp::Ordering::Greater => chance * uniform * (1.0 - (t - j) as f64 / (m - 1 - j) as f64),
-            };
-            states[t].iter().enumerate().map(from).sum()
-        };
-        Some(pairs.iter().map(one).collect())
+        let pairs: Vec<_> = pairs.iter().map(|(arm, t)| (self.place[*arm], *t)).collect();
+        Some(frontier_marginals(self.order.len(), self.epsilon, n, &pairs))
     }
 }

@@ -27,7 +27,6 @@ mod plackett_luce;
 mod race;
 mod registry;
 mod settings;
-mod softmax_marginals;
 mod swaps;
 mod thompson;
 

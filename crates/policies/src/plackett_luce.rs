@@ -2,15 +2,14 @@
 //! those that are left.
 //!
 //! The probability of a slate is the product of its conditionals, exactly. Marginals come from one integral over an equivalent race, to about 1e-9
-//! (`softmax_marginals`); they are given for slates of up to 64.
+//! (`numeric::race_marginals`); they are given for slates of up to 64.
 //!
 //! Cost: n·m exponentials for a slate of n from m arms. Source: Luce (1959); Plackett (1975), *The Analysis of Permutations*.
 
 use crate::contract::{Chances, Drawn, SlatePolicy, pick, placed};
 use crate::settings::{parse, shown, within};
-use crate::softmax_marginals::softmax_marginals;
 use crate::{Arms, PolicyEntry, PolicyError};
-use numeric::SeededStream;
+use numeric::{SeededStream, race_marginals};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -156,6 +155,6 @@ impl Chances for Weighted<'_> {
             .iter()
             .map(|(arm, position)| (place[*arm], *position))
             .collect();
-        softmax_marginals(&weights, least - best, n, &known)
+        race_marginals(&weights, least - best, n, &known)
     }
 }

@@ -84,7 +84,7 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         body: BodyKind::One("Rule"), answers: &[(200, "RuleCheck")], handler: rules::check, work: Work::Other },
     Operation { method: "POST", path: "/v1/rules/dry-run", summary: "What rules would have done to past decisions",
         body: BodyKind::One("DryRunRequest"), answers: &[(200, "DryRunReport")], handler: rules::dry_run, work: Work::Other },
-    Operation { method: "POST", path: "/v1/ope", summary: "What another policy would have earned, judged from rounds that are sent or from the decisions here",
+    Operation { method: "POST", path: "/v1/ope", summary: "What another policy would have earned, judged from rounds or slates that are sent or from the decisions here",
         body: BodyKind::One("OpeRequest"), answers: &[(200, "OpeReport")], handler: handlers::ope, work: Work::Other },
     Operation { method: "GET", path: "/v1/status", summary: "How things stand",
         body: BodyKind::None, answers: &[(200, "Status")], handler: handlers::status, work: Work::Other },

@@ -274,6 +274,18 @@ pub fn policy(policy: &dyn Policy, n_items: u32) {
                     );
                 }
             }
+            let afterwards = policy.marginals(&query, &input, &items).unwrap_or_default();
+            assert_eq!(
+                choice.marginals.len(),
+                afterwards.len(),
+                "{name}: marginals are either said and judged afterwards, or neither"
+            );
+            for (said, chance) in choice.marginals.iter().zip(afterwards) {
+                assert!(
+                    (said - chance).abs() <= 1e-9,
+                    "{name}: an item stood at its place with probability {said}, judged afterwards it is {chance}"
+                );
+            }
             let shown = choice.slate.into_iter().map(|(candidate, _)| candidate);
             assert_eq!(
                 sorted(shown.chain(choice.held_back)),

@@ -10,7 +10,9 @@ use super::config::{BanditConfig, LearnerKind, wrong};
 use super::features::Sight;
 use super::learner::{Belief, Scene};
 use crate::catalogue::LiveCatalogue;
-use crate::choice::{NewItemsConfig, Over, PolicyConfig, Uncertainty, draw, draw_within, is_new};
+use crate::choice::{
+    NewItemsConfig, Over, PolicyConfig, Uncertainty, draw, draw_within, is_new, marginals_of,
+};
 use domain::{Candidate, Choice, Limit, Policy, Query};
 use policies::{
     Arm, Arms, EnsembleThompson, GaussianThompson, Greedy, NewItemFloor, NewItems, PolicyError, SlatePolicy,
@@ -242,6 +244,20 @@ impl Policy for BanditChooser {
             .for_each(|chance| *chance = chance.clamp(0.0, 1.0));
         chances.resize(slate.len(), 0.0);
         Some(chances)
+    }
+
+    fn marginals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
+        let Field {
+            chosen_from,
+            arms,
+            scene,
+            ..
+        } = self.field(query, ordered);
+        let arms = Arms::new(arms).ok()?;
+        let arm_of = |item: &u32| chosen_from.iter().position(|at| ordered[*at].item == *item);
+        let places: Vec<Option<usize>> = slate.iter().map(arm_of).collect();
+        let n = query.n.min(ordered.len());
+        self.with_policy(&scene, |policy| marginals_of(policy, &arms, n, &places))
     }
 
     fn choose_within(

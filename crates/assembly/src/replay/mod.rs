@@ -23,6 +23,7 @@ use crate::snapshot::Snapshot;
 use crate::{Config, Service, ServiceError, bundle};
 use again::Past;
 use domain::{Decision, DecisionId, Sequence, UserId};
+use engine::SlateChances;
 use feedback::StoredDecision;
 use report::{differences, is_same, report};
 use signals::UserStates;
@@ -453,22 +454,22 @@ impl Service {
         Ok(())
     }
 
-    /// For each of these decisions, the probability with which another configuration would have put each item of the recorded slate where it stood, given those before it; or the input that is gone.
+    /// For each of these decisions, the probabilities with which another configuration would have put the items of the recorded slate where they stood; or the input that is gone.
     /// In the order given.
     ///
     /// # Errors
     /// A store that cannot be read, a configuration that cannot be.
-    pub(crate) fn conditionals_under(
+    pub(crate) fn chances_under(
         &self,
         decisions: Vec<StoredDecision>,
         request: &ReplayRequest,
-    ) -> Result<Vec<Result<Vec<f64>, &'static str>>, ServiceError> {
+    ) -> Result<Vec<Result<SlateChances, &'static str>>, ServiceError> {
         let mut told = vec![Err("policy"); decisions.len()];
         let mut refused = None;
         let make = |stored: &StoredDecision, snapshot: &Snapshot, plan: &Plan<'_>| {
             let position = |shown: &domain::Shown| self.live.positions.get(shown.item_id.as_str());
             let slate: Option<Vec<u32>> = stored.decision.shown.iter().map(position).collect();
-            engine::conditionals(
+            engine::slate_chances(
                 &plan.pipeline,
                 &*snapshot.catalogue,
                 &plan.request,

@@ -504,7 +504,18 @@ fn another_configuration_is_judged_by_making_its_decisions_again() {
         .joined_under(&join, &ReplayRequest::default())
         .unwrap();
     assert_eq!((same.len(), report.with_outcome, gone.len()), (60, 60, 0));
-    assert!(same.iter().all(|(slate, target)| *target == slate.propensities));
+    assert!(
+        same.iter()
+            .all(|(slate, told)| told.conditionals == slate.propensities)
+    );
+    for (slate, told) in &same {
+        let told = told.marginals.as_deref().unwrap_or_default();
+        assert_eq!(told.len(), slate.shown.len());
+        for (told, recorded) in told.iter().zip(&slate.position_propensities) {
+            let recorded = recorded.expect("a policy with a closed form");
+            assert!((told - recorded).abs() < 1e-9, "{told} {recorded}");
+        }
+    }
     assert!(same.iter().any(|(slate, _)| slate.propensities[0] < 0.5));
     // Under greed, certain or impossible: the best candidate that is left stands there, or not.
     let greedy = ReplayRequest {
@@ -513,12 +524,14 @@ fn another_configuration_is_judged_by_making_its_decisions_again() {
     };
     let (under, ..) = world.service.joined_under(&join, &greedy).unwrap();
     for (slate, target) in &under {
-        for (at, chance) in target.iter().enumerate() {
+        let anyhow = target.marginals.as_deref().unwrap_or_default();
+        for (at, chance) in target.conditionals.iter().enumerate() {
+            assert_eq!(anyhow[at], f64::from(u8::from(slate.shown[at] == at as u32)));
             let best = (0u32..).find(|place| !slate.shown[..at].contains(place));
             assert_eq!(*chance, f64::from(u8::from(best == Some(slate.shown[at]))));
         }
     }
-    assert!(under.iter().any(|(_, target)| target[0] == 0.0));
+    assert!(under.iter().any(|(_, target)| target.conditionals[0] == 0.0));
     // Of sources that propose other items nothing shown is possible.
     let narrow = ReplayRequest {
         placement: Some(json!({"sources": ["recent"]})),

@@ -1,6 +1,7 @@
 //! `ope` as scripts call it.
 
 use crate::run::concierge;
+use crate::served::Served;
 use std::path::Path;
 use tempfile::tempdir;
 
@@ -146,6 +147,78 @@ fn slates_are_judged() {
         .says(&["torn.csv: line 9", "2 rows of each slate"]);
 }
 
+/// The same slates from a file, over HTTP, give the same report to the last bit.
+#[test]
+fn slates_sent_to_a_server_are_judged_as_those_of_a_file() {
+    let dir = tempdir().expect("a folder");
+    let columns = [
+        "reward",
+        "pscore_item_position",
+        "pi_e_pscore_item_position",
+        "pscore_cascade",
+        "pi_e_pscore_cascade",
+        "q_hat",
+        "pi_e_q_hat",
+    ];
+    let mut text = format!("slate_id,position,pscore,pi_e_pscore,{}\n", columns.join(","));
+    let mut sent = Vec::new();
+    for slate in 0..60 {
+        // Two positions out of three items, drawn evenly; the target has 0.5, 0.3, 0.2 for them and keeps to that.
+        let (first, second) = (slate % 3, (slate % 3 + 1 + slate / 3 % 2) % 3);
+        let wants = [0.5, 0.3, 0.2];
+        let both = |a: usize, b: usize| wants[a] * wants[b] / (1.0 - wants[a]);
+        let here: f64 = (0..3).filter(|a| *a != second).map(|a| both(a, second)).sum();
+        let rows = [
+            [
+                u8::from(slate % 4 == 0).into(),
+                1.0 / 3.0,
+                wants[first],
+                1.0 / 3.0,
+                wants[first],
+                0.3,
+                0.25,
+            ],
+            [
+                u8::from(first == 1).into(),
+                1.0 / 3.0,
+                here,
+                1.0 / 6.0,
+                both(first, second),
+                0.4,
+                0.35,
+            ],
+        ];
+        let whole = (1.0 / 6.0, both(first, second));
+        let mut positions = Vec::new();
+        for (at, row) in rows.iter().enumerate() {
+            let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+            text += &format!("s{slate},{at},{},{},{}\n", whole.0, whole.1, cells.join(","));
+            let named = columns
+                .iter()
+                .zip(row)
+                .map(|(name, value)| ((*name).to_owned(), (*value).into()));
+            positions.push(serde_json::Value::Object(named.collect()));
+        }
+        sent.push(serde_json::json!({"pscore": whole.0, "pi_e_pscore": whole.1, "positions": positions}));
+    }
+    let file = write(dir.path(), "slates.csv", &text);
+    let options = "--seed 4 --level 0.9 --reward-range 0,1";
+    let of_file = concierge(&format!("ope --slates {file} {options} --json"))
+        .code(0)
+        .json();
+    assert_eq!(
+        of_file["estimates"].as_array().map(Vec::len),
+        Some(8),
+        "{of_file}"
+    );
+
+    let server = Served::start(&dir.path().join("shop"), &[]);
+    let body = serde_json::json!({"slates": sent, "seed": 4, "level": 0.9, "reward_range": [0, 1]});
+    let (status, of_server) = server.post("/v1/ope", &body);
+    assert_eq!(status, 200, "{of_server}");
+    assert_eq!(of_server, of_file);
+}
+
 #[test]
 fn recorded_decisions_need_to_be_there() {
     let dir = tempdir().expect("a folder");
@@ -169,8 +242,13 @@ fn recorded_decisions_need_to_be_there() {
         let name = unused.split(' ').next().unwrap_or_default();
         ope(&format!("--policy greedy --rewards click=1 {unused}")).says(&[name, "cannot be used with"]);
     }
+    ope("--policy greedy --rewards click=1 --positions 2 --tuning slope")
+        .says(&["--tuning", "--positions 1"]);
+    ope("--set policy.name=softmax --rewards click=1 --reward-model logistic")
+        .says(&["--reward-model", "--policy"]);
+    // A reward model by position is learnt for slates.
     ope("--policy greedy --rewards click=1 --positions 2 --reward-model logistic")
-        .says(&["--reward-model", "--positions 1"]);
+        .says(&["no decision of home"]);
     ope("--policy greedy --rewards click=1 --reward-range 1")
         .says(&["--reward-range", "two numbers with a comma"]);
     ope("--policy greedy --rewards click=1 --reward-range 0,1").says(&["no decision of home"]);

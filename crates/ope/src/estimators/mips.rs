@@ -57,13 +57,13 @@ fn masses_at(log: &Log, action: u32) -> usize {
 pub(crate) fn masses(log: &Log) -> Result<Vec<Vec<(f64, f64)>>, Refusal> {
     let categories = log
         .categories()
-        .ok_or(Refusal::MissingInput("categories of actions"))?;
+        .ok_or_else(|| Refusal::lacks("categories of actions"))?;
     let target = log
         .target()
-        .ok_or(Refusal::MissingInput("the target's probabilities of all actions"))?;
-    let logging = log.logging().ok_or(Refusal::MissingInput(
-        "the logging policy's probabilities of all actions",
-    ))?;
+        .ok_or_else(|| Refusal::lacks("the target's probabilities of all actions"))?;
+    let logging = log
+        .logging()
+        .ok_or_else(|| Refusal::lacks("the logging policy's probabilities of all actions"))?;
     let n_categories = categories.iter().max().map_or(0, |most| *most as usize + 1);
     let rows = target
         .chunks_exact(log.n_actions())

@@ -33,13 +33,9 @@ struct CascadeDrEstimator {
 impl SlateEstimator for CascadeDrEstimator {
     fn contributions(&self, log: &SlateLog) -> Result<Contributions, Refusal> {
         let pair = log.prefix.as_ref();
-        let pair = pair.ok_or(Refusal::MissingInput(
-            "the probabilities of prefixes under both policies",
-        ))?;
-        let (logged, target) = log
-            .model
-            .as_ref()
-            .ok_or(Refusal::MissingInput("a reward model by position"))?;
+        let pair = pair.ok_or_else(|| Refusal::lacks("the probabilities of prefixes under both policies"))?;
+        let model = log.model.as_ref();
+        let (logged, target) = model.ok_or_else(|| log.absent.model("a reward model by position"))?;
         let weights = pair.weights();
         let positions = log.n_positions;
         // Weight of what is above each position.

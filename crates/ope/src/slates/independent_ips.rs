@@ -31,9 +31,7 @@ struct IndependentIpsEstimator {
 
 impl SlateEstimator for IndependentIpsEstimator {
     fn contributions(&self, log: &SlateLog) -> Result<Contributions, Refusal> {
-        let pair = log.marginal.as_ref().ok_or(Refusal::MissingInput(
-            "the probabilities of items at their positions under both policies",
-        ))?;
+        let pair = log.marginal.as_ref().ok_or_else(|| log.lacks_marginals())?;
         Ok(by_position(log, pair.weights(), self.normalised))
     }
 }

@@ -45,28 +45,42 @@ impl SlateEstimator for PseudoInverseEstimator {
 
 /// Weights if the logging policy filled positions independently of each other, which the log must show.
 fn factored(log: &SlateLog) -> Result<Vec<f64>, Refusal> {
-    const LACKS: Refusal = Refusal::MissingInput(
-        "pseudo-inverse weights: its positions depend on each other, so they do not follow from the probabilities of items at their positions",
-    );
-    let slate = log.slate.as_ref();
-    let slate = slate.ok_or(Refusal::MissingInput(
-        "the probabilities of whole slates under both policies",
-    ))?;
-    let marginal = log.marginal.as_ref().ok_or(Refusal::MissingInput(
-        "the probabilities of items at their positions under both policies",
-    ))?;
+    let slate = log
+        .slate
+        .as_ref()
+        .ok_or_else(|| Refusal::lacks("the probabilities of whole slates under both policies"))?;
+    let marginal = log.marginal.as_ref().ok_or_else(|| log.lacks_marginals())?;
     for (whole, own) in slate
         .logging
         .iter()
         .zip(marginal.logging.chunks_exact(log.n_positions))
     {
         if (own.iter().product::<f64>() / whole - 1.0).abs() > 1e-6 {
-            return Err(LACKS);
+            return Err(log.absent.pseudo_inverse(
+                "pseudo-inverse weights: its positions depend on each other, so they do not follow from the probabilities of items at their positions",
+            ));
         }
     }
     let weights = marginal.weights();
     let sum = |own: &[f64]| own.iter().sum::<f64>() - log.n_positions as f64 + 1.0;
     Ok(weights.chunks_exact(log.n_positions).map(sum).collect())
+}
+
+/// Pseudo-inverse weight of a slate that was drawn evenly, without replacement, from `m` candidates. Given for each shown item the target's probability
+/// of it at its position and anywhere on the slate.
+///
+/// With K positions below m, `w = Σ_l [(m − 1) q_l + ((m − 1) u_l − (K − 1)) / (m − K)] − (K − 1)`, q the former and u the latter. With K = m, where
+/// everything is shown anyway, `w = 1 + (m − 1)(Σ_l q_l − 1)`. These solve Γ θ = q for Γ with 1/m on the diagonal, 1/(m(m − 1)) for different items at
+/// different positions, and else 0.
+pub(crate) fn even_weight(m: usize, here_and_anywhere: &[(f64, f64)]) -> f64 {
+    let (items, positions) = (m as f64, here_and_anywhere.len() as f64);
+    let sum = |of: fn(&(f64, f64)) -> f64| here_and_anywhere.iter().map(of).sum::<f64>();
+    let (here, anywhere) = (sum(|pair| pair.0), sum(|pair| pair.1));
+    if here_and_anywhere.len() == m {
+        return 1.0 + (items - 1.0) * (here - 1.0);
+    }
+    let across = (items - 1.0) * anywhere - positions * (positions - 1.0);
+    (items - 1.0) * here + across / (items - positions) - (positions - 1.0)
 }
 
 /// Pseudo-inverse weights of the slates of one context: each with its items by position, its probability under the logging policy and under the
@@ -96,6 +110,49 @@ pub fn pseudo_inverse_weights(n_items: usize, slates: &[(&[u32], f64, f64)]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use numeric::SeededStream;
+
+    #[test]
+    fn the_weights_of_even_draws_are_the_general_ones() {
+        let mut stream = SeededStream::new(4, 0);
+        for (m, k) in [(1, 1), (3, 1), (4, 2), (5, 3), (4, 3), (4, 4)] {
+            let mut lists: Vec<Vec<u32>> = vec![Vec::new()];
+            for _ in 0..k {
+                let longer = lists.iter().flat_map(|list| {
+                    let left = (0..m as u32).filter(|item| !list.contains(item));
+                    left.map(|item| [list.as_slice(), &[item]].concat())
+                });
+                lists = longer.collect();
+            }
+            // Any target at all.
+            let chances: Vec<f64> = lists.iter().map(|_| stream.uniform().powi(3)).collect();
+            let total: f64 = chances.iter().sum();
+            let even = 1.0 / lists.len() as f64;
+            let slates: Vec<(&[u32], f64, f64)> = (lists.iter().zip(&chances))
+                .map(|(list, chance)| (list.as_slice(), even, chance / total))
+                .collect();
+            let chance_of = |alike: &dyn Fn(&[u32]) -> bool| -> f64 {
+                let those = slates.iter().filter(|(list, _, _)| alike(list));
+                those.map(|(_, _, target)| target).sum()
+            };
+            for (weight, list) in pseudo_inverse_weights(m, &slates).iter().zip(&lists) {
+                let shown = list.iter().enumerate();
+                let known: Vec<(f64, f64)> = shown
+                    .map(|(at, item)| {
+                        (
+                            chance_of(&|list| list[at] == *item),
+                            chance_of(&|list| list.contains(item)),
+                        )
+                    })
+                    .collect();
+                let closed = even_weight(m, &known);
+                assert!(
+                    (weight - closed).abs() < 1e-8,
+                    "{m} {k} {list:?}: {weight} {closed}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn the_general_weights_are_those_of_the_closed_form_for_independent_positions() {

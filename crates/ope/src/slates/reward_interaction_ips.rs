@@ -31,9 +31,10 @@ struct RewardInteractionIpsEstimator {
 
 impl SlateEstimator for RewardInteractionIpsEstimator {
     fn contributions(&self, log: &SlateLog) -> Result<Contributions, Refusal> {
-        let pair = log.prefix.as_ref().ok_or(Refusal::MissingInput(
-            "the probabilities of prefixes under both policies",
-        ))?;
+        let pair = log
+            .prefix
+            .as_ref()
+            .ok_or_else(|| Refusal::lacks("the probabilities of prefixes under both policies"))?;
         Ok(by_position(log, pair.weights(), self.normalised))
     }
 }

@@ -31,9 +31,10 @@ struct StandardIpsEstimator {
 
 impl SlateEstimator for StandardIpsEstimator {
     fn contributions(&self, log: &SlateLog) -> Result<Contributions, Refusal> {
-        let pair = log.slate.as_ref().ok_or(Refusal::MissingInput(
-            "the probabilities of whole slates under both policies",
-        ))?;
+        let pair = log
+            .slate
+            .as_ref()
+            .ok_or_else(|| Refusal::lacks("the probabilities of whole slates under both policies"))?;
         Ok(by_slate(log, pair.weights(), self.normalised))
     }
 }

@@ -3,6 +3,7 @@
 mod coverage;
 mod files;
 mod laws;
+mod own_log;
 mod reference;
 mod steep;
 mod support;

@@ -14,13 +14,13 @@ pub(crate) struct World {
 
 /// What a log of a world tells.
 #[derive(Clone, Copy, PartialEq)]
-#[allow(dead_code, reason = "examples use only some")]
 pub(crate) enum Tells {
     /// Distributions of both policies.
     Distributions,
     /// The propensities of what was chosen.
     Propensities,
     /// Neither.
+    #[allow(dead_code, reason = "the example's logs tell more")]
     Nothing,
 }
 
@@ -84,7 +84,6 @@ impl World {
     }
 
     /// The target's mass where the logging policy never goes.
-    #[allow(dead_code, reason = "examples do not look at it")]
     pub(crate) fn missing_mass(&self) -> f64 {
         let gone = self
             .target
@@ -100,7 +99,6 @@ impl World {
     }
 
     /// The same with propensities alone and so many times fewer rewards.
-    #[allow(dead_code, reason = "examples and tests use it")]
     pub(crate) fn sparse_log(&self, n: usize, seed: u64, rate: f64) -> Log {
         self.log_at(n, seed, Tells::Propensities, rate)
     }
@@ -265,7 +263,6 @@ impl SlateWorld {
 
 /// How one estimator fared over many logs.
 #[derive(Default)]
-#[allow(dead_code, reason = "tests look at some, the example at all")]
 pub(crate) struct Fared {
     /// Logs it answered.
     pub(crate) answered: usize,

@@ -269,6 +269,20 @@ fn every_operation_answers_as_documented() {
             Value::Null,
         ),
         ("POST", "/v1/ope", "/v1/ope".into(), json!({"rounds": []})),
+        (
+            "POST",
+            "/v1/ope",
+            "/v1/ope".into(),
+            json!({"slates": (0..60).map(|i| json!({"pscore": 0.25, "pi_e_pscore": 0.25, "pseudo_inverse_weight": 1.0, "positions": (0..2).map(|at| json!({
+                "reward": (i + at) % 2, "pscore_item_position": 0.5, "pi_e_pscore_item_position": 0.5, "pscore_cascade": 0.5, "pi_e_pscore_cascade": 0.5,
+                "q_hat": 0.4, "pi_e_q_hat": 0.6})).collect::<Vec<_>>()})).collect::<Vec<_>>()}),
+        ),
+        (
+            "POST",
+            "/v1/ope",
+            "/v1/ope".into(),
+            json!({"slates": [{"positions": []}]}),
+        ),
         ("GET", "/v1/status", "/v1/status".into(), Value::Null),
         ("GET", "/v1/models", "/v1/models".into(), Value::Null),
         ("GET", "/v1/placements", "/v1/placements".into(), Value::Null),

@@ -4,7 +4,7 @@ use crate::world::World;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-const PATHS: [(&str, &str); 9] = [
+const PATHS: [(&str, &str); 10] = [
     ("POST", "/v1/events"),
     ("PUT", "/v1/items"),
     ("PUT", "/v1/users"),
@@ -13,14 +13,16 @@ const PATHS: [(&str, &str); 9] = [
     ("POST", "/v1/rank"),
     ("POST", "/v1/train"),
     ("PUT", "/v1/schema/items/kind"),
+    ("POST", "/v1/ope"),
     ("POST", "/act"),
 ];
-const SEEDS: [&str; 6] = [
+const SEEDS: [&str; 7] = [
     r#"{"user_id":"u","item_id":"item-0001","event_type":"click","timestamp":1700000000,"context":{"a":[1,2]}}"#,
     r#"[{"item_id":"x","attributes":{"title":"T","kind":["odd"]},"hidden":false,"added_at":"2020-01-01"}]"#,
     r#"{"placement":"home","user_id":"user-0001","n":5,"filter":{"attribute":"kind","any":["odd"]},"explain":true}"#,
     r#"{"candidates":["item-0001","item-0002"],"session":[{"item_id":"item-0003","event_type":"like"}]}"#,
     r#"{"item_id":"item-0001","model":"content","n":3}"#,
+    r#"{"slates":[{"positions":[{"reward":1,"q_hat":0.5,"pi_e_q_hat":0.4}],"pscore":0.5,"pi_e_pscore":0.2},{"positions":[{"reward":0,"q_hat":0.1,"pi_e_q_hat":0.2}],"pscore":0.25,"pi_e_pscore":1}],"resamples":20}"#,
     "user=u&item=item-0001&type=click&placement=home&before=a%0Ab",
 ];
 

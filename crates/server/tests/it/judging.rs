@@ -71,6 +71,88 @@ fn a_policy_is_judged_from_rounds_within_limits() {
     }
 }
 
+/// Two positions, filled independently with 0.5 each; the target shows what is good at the second.
+fn slate(i: usize) -> Value {
+    let good = (i % 2) as f64;
+    json!({"pscore": 0.25, "pi_e_pscore": 0.5 * good, "positions": [
+        {"reward": 1, "pscore_item_position": 0.5, "pi_e_pscore_item_position": 0.5, "pscore_cascade": 0.5, "pi_e_pscore_cascade": 0.5},
+        {"reward": good, "pscore_item_position": 0.5, "pi_e_pscore_item_position": good, "pscore_cascade": 0.25, "pi_e_pscore_cascade": 0.5 * good}]})
+}
+
+#[test]
+fn a_policy_is_judged_from_slates_within_limits() {
+    let world = World::empty();
+    let ask = |body: Value| world.send("POST", "/v1/ope", &body);
+    let slates = |n: usize| (0..n).map(slate).collect::<Vec<_>>();
+    let got = ask(json!({"slates": slates(40), "resamples": 100}));
+    assert_eq!(got.status, 200, "{}", got.text());
+    let report = got.json();
+    assert_eq!((&report["rounds"], &report["actions"]), (&json!(40), &json!(2)));
+    let estimates = report["estimates"].as_array().expect("estimates");
+    // Of the ten all but those that need a reward model; both places earn one.
+    assert_eq!(estimates.len(), 8, "{report}");
+    assert!(estimates.iter().all(|e| e["value"] == 2.0), "{report}");
+    let refused = &report["refused"][0];
+    assert_eq!(
+        refused["reason"], "the log lacks a reward model by position",
+        "{report}"
+    );
+    let changed = |at: usize, change: &dyn Fn(&mut Value)| {
+        let mut slates = slates(10);
+        change(&mut slates[at]);
+        json!({"slates": slates})
+    };
+    for (body, field) in [
+        (changed(3, &|s| s["positions"] = json!([])), "slates[3].positions"),
+        (changed(0, &|s| s["positions"] = json!([])), "slates[0].positions"),
+        (changed(3, &|s| s["pscore"] = Value::Null), "slates[3].pscore"),
+        (changed(3, &|s| s["pscore"] = json!(0)), "slates[3].pscore"),
+        (
+            changed(3, &|s| s["pi_e_pscore"] = json!(1.5)),
+            "slates[3].pi_e_pscore",
+        ),
+        (
+            changed(4, &|s| s["positions"][1]["pscore_cascade"] = json!(-0.5)),
+            "slates[4].positions[1].pscore_cascade",
+        ),
+        (
+            changed(4, &|s| s["positions"][0]["pi_e_pscore_item_position"] = json!(7)),
+            "slates[4].positions[0].pi_e_pscore_item_position",
+        ),
+        (
+            changed(4, &|s| s["positions"][1]["q_hat"] = json!(0.5)),
+            "slates[4].positions[1].q_hat",
+        ),
+        (
+            json!({"slates": [{"positions": [{"reward": 1}], "pscore": 0.5}, {"positions": [{"reward": 1}], "pscore": 0.5}]}),
+            "slates[0].pi_e_pscore",
+        ),
+        // 2,000 rows are allowed here, and a position is a row.
+        (json!({"slates": slates(1001)}), "slates"),
+        (json!({"slates": slates(10), "rounds": rounds(10)}), "slates"),
+        (json!({"slates": slates(10), "estimators": ["ips"]}), "estimators"),
+        (json!({"slates": slates(10), "tuning": "slope"}), "tuning"),
+        (
+            json!({"slates": slates(10), "reward_model": "ridge"}),
+            "reward_model",
+        ),
+        (
+            json!({"slates": slates(10), "assume_propensities": "uniform"}),
+            "assume_propensities",
+        ),
+        (changed(2, &|s| s["slate_id"] = json!("s2")), "slate_id"),
+    ] {
+        let got = ask(body);
+        assert_eq!(got.status, 400, "{field}: {}", got.text());
+        let told = got.json()["field"].as_str().unwrap_or_default().to_owned();
+        assert!(
+            told == field || (field == "slate_id" && told.ends_with(field)),
+            "{field}: {}",
+            got.text()
+        );
+    }
+}
+
 #[test]
 fn a_policy_is_judged_from_decisions() {
     let world = World::trained();

@@ -1,4 +1,4 @@
-//! Probability of an item at a position under Plackett–Luce, whatever stands elsewhere.
+//! Probability of an arm at a position under Plackett–Luce, whatever stands elsewhere.
 //!
 //! Plackett–Luce is a race: arm i arrives after an exponential time of rate wᵢ, and the slate is the order of arrival. So
 //! `P(i at position p) = ∫ wᵢ e^(−wᵢt) · P(exactly p of the others have arrived by t) dt`, and the number of arrivals is Poisson-binomial. With t = eˣ the
@@ -13,7 +13,7 @@
 //! Cost: about 65 nodes × m × n operations for all items of one slate of up to 12, against the m!/(m−n)! terms of the sum over prefixes.
 //! Source: the race is Yellott (1977), J. Math. Psych. 15; trapezium rule: Trefethen and Weideman (2014), SIAM Review 56.
 
-use numeric::{
+use crate::{
     COUNTED_LANES, CountedLanes as Lanes, add_odds, count_events, double_odds, double_times,
     double_times_with, odds_by,
 };
@@ -39,13 +39,9 @@ struct Wanted {
     to: usize,
 }
 
-/// Marginals of (arm, position) in slates of `n` from weights, the greatest of which is 1, and the logarithm of the least; an arm past the end has none. `None` if the slate is too long, or the weights span too wide a range.
-pub(crate) fn softmax_marginals(
-    weights: &[f64],
-    least: f64,
-    n: usize,
-    pairs: &[(usize, usize)],
-) -> Option<Vec<f64>> {
+/// Probabilities of (arm, position from 0) in the first `n` places of a race, from the arms' weights, the greatest of which is 1, and the logarithm of the least; 0 for an arm past the end.
+/// Right to about 1e-9. `None` for more than 64 places, or if the weights span too wide a range.
+pub fn race_marginals(weights: &[f64], least: f64, n: usize, pairs: &[(usize, usize)]) -> Option<Vec<f64>> {
     let n = n.min(weights.len());
     if n > N_MAX {
         return None;
@@ -246,7 +242,7 @@ fn without_each(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use numeric::SeededStream;
+    use crate::SeededStream;
 
     #[test]
     fn steps_are_fine_enough_for_the_lengths_that_they_serve() {
