@@ -127,7 +127,7 @@ impl OpeRequest {
         let options = self.options().map_err(ServiceError::Input)?;
         let of_this = |report: Result<Report, RequestError>| {
             let report = report.map_err(|e| ServiceError::Input(request_problem(e)))?;
-            Ok::<Value, ServiceError>(serde_json::to_value(report).map_err(cannot_be_told)?)
+            serde_json::to_value(report).map_err(cannot_be_told)
         };
         let sent = (!self.rounds.is_empty(), !self.slates.is_empty());
         if let (Some(_), (true, _)) | (Some(_), (_, true)) | (None, (true, true)) = (&self.decisions, sent) {
@@ -147,7 +147,7 @@ impl OpeRequest {
         self.unused().map_err(ServiceError::Input)?;
         if let Some(decisions) = &self.decisions {
             let report = judge_decisions(service, decisions, &self.estimators, &options)?;
-            return Ok(serde_json::to_value(report).map_err(cannot_be_told)?);
+            return serde_json::to_value(report).map_err(cannot_be_told);
         }
         let named = |all: &mut dyn Iterator<Item = &'static str>| match self.estimators.is_empty() {
             true => all.map(str::to_owned).collect(),
