@@ -218,7 +218,7 @@ fn learning_stops_where_validation_says() {
     let again = ndcg(
         &scores(&validation, trained.forest),
         &validation.labels,
-        &[],
+        validation.rows().weights,
         &validation.groups,
         10,
         true,
