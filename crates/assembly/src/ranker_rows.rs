@@ -44,7 +44,7 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    /// Examination by place, for a ranker that weighs by it.
+    /// Examination by place, for rankers that weigh by it and for comparing rankers.
     pub(crate) fn examination(&self) -> Vec<f64> {
         let drawn = self
             .is_random
