@@ -320,14 +320,7 @@ impl Policy for Chooser {
         let pool = &ordered[..self.config.pool.max(n).min(ordered.len())];
         let arms = Arms::new(self.arms(query, pool, n)).ok()?;
         let arm_of = |item: &u32| pool.iter().position(|candidate| candidate.item == *item);
-        // From the first item on that it never shows, nothing is possible.
-        let known: Vec<usize> = slate.iter().map_while(arm_of).collect();
-        let mut chances = self.policy.chances(&arms).conditionals(&known);
-        chances
-            .iter_mut()
-            .for_each(|chance| *chance = chance.clamp(0.0, 1.0));
-        chances.resize(slate.len(), 0.0);
-        Some(chances)
+        Some(conditionals_of(&*self.policy, &arms, slate, arm_of))
     }
 
     fn marginals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
@@ -335,8 +328,7 @@ impl Policy for Chooser {
         let pool = &ordered[..self.config.pool.max(n).min(ordered.len())];
         let arms = Arms::new(self.arms(query, pool, n)).ok()?;
         let arm_of = |item: &u32| pool.iter().position(|candidate| candidate.item == *item);
-        let places: Vec<Option<usize>> = slate.iter().map(arm_of).collect();
-        marginals_of(&*self.policy, &arms, n, &places)
+        marginals_of(&*self.policy, &arms, n, slate, arm_of)
     }
 
     fn choose_within(
@@ -409,20 +401,37 @@ pub(crate) fn draw(
     }
 }
 
-/// Probability of each of these arms at its position in a slate of `n`, whatever stands elsewhere; 0 for what is no arm. `None` where [`draw`] writes none down either.
+/// Probability of each item of a slate at its position, given those before; 0 from the first on that is no arm.
+pub(crate) fn conditionals_of(
+    policy: &dyn SlatePolicy,
+    arms: &Arms,
+    slate: &[u32],
+    arm_of: impl Fn(&u32) -> Option<usize>,
+) -> Vec<f64> {
+    let known: Vec<usize> = slate.iter().map_while(arm_of).collect();
+    let chances = policy.chances(arms).conditionals(&known).into_iter();
+    let mut chances: Vec<f64> = chances.map(|chance| chance.clamp(0.0, 1.0)).collect();
+    chances.resize(slate.len(), 0.0);
+    chances
+}
+
+/// Probability of each item at its position in a slate of `n`, whatever stands elsewhere; 0 for what is no arm. `None` where [`draw`] writes none down either.
 pub(crate) fn marginals_of(
     policy: &dyn SlatePolicy,
     arms: &Arms,
     n: usize,
-    places: &[Option<usize>],
+    slate: &[u32],
+    arm_of: impl Fn(&u32) -> Option<usize>,
 ) -> Option<Vec<f64>> {
-    let n = n.max(places.len());
+    let n = n.max(slate.len());
     if n > MARGINALS_N_MAX {
         return None;
     }
+    let places: Vec<Option<usize>> = slate.iter().map(arm_of).collect();
     let positions = places.iter().enumerate();
-    let pairs = positions.filter_map(|(position, arm)| arm.map(|arm| (arm, position)));
-    let pairs: Vec<(usize, usize)> = pairs.collect();
+    let pairs: Vec<(usize, usize)> = positions
+        .filter_map(|(position, arm)| arm.map(|arm| (arm, position)))
+        .collect();
     let mut found = policy.chances(arms).marginals(n, &pairs)?.into_iter();
     let one = |arm: &Option<usize>| arm.map_or(Some(0.0), |_| found.next());
     places

@@ -13,7 +13,7 @@ use crate::{Service, ServiceError};
 use dataset::InteractionsBuilder;
 use domain::{EntityKind, Sequence, Timestamp, UserId};
 use hashbrown::HashMap;
-use models::{ItemFeatures, Model, Run, Staleness, TrainerEntry, TrainingData, UserFeatures};
+use models::{ItemFeatures, Model, ModelError, Run, Staleness, TrainerEntry, TrainingData, UserFeatures};
 use serde::Serialize;
 use signals::EventTypes;
 use std::sync::Arc;
@@ -469,9 +469,10 @@ impl Service {
             let entry: &TrainerEntry = models::trainer(name)
                 .ok_or_else(|| ServiceError::Training(format!("no learner {name:?}")))?;
             let trainer = (entry.build)(model_config).map_err(|e| ServiceError::Training(e.to_string()))?;
-            let model = trainer
-                .fit(data, &run)
-                .map_err(|e| ServiceError::Training(e.to_string()))?;
+            let model = trainer.fit(data, &run).map_err(|error| match error {
+                ModelError::Empty(_) => ServiceError::TooLittle(error.to_string()),
+                _ => ServiceError::Training(error.to_string()),
+            })?;
             Ok::<Trained, ServiceError>((model, self.clock.micros().saturating_sub(start) as f64 / 1e6))
         };
         let nothing = serde_json::Value::Null;

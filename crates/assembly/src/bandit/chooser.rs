@@ -11,7 +11,7 @@ use super::features::Sight;
 use super::learner::{Belief, Scene};
 use crate::catalogue::LiveCatalogue;
 use crate::choice::{
-    NewItemsConfig, Over, PolicyConfig, Uncertainty, draw, draw_within, is_new, marginals_of,
+    NewItemsConfig, Over, PolicyConfig, Uncertainty, conditionals_of, draw, draw_within, is_new, marginals_of,
 };
 use domain::{Candidate, Choice, Limit, Policy, Query};
 use policies::{
@@ -236,14 +236,7 @@ impl Policy for BanditChooser {
         } = self.field(query, ordered);
         let arms = Arms::new(arms).ok()?;
         let arm_of = |item: &u32| chosen_from.iter().position(|at| ordered[*at].item == *item);
-        // From the first item on that it never shows, nothing is possible.
-        let known: Vec<usize> = slate.iter().map_while(arm_of).collect();
-        let mut chances = self.with_policy(&scene, |policy| policy.chances(&arms).conditionals(&known));
-        chances
-            .iter_mut()
-            .for_each(|chance| *chance = chance.clamp(0.0, 1.0));
-        chances.resize(slate.len(), 0.0);
-        Some(chances)
+        Some(self.with_policy(&scene, |policy| conditionals_of(policy, &arms, slate, arm_of)))
     }
 
     fn marginals(&self, query: &Query, ordered: &[Candidate], slate: &[u32]) -> Option<Vec<f64>> {
@@ -255,9 +248,8 @@ impl Policy for BanditChooser {
         } = self.field(query, ordered);
         let arms = Arms::new(arms).ok()?;
         let arm_of = |item: &u32| chosen_from.iter().position(|at| ordered[*at].item == *item);
-        let places: Vec<Option<usize>> = slate.iter().map(arm_of).collect();
         let n = query.n.min(ordered.len());
-        self.with_policy(&scene, |policy| marginals_of(policy, &arms, n, &places))
+        self.with_policy(&scene, |policy| marginals_of(policy, &arms, n, slate, arm_of))
     }
 
     fn choose_within(

@@ -25,7 +25,7 @@ fn before_the_first_training_there_is_a_slate_too() {
     let nothing = World::empty();
     assert!(matches!(
         nothing.service.train(&|_| {}),
-        Err(ServiceError::Training(_))
+        Err(ServiceError::TooLittle(_))
     ));
     assert!(nothing.service.status().last_training_error.is_some());
     assert!(!nothing.service.training_due(), "there is nothing to learn from");
