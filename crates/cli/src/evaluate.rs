@@ -180,7 +180,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let set = MetricSet::new(&args.k, false).map_err(|e| InputError(format!("--{e}")))?;
     let mut chosen = evaluate_models::chosen(&args.models, args.config.as_deref())?;
     args.data.check()?;
-    args.protocol.check()?;
+    args.protocol.check(args.data.next)?;
     if args.tune.is_none() {
         args.tuning.check_unused()?;
     }
@@ -440,6 +440,7 @@ fn data_json(args: &Args, findings: &Findings) -> anyhow::Result<serde_json::Val
             told.insert("split".to_owned(), files.split().into());
         }
         told.insert("positive_min".to_owned(), files.positive_min.into());
+        told.insert("next".to_owned(), files.next.into());
         told.insert("row_weight".to_owned(), "every row weighs 1".into());
     }
     Ok(told)

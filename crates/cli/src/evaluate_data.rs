@@ -35,6 +35,9 @@ pub(crate) struct DataArgs {
     /// Only rows with at least this value count; others are neither learnt nor relevant, but stay seen.
     #[arg(long, value_name = "VALUE")]
     pub(crate) positive_min: Option<f64>,
+    /// Of what each person took in the test rows only the first N are relevant: what they take next, not all that they ever take. Not for held-out items or given negatives.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) next: Option<u32>,
     /// Leaves test pairs that are also in training out of the judgement instead of refusing.
     #[arg(long)]
     pub(crate) allow_overlap: bool,
@@ -111,8 +114,10 @@ pub(crate) enum AmongArg {
 
 impl ProtocolArgs {
     /// Refuses options that this protocol has no use for.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        use ProtocolArg::{FewShotItem, FewShotUser, Incremental, Negatives, UnseenItem, UnseenUser};
+    pub(crate) fn check(&self, next: Option<u32>) -> anyhow::Result<()> {
+        use ProtocolArg::{
+            FewShotItem, FewShotUser, Full, Incremental, Negatives, UnseenItem, UnseenUser, Warm,
+        };
         let negatives = self.negatives.as_ref().map(|path| path.display().to_string());
         let shots = self.shots.as_ref().map(|shots| list(shots));
         let among = self.among.map(word);
@@ -131,6 +136,11 @@ impl ProtocolArgs {
                 "--beside-trained",
                 self.beside_trained.then(String::new),
                 &[UnseenUser],
+            ),
+            (
+                "--next",
+                next.map(|n| n.to_string()),
+                &[Full, Warm, UnseenUser, FewShotUser, Incremental],
             ),
             ("--batch", self.batch.map(|x| x.to_string()), &[Incremental]),
         ] {
@@ -331,6 +341,7 @@ pub(crate) fn inputs(args: &DataArgs, seed: u64) -> anyhow::Result<Inputs> {
         user_features,
         rank_described: args.catalogue == CatalogueArg::Items,
         positive_min: args.positive_min,
+        next: args.next.map(|n| n as usize),
         allow_overlap: args.allow_overlap,
         calibrate_by: args.calibrate_by.clone(),
         ..Inputs::default()

@@ -427,6 +427,12 @@ pub(crate) fn notes(found: &Findings) -> Vec<String> {
             data.overlap_left_out
         ));
     }
+    if data.later_left_out > 0 {
+        notes.push(format!(
+            "{} test rows came after the first --next of their users and are not relevant",
+            data.later_left_out
+        ));
+    }
     if data.rows_below_positive_min > 0 {
         notes.push(format!(
             "{} rows are below the least positive value",

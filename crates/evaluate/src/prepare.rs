@@ -4,6 +4,7 @@ use crate::{EvaluateError, Labels, Row};
 use dataset::{Interactions, InteractionsBuilder, Vocabulary};
 use domain::{HistoryEvent, ItemId, Timestamp, UserId};
 use models::{ItemFeatures, Someone, TrainingData, UserFeatures};
+use numeric::{hash_bytes, mix};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +28,9 @@ pub struct Inputs {
     /// If given, only rows with at least this value count; an item of a training row below it is
     /// learnt nothing from, but is not ranked for that user again.
     pub positive_min: Option<f64>,
+    /// If given, of what each user took in the test only so many items are relevant: those taken first, equal moments in
+    /// an order drawn by hash. What they took after that is ranked and not relevant.
+    pub next: Option<usize>,
     /// Leaves test pairs that are also in train or valid out of the judgement instead of refusing.
     pub allow_overlap: bool,
     /// Rows that are neither learnt from nor part of a history, whose items are not ranked for their users.
@@ -97,6 +101,8 @@ pub struct DataSummary {
     pub test_rows_of_unseen_items: usize,
     /// Test rows left out because the pair is also in train or valid.
     pub overlap_left_out: usize,
+    /// Test rows left out because their user took enough others before.
+    pub later_left_out: usize,
     /// Rows of all files below the least positive value.
     pub rows_below_positive_min: usize,
     /// Test rows that happened before the last row learnt from; above zero, the figures are no
@@ -350,6 +356,20 @@ fn past<'a>(
     past
 }
 
+/// Keeps what was taken first.
+fn keep_first(user: &UserId, rows: &mut BTreeMap<&ItemId, Timestamp>, n: usize) {
+    let own = hash_bytes(user.as_str().as_bytes());
+    let order = |item: &ItemId| mix(own ^ hash_bytes(item.as_str().as_bytes()));
+    let mut by_time: Vec<(Timestamp, u64, &ItemId)> = rows
+        .iter()
+        .map(|(item, moment)| (*moment, order(item), *item))
+        .collect();
+    by_time.sort_unstable();
+    for (_, _, item) in by_time.iter().skip(n) {
+        rows.remove(item);
+    }
+}
+
 type Tests<'a> = BTreeMap<&'a UserId, BTreeMap<&'a ItemId, Timestamp>>;
 
 /// Positive test rows by user, each item once at its first moment, without the overlap.
@@ -383,6 +403,12 @@ fn tests<'a>(
             !twice
         });
         pairs += before - rows.len();
+    }
+    if let Some(next) = inputs.next {
+        for (user, rows) in &mut tests {
+            summary.later_left_out += rows.len().saturating_sub(next);
+            keep_first(user, rows, next);
+        }
     }
     tests.retain(|_, rows| !rows.is_empty());
     match example {

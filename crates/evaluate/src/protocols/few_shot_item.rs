@@ -58,6 +58,7 @@ pub(super) fn cut(
             calibrate_by: inputs.calibrate_by.clone(),
             rank_described: inputs.rank_described,
             positive_min: inputs.positive_min,
+            next: inputs.next,
         })?;
         // The same users for every n: those with rows of other items.
         prepared.retain_users(|user| known.contains(&user.user));

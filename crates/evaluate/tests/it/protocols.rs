@@ -223,3 +223,47 @@ fn the_same_at_any_thread_count() {
     };
     assert_eq!(on(1), on(4));
 }
+
+/// What comes next alone is relevant; what is in training already takes no place of it, and what came later is ranked all the same.
+#[test]
+fn what_comes_next() {
+    let train = [("u", "a"), ("v", "b"), ("v", "c"), ("w", "d"), ("w", "e")];
+    let mut test = vec![
+        row("u", "d", 5.0, 9),
+        row("u", "a", 5.0, 5),
+        row("u", "b", 1.0, 6),
+        row("u", "e", 5.0, 8),
+        row("u", "c", 5.0, 7),
+        row("u", "c", 5.0, 30),
+        row("v", "a", 5.0, 40),
+    ];
+    test.extend((0..40).map(|at| row("w", &format!("at-once-{at}"), 5.0, 9)));
+    let inputs = Inputs {
+        train: train.map(|(user, item)| row(user, item, 5.0, 1)).to_vec(),
+        test,
+        positive_min: Some(4.0),
+        allow_overlap: true,
+        next: Some(2),
+        ..Inputs::default()
+    };
+    let prepared = prepare(inputs.clone()).expect("sound input");
+    let ids = |items: &[u32]| -> Vec<&str> {
+        let vocabulary = &prepared.training.interactions.items;
+        items.iter().map(|item| vocabulary.id(*item).as_str()).collect()
+    };
+    let users = &prepared.users;
+    assert_eq!(
+        (ids(&users[0].relevant), users[0].n_relevant),
+        (vec!["c", "e"], 2)
+    );
+    assert_eq!((ids(&users[1].relevant), users[1].n_relevant), (vec!["a"], 1));
+    assert_eq!(users[2].n_relevant, 2);
+    assert_eq!(ids(&users[0].seen), ["a"]);
+    let summary = &prepared.summary;
+    assert_eq!((summary.later_left_out, summary.test_rows), (1 + 38, 5));
+    // Without it all count.
+    let all = prepare(Inputs { next: None, ..inputs })
+        .expect("sound input")
+        .summary;
+    assert_eq!((all.later_left_out, all.test_rows), (0, 3 + 1 + 40));
+}
