@@ -1,7 +1,7 @@
 #!/bin/sh
 # Regenerates the figures of docs/guides/simulate.md: every scenario with ten seeds, and decisions per second.
 #
-# Usage: scripts/closed-loop.sh [SCENARIO…]     narrowing, news, newcomers, position-bias, debiasing, popularity, ranker, films, throughput; all without one
+# Usage: scripts/closed-loop.sh [SCENARIO…]     narrowing, news, newcomers, position-bias, debiasing, popularity, ranker, unwanted, films, throughput; all without one
 #
 # Tables go to standard output, JSON and HTML to $OUT (default target/closed-loop). About fifteen minutes on two cores that nothing else uses, ten of them for `ranker`.
 set -eu
@@ -10,7 +10,7 @@ OUT="${OUT:-target/closed-loop}"
 mkdir -p "$OUT"
 cargo build --release --quiet -p cli
 CONCIERGE="${CARGO_TARGET_DIR:-target}/release/concierge"
-for name in ${*:-narrowing news newcomers position-bias debiasing popularity ranker films throughput}; do
+for name in ${*:-narrowing news newcomers position-bias debiasing popularity ranker unwanted films throughput}; do
     echo "\$ concierge simulate $name"
     "$CONCIERGE" simulate "$name" --html "$OUT/$name.html" | tee "$OUT/$name.txt"
 done

@@ -27,6 +27,7 @@ const CARRIED: &[(&str, &str)] = &[
         include_str!("../../../scenarios/position-bias.toml"),
     ),
     ("ranker", include_str!("../../../scenarios/ranker.toml")),
+    ("unwanted", include_str!("../../../scenarios/unwanted.toml")),
     ("throughput", include_str!("../../../scenarios/throughput.toml")),
 ];
 

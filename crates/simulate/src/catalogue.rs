@@ -20,6 +20,8 @@ pub(crate) struct Catalogue {
     /// A unit vector for each item, one after the other.
     vectors: Vec<f32>,
     pub(crate) quality: Vec<f32>,
+    /// Log odds of a click that are no part of liking.
+    pub(crate) lure: Vec<f32>,
     pub(crate) topic: Vec<u16>,
     pub(crate) topics: usize,
     /// Day on which it came; negative before the first.
@@ -75,6 +77,7 @@ impl Catalogue {
             dimensions: setup.dimensions,
             vectors: Vec::new(),
             quality: Vec::new(),
+            lure: Vec::new(),
             topic: Vec::new(),
             topics: 1,
             born: Vec::new(),
@@ -96,6 +99,10 @@ impl Catalogue {
             catalogue
                 .quality
                 .push((stream.normal() * setup.quality_deviation) as f32);
+            let mut looks = SeededStream::new(seed, numeric::mix(ITEMS ^ 2) ^ at as u64);
+            catalogue
+                .lure
+                .push((looks.normal() * setup.lure_deviation) as f32);
             // Those of the first day have ages as if they had always come and gone.
             let age = match (setup.retire_after_days, setup.fade_half_life_days) {
                 (retire, _) if retire > 0.0 => stream.uniform() * retire,

@@ -52,7 +52,7 @@ pub(crate) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Log odds from taste and quality, and those of a click without satiation.
+    /// Log odds from taste and quality, and those of a click, for which looks count too, without satiation.
     fn odds(&self, item: u32) -> (f64, f64) {
         let at = item as usize;
         let fit: f32 = self
@@ -64,7 +64,7 @@ impl Judge<'_> {
             .sum();
         let b = self.behaviour;
         let liking = b.taste_strength * f64::from(fit) + f64::from(self.catalogue.quality[at]);
-        let mut click = b.click_bias + liking;
+        let mut click = b.click_bias + liking + f64::from(self.catalogue.lure[at]);
         if b.boredom > 0.0 {
             click -= b.boredom * f64::from(self.mood.boredom(self.catalogue.topic[at]));
         }

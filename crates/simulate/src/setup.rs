@@ -45,6 +45,8 @@ pub struct CatalogueSetup {
     pub topic_share: f64,
     /// Standard deviation of the items' quality, in log odds.
     pub quality_deviation: f64,
+    /// Standard deviation of what an item's looks add to the log odds of a click, and to nothing that comes after it.
+    pub lure_deviation: f64,
 }
 
 impl Default for CatalogueSetup {
@@ -59,6 +61,7 @@ impl Default for CatalogueSetup {
             dimensions: 8,
             topic_share: 0.8,
             quality_deviation: 0.5,
+            lure_deviation: 0.0,
         }
     }
 }
@@ -306,6 +309,7 @@ impl Setup {
             ("catalogue.dimensions", c.dimensions as f64, 1.0, 64.0),
             ("catalogue.topic_share", c.topic_share, 0.0, 1.0),
             ("catalogue.quality_deviation", c.quality_deviation, 0.0, 10.0),
+            ("catalogue.lure_deviation", c.lure_deviation, 0.0, 10.0),
             ("people.users", p.users as f64, 1.0, 1e6),
             ("people.arrivals_per_day", p.arrivals_per_day, 0.0, 1e6),
             ("people.visits_per_day", p.visits_per_day, 0.0, 1000.0),
