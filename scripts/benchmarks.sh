@@ -63,6 +63,8 @@ latest_events() {
     run latest-events-last "$CONCIERGE" evaluate --data "$DATA/ml-1m/ratings.parquet" --split last:5 --k 20 --models "$models"
     run latest-events-temporal "$CONCIERGE" evaluate --data "$DATA/ml-1m/ratings.parquet" --split temporal:0.8 --protocol warm --k 20 \
         --models "$models"
+    run latest-events-next "$CONCIERGE" evaluate --data "$DATA/ml-1m/ratings.parquet" --split temporal:0.8 --protocol warm --k 20 --next 10 \
+        --models popular,als,item-bm25,spectral,ease,rp3beta,blend
 }
 
 # People held out of training entirely against the same people trained on.

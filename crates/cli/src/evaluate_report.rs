@@ -409,7 +409,7 @@ pub(crate) fn notes(found: &Findings) -> Vec<String> {
             data.unseen_users
         ));
     }
-    if data.unseen_items > 0 {
+    if data.test_rows_of_unseen_items > 0 {
         notes.push(format!(
             "{} items of {} test rows are not ranked: they count as relevant and are never hit",
             data.unseen_items, data.test_rows_of_unseen_items
@@ -429,7 +429,7 @@ pub(crate) fn notes(found: &Findings) -> Vec<String> {
     }
     if data.later_left_out > 0 {
         notes.push(format!(
-            "{} test rows came after the first --next of their users and are not relevant",
+            "{} items that the users of the test took later than the first --next are not relevant",
             data.later_left_out
         ));
     }

@@ -60,6 +60,8 @@ pub struct TestUser {
     pub n_relevant: usize,
     /// How many of `relevant`, and of those that no list can hold, happened before the last row learnt from.
     pub early: [usize; 2],
+    /// Items that they took in the test beyond those that come next, if only these are relevant.
+    pub later: usize,
 }
 
 impl TestUser {
@@ -142,6 +144,7 @@ impl Prepared {
         let early = |user: &TestUser| user.early[0] + user.early[1].min(of_unseen(user));
         self.summary.test_rows_before_train_end = users.iter().map(early).sum();
         self.summary.unseen_users = users.iter().filter(|user| user.history.is_empty()).count();
+        self.summary.later_left_out = users.iter().map(|user| user.later).sum();
     }
 }
 
@@ -172,7 +175,16 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
     let now = last_moment(&inputs);
     let train_end = interactions.last_moment();
     let past = past(&inputs, &interactions.items, &positive);
-    let tests = tests(&inputs, &past, &interactions.items, &positive, &mut summary)?;
+    let mut tests = tests(&inputs, &past, &interactions.items, &positive, &mut summary)?;
+    let mut later: BTreeMap<&UserId, usize> = BTreeMap::new();
+    if let Some(next) = inputs.next {
+        for (user, rows) in &mut tests {
+            later.insert(user, rows.len().saturating_sub(next));
+            keep_first(user, rows, next);
+        }
+        tests.retain(|_, rows| !rows.is_empty());
+    }
+    summary.later_left_out = later.values().sum();
     if tests.is_empty() {
         return Err(EvaluateError::EmptyTest(because(&inputs)));
     }
@@ -207,6 +219,7 @@ pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
             relevant,
             n_relevant: rows.len(),
             early,
+            later: later.get(user).copied().unwrap_or(0),
         });
     }
     summary.test_users = users.len();
@@ -403,12 +416,6 @@ fn tests<'a>(
             !twice
         });
         pairs += before - rows.len();
-    }
-    if let Some(next) = inputs.next {
-        for (user, rows) in &mut tests {
-            summary.later_left_out += rows.len().saturating_sub(next);
-            keep_first(user, rows, next);
-        }
     }
     tests.retain(|_, rows| !rows.is_empty());
     match example {

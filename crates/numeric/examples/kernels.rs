@@ -6,8 +6,14 @@
 //! The peak is measured: sixteen independent chains of fused multiply-adds in registers, as wide as the machine has
 //! them, on one thread and on two. Kernels run on one thread, on tables that fit the second-level cache and on rows
 //! drawn from a table of 64 MB. A multiply-add counts as two operations.
+//!
+//! Below the table: the inverse of a symmetric matrix (n³ operations), and the product of a sparse matrix with a panel of vectors, of which a decomposition
+//! consists: 30,000 rows of 27 entries, columns drawn by the square of a uniform number, as some items are taken often.
 
-use numeric::{Cholesky, SeededStream, dot_rows, gram, on_threads, syrk_add_at};
+use numeric::{
+    Cholesky, Csr, PANEL, PanelTerms, SeededStream, dot_rows, gram, invert_symmetric, multiply_add,
+    multiply_panel, on_threads, syrk_add_at,
+};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -51,7 +57,47 @@ fn main() {
             dot_rows(&items, black_box(&x), &mut out)
         });
         tell("scores of a table of 64 MB", d, rate);
+        let (tall, square, mut product) = (random(8192 * d), random(d * d), vec![0f32; 8192 * d]);
+        let rate = measured((2 * 8192 * d * d) as f64, || {
+            multiply_add(1.0, &tall, black_box(&square), (8192, d, d), &mut product)
+        });
+        tell("product of 8,192 rows and a square", d, rate);
     }
+    for n in [1000, 2000, 4000] {
+        let mut matrix = random(n * n);
+        (0..n).for_each(|i| matrix[i * n + i] = n as f32);
+        let mut own = matrix.clone();
+        let rate = on_threads(1, || {
+            measured((n * n * n) as f64, || {
+                own.copy_from_slice(&matrix);
+                assert!(invert_symmetric(black_box(&mut own), n).is_ok());
+            })
+        });
+        tell("inverse", n, rate);
+    }
+    let sparse = taken(30_000, 40_000, 27);
+    let table = random(sparse.n_columns() * PANEL);
+    let mut out = vec![0f32; sparse.n_rows() * PANEL];
+    let rate = measured((2 * sparse.n_cells() * PANEL) as f64, || {
+        multiply_panel(&sparse, black_box(&table), PanelTerms::PLAIN, &[], &mut out)
+    });
+    tell("sparse times a panel", PANEL, rate);
+}
+
+/// Rows of so many entries.
+fn taken(rows: u32, columns: u32, each: usize) -> Csr {
+    let mut stream = SeededStream::new(3, 0);
+    let mut cells: Vec<(u32, u32)> = (0..rows)
+        .flat_map(|row| std::iter::repeat_n(row, each))
+        .map(|row| (row, (stream.uniform().powi(2) * f64::from(columns)) as u32))
+        .collect();
+    cells.sort_unstable();
+    cells.dedup();
+    let cells: Vec<(u32, u32, f32)> = cells
+        .into_iter()
+        .map(|(row, column)| (row, column, 0.1))
+        .collect();
+    Csr::from_triplets(rows as usize, columns as usize, &cells)
 }
 
 fn random(n: usize) -> Vec<f32> {
@@ -99,6 +145,10 @@ fn chains(steps: usize) -> usize {
             // SAFETY: the machine has the feature, which is all that the call asks for.
             return unsafe { chains_of_512(steps) };
         }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the machine has the features, which is all that the call asks for.
+            return unsafe { chains_of_256(steps) };
+        }
     }
     let mut chains = [[1.0f32; 8]; 16];
     for _ in 0..steps {
@@ -122,4 +172,19 @@ fn chains_of_512(steps: usize) -> usize {
     }
     black_box(chains.map(|x| _mm512_reduce_add_ps(x)));
     16 * 16
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn chains_of_256(steps: usize) -> usize {
+    use std::arch::x86_64::{_mm_cvtss_f32, _mm256_castps256_ps128, _mm256_fmadd_ps, _mm256_set1_ps};
+    let (factor, step) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
+    let mut chains = [_mm256_set1_ps(1.0); 12];
+    for _ in 0..steps {
+        for x in &mut chains {
+            *x = _mm256_fmadd_ps(*x, factor, step);
+        }
+    }
+    black_box(chains.map(|x| _mm_cvtss_f32(_mm256_castps256_ps128(x))));
+    12 * 8
 }

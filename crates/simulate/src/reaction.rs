@@ -270,4 +270,41 @@ mod tests {
             assert!((best - highest).abs() < 1e-12, "{clicks:?}: {best} {highest}");
         }
     }
+
+    /// Looks bring clicks, and nothing that comes after them; without, all is as it was.
+    #[test]
+    fn looks_count_for_clicks_alone() {
+        let of = |lure_deviation: f64| {
+            let setup = CatalogueSetup {
+                items: 40,
+                lure_deviation,
+                ..CatalogueSetup::default()
+            };
+            let mut catalogue = Catalogue::new(&setup, &[], 1, 5);
+            catalogue.turn(0.0, 0.0);
+            let behaviour = Behaviour {
+                purchase_bias: Some(0.0),
+                return_bias: Some(0.0),
+                ..Behaviour::default()
+            };
+            let person = Person::new(&People::default(), &catalogue, 0, 0.0, 5);
+            let judge = Judge {
+                catalogue: &catalogue,
+                behaviour: &behaviour,
+                fade_half_life_days: 0.0,
+                mood: person.mood(0.0, &People::default(), &behaviour),
+                day: 0.0,
+            };
+            let appeals = (0..40).map(|item| judge.appeal(item));
+            let odds = |p: f64| (p / (1.0 - p)).ln();
+            appeals
+                .zip(&catalogue.lure)
+                .map(|(a, lure)| (odds(a.click) - f64::from(*lure), a.purchase, a.returned))
+                .collect::<Vec<_>>()
+        };
+        for (plain, lured) in of(0.0).into_iter().zip(of(1.0)) {
+            assert!((plain.0 - lured.0).abs() < 1e-9);
+            assert_eq!((plain.1, plain.2), (lured.1, lured.2));
+        }
+    }
 }
