@@ -72,16 +72,25 @@ wide! {
         let (from, _) = from.as_chunks::<PANEL>();
         for (at, out) in out.iter_mut().enumerate() {
             let (columns, values) = matrix.row(at);
-            let mut sums = [[0f32; PANEL]; 2];
-            for (k, (column, value)) in columns.iter().zip(values).enumerate() {
+            // Two entries at a time, so that both sums stay in registers.
+            let (mut even, mut odd) = ([0f32; PANEL], [0f32; PANEL]);
+            let (column_pairs, column_rest) = columns.as_chunks::<2>();
+            let (value_pairs, value_rest) = values.as_chunks::<2>();
+            for (columns, values) in column_pairs.iter().zip(value_pairs) {
+                let rows = [&table[columns[0] as usize], &table[columns[1] as usize]];
+                for lane in 0..PANEL {
+                    even[lane] = values[0].mul_add(rows[0][lane], even[lane]);
+                    odd[lane] = values[1].mul_add(rows[1][lane], odd[lane]);
+                }
+            }
+            for (column, value) in column_rest.iter().zip(value_rest) {
                 let row = &table[*column as usize];
-                let sum = &mut sums[k % 2];
-                for (sum, x) in sum.iter_mut().zip(row) {
-                    *sum = value.mul_add(*x, *sum);
+                for (even, x) in even.iter_mut().zip(row) {
+                    *even = value.mul_add(*x, *even);
                 }
             }
             let from = from.get(at).unwrap_or(&[0.0; PANEL]);
-            let sums = sums[0].iter().zip(&sums[1]).map(|(even, odd)| even + odd);
+            let sums = even.iter().zip(&odd).map(|(even, odd)| even + odd);
             for ((out, sum), from) in out.iter_mut().zip(sums).zip(from) {
                 *out = add_up(terms, sum, *from, *out);
             }
