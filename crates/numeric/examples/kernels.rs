@@ -11,8 +11,8 @@
 //! consists: 30,000 rows of 27 entries, columns drawn by the square of a uniform number, as some items are taken often.
 
 use numeric::{
-    Cholesky, Csr, PANEL, PanelTerms, SeededStream, dot_rows, gram, invert_symmetric, multiply_add,
-    multiply_panel, on_threads, syrk_add_at,
+    ApproachRoom, Cholesky, Csr, PANEL, PanelTerms, SeededStream, WeightedRows, approach, dot_rows, gram,
+    invert_symmetric, multiply_add, multiply_panel, on_threads, syrk_add_at,
 };
 use std::hint::black_box;
 use std::time::Instant;
@@ -42,6 +42,27 @@ fn main() {
             });
             tell(name, d, rate);
         }
+        let table = random((16 << 20) / d * d);
+        let mut stream = SeededStream::new(4, 0);
+        let starts: Vec<usize> = (0..27 * 512)
+            .map(|_| (stream.uniform() * (table.len() / d) as f64) as usize * d)
+            .collect();
+        let (x, diagonal, constant) = (random(d), vec![1f32; d], random(d));
+        let (pulls, weights) = (vec![1f32; 27], vec![0.01f32; 27]);
+        let mut room = ApproachRoom::default();
+        let rate = measured((512 * 3 * 27 * 4 * d) as f64, || {
+            for starts in starts.chunks(27) {
+                let rows = WeightedRows {
+                    table: &table,
+                    starts,
+                    pulls: &pulls,
+                    weights: &weights,
+                };
+                let mut x = x.clone();
+                approach(black_box(&mut x), &diagonal, &constant, rows, 2, &mut room);
+            }
+        });
+        tell("2 conjugate gradients, 27 rows", d, rate);
         let table = random(512 * d);
         let mut matrix = gram(&table, d);
         (0..d).for_each(|i| matrix[i * d + i] += 1.0);
