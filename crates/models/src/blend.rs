@@ -128,6 +128,7 @@ impl BlendTrainer {
             };
             match part.fit(data, run) {
                 Ok(model) => models.push(model),
+                Err(ModelError::Empty(reason)) if reasons.contains(&reason) => {}
                 Err(ModelError::Empty(reason)) => reasons.push(reason),
                 Err(error @ ModelError::TooLarge { .. }) => too_large = Some(error),
                 Err(error) => return Err(error),

@@ -35,7 +35,9 @@ fn a_new_folder_is_whole_and_empty() {
         (&0.into(), &serde_json::Value::Null)
     );
     assert_eq!(on(&shop, &["doctor", "--json"]).code(0).json()["ok"], true);
-    on(&shop, &["train"]).code(1).says(&["training"]);
+    on(&shop, &["train"])
+        .code(2)
+        .says(&["training", "no interactions"]);
     on(&shop, &["similar", "--item", "nothing"])
         .code(2)
         .says(&["nothing"]);
