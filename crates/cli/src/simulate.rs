@@ -27,8 +27,8 @@ const CARRIED: &[(&str, &str)] = &[
         include_str!("../../../scenarios/position-bias.toml"),
     ),
     ("ranker", include_str!("../../../scenarios/ranker.toml")),
-    ("unwanted", include_str!("../../../scenarios/unwanted.toml")),
     ("throughput", include_str!("../../../scenarios/throughput.toml")),
+    ("unwanted", include_str!("../../../scenarios/unwanted.toml")),
 ];
 
 /// Let a made-up population use the service, and see what the loop does
