@@ -3,7 +3,7 @@
 #
 # Usage: scripts/closed-loop.sh [SCENARIO…]     narrowing, news, newcomers, position-bias, debiasing, popularity, ranker, unwanted, films, throughput; all without one
 #
-# Tables go to standard output, JSON and HTML to $OUT (default target/closed-loop). About fifteen minutes on two cores that nothing else uses, ten of them for `ranker`.
+# Tables go to standard output, JSON and HTML to $OUT (default target/closed-loop). About half an hour on two cores that nothing else uses, ten minutes each for `ranker` and `unwanted`.
 set -eu
 cd "$(dirname "$0")/.."
 OUT="${OUT:-target/closed-loop}"

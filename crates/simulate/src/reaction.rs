@@ -234,6 +234,16 @@ mod tests {
         }
     }
 
+    fn first_day<'a>(catalogue: &'a Catalogue, behaviour: &'a Behaviour, person: &'a Person) -> Judge<'a> {
+        Judge {
+            catalogue,
+            behaviour,
+            fade_half_life_days: 0.0,
+            mood: person.mood(0.0, &People::default(), behaviour),
+            day: 0.0,
+        }
+    }
+
     #[test]
     fn no_slate_is_better_than_the_best() {
         let setup = CatalogueSetup {
@@ -249,13 +259,7 @@ mod tests {
             };
             let rewards = Rewards::default();
             let person = Person::new(&People::default(), &catalogue, 0, 0.0, 5);
-            let judge = Judge {
-                catalogue: &catalogue,
-                behaviour: &behaviour,
-                fade_half_life_days: 0.0,
-                mood: person.mood(0.0, &People::default(), &behaviour),
-                day: 0.0,
-            };
+            let judge = first_day(&catalogue, &behaviour, &person);
             let best = judge.best(3, &rewards);
             let mut highest = f64::NEG_INFINITY;
             // Every slate of three, the slow way.
@@ -288,13 +292,7 @@ mod tests {
                 ..Behaviour::default()
             };
             let person = Person::new(&People::default(), &catalogue, 0, 0.0, 5);
-            let judge = Judge {
-                catalogue: &catalogue,
-                behaviour: &behaviour,
-                fade_half_life_days: 0.0,
-                mood: person.mood(0.0, &People::default(), &behaviour),
-                day: 0.0,
-            };
+            let judge = first_day(&catalogue, &behaviour, &person);
             let appeals = (0..40).map(|item| judge.appeal(item));
             let odds = |p: f64| (p / (1.0 - p)).ln();
             appeals
