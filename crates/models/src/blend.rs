@@ -24,6 +24,7 @@
 use crate::artefact::{Reader, Writer, seal};
 use crate::blend_config::BlendConfig;
 use crate::blend_fit;
+use crate::blend_held;
 use crate::blend_part::{Part, Trust, default_weights};
 use crate::blend_unit::{KINDS, Normalise, own_list};
 use crate::common::{best, parse, shown, within};
@@ -156,7 +157,7 @@ impl Trainer for BlendTrainer {
     }
 
     fn fit(&self, data: &TrainingData, run: &Run) -> Result<Box<dyn Model>, ModelError> {
-        let held = blend_fit::hold_out(data, self.config.validation_users, run.seed);
+        let held = blend_held::hold_out(data, self.config.validation_users, run.seed);
         let mut trust = None;
         let mut recalls = Recalls::new();
         let mut normalise = self.config.normalise.unwrap_or(Normalise::Typical);
@@ -167,7 +168,7 @@ impl Trainer for BlendTrainer {
                 recalls = blend_fit::fit_recalls(&mut blend, &held.cases, &self.open());
                 let some = held.cases.len().min(SCALE_CASES);
                 blend_fit::fit_scales(&mut blend, &held.cases[..some]);
-                let found = blend_fit::choose(&mut blend, &held.cases, self.config.normalise, run)?;
+                let found = blend_fit::choose(&mut blend, held, self.config.normalise, run)?;
                 normalise = found.0;
                 trust = Some(found.1);
                 run.check()
@@ -180,7 +181,7 @@ impl Trainer for BlendTrainer {
         if let Some(trust) = trust {
             blend.use_trust(&trust);
         }
-        let cases = blend_fit::whole_histories(data, SCALE_CASES, run.seed);
+        let cases = blend_held::whole_histories(data, SCALE_CASES, run.seed);
         numeric::on_threads(run.threads, || {
             blend_fit::fit_scales(&mut blend, &cases);
             blend_fit::fit_alone(&mut blend, &cases, run)

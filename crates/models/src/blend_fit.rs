@@ -1,32 +1,26 @@
 //! Fitting a blend: scales, trust by history length and item age, and what a model alone is worth.
 //!
-//! The last events of a sample of people are held out (a fifth, at least one, at most ten; equal moments in
-//! an order drawn by hash), and the parts are trained on the rest. For each range of history length the
-//! histories are cut to it and the weights are searched one by one on a small grid, then in finer steps, for the best mean
+//! Some events of a sample of people are held out (`blend_held.rs`), and the parts are trained on the rest. For each range of history length the
+//! histories are cut to it (up to nine events: of newcomers from the first on, beyond and where there are no newcomers the latest) and the weights are searched one
+//! by one on a small grid, then in finer steps, for the best mean
 //! NDCG@20 of the held-out items, all other items of the catalogue competing that are among a part's best hundred. The
 //! search starts from the default weights and from each model alone, so no model alone is better on these people; weights found
 //! on one half of the people that do worse on the other half than the best model alone are given up for that model.
 //! Factors by item age are searched the same way after the weights, on whole histories.
 //! All that is done for each way to measure scores (`blend_unit.rs`), unless one is asked for; another than the usual one must be better by more than chance, since it costs.
 //! How the events of a history count by their place (`recall.rs`) is searched before that, part by part, for the best mean NDCG@20 of the part's own
-//! list on whole histories, where a configuration leaves it open. People go on with what they are at or come back after a while, and what tells best of one tells
-//! worse of the other: so of every second person who came back in the later half of their history, all since they last did is held out, and the first ten of that are
-//! what is looked for.
+//! list on whole histories, where a configuration leaves it open.
 //! With fewer than [`CASES_MIN`] people in a range its default weights stay.
 
 use crate::blend::{Blend, GROWTH_MAX, GROWTH_MIN, LENGTHS, Recalls, Trusts, WEIGHT_FLOOR};
+use crate::blend_held::{CASES_MIN, Case, HeldOut, cut};
 use crate::blend_part::Part;
 use crate::blend_unit::{KINDS, Normalise, OWN, own_list, unseen};
-use crate::common::summed;
-use crate::{Model, ModelError, Recall, Run, Someone, TopItems, TrainingData, UserFeatures};
-use dataset::Interactions;
+use crate::{Model, ModelError, Recall, Run, Someone, TopItems};
 use domain::HistoryEvent;
-use numeric::{hash_bytes, mean, mix, parallel_chunks, variance};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use numeric::{mean, parallel_chunks, variance};
+use std::collections::BTreeSet;
 
-/// People in a range below which its default weights stay.
-const CASES_MIN: usize = 40;
 /// Items taken from each part.
 const DEPTH: usize = OWN;
 /// Length of the list that is judged.
@@ -43,166 +37,11 @@ const HALF_LIVES: [f32; 4] = [2.0, 4.0, 8.0, 16.0];
 const FLOORS: [f32; 3] = [0.1, 0.2, 0.4];
 /// People by whom they are judged.
 const RECALL_CASES: usize = 500;
-/// A pause after which somebody comes back, milliseconds: half an hour, as sessions are commonly cut.
-const PAUSE_MS: i64 = 30 * 60 * 1000;
 /// Gain in mean NDCG, and in standard errors of it, that units of a person's own must bring.
 const OWN_GAIN_MIN: f64 = 1e-3;
 const OWN_ERRORS_MIN: f64 = 2.0;
 /// A gain below this is noise, and a change for it would be too.
 const GAIN_MIN: f64 = 3e-4;
-
-/// Most events that are looked for.
-const LATER_MAX: usize = 10;
-
-/// Someone's history with what they took after it.
-pub(crate) struct Case {
-    history: Vec<HistoryEvent>,
-    attributes: UserFeatures,
-    later: Vec<u32>,
-}
-
-/// Data without the held-out events, and those.
-pub(crate) struct HeldOut {
-    pub(crate) data: TrainingData,
-    pub(crate) cases: Vec<Case>,
-}
-
-/// Users in an order drawn by hash of their ids.
-fn sampled(data: &Interactions, most: usize, seed: u64, least: usize) -> Vec<usize> {
-    let mut users: Vec<(u64, usize)> = (0..data.n_users())
-        .filter(|u| data.of_user(*u).len() >= least)
-        .map(|u| (mix(hash_bytes(data.users[u].as_str().as_bytes()) ^ seed), u))
-        .collect();
-    users.sort_unstable();
-    users.truncate(most);
-    users.sort_unstable_by_key(|entry| entry.1);
-    users.into_iter().map(|entry| entry.1).collect()
-}
-
-fn history_of(list: &[(u32, f32)]) -> Vec<HistoryEvent> {
-    let event = |(item, weight): &(u32, f32)| HistoryEvent {
-        item: *item,
-        weight: *weight,
-        age_days: 0.0,
-    };
-    list.iter().map(event).collect()
-}
-
-fn attributes_of(data: &TrainingData, user: usize) -> UserFeatures {
-    data.user_features.get(user).cloned().unwrap_or_default()
-}
-
-impl Case {
-    fn with<'a>(&'a self, history: &'a [HistoryEvent]) -> Someone<'a> {
-        Someone {
-            history,
-            attributes: &self.attributes,
-        }
-    }
-}
-
-/// Complete histories of a sample, nothing held out.
-pub(crate) fn whole_histories(data: &TrainingData, most: usize, seed: u64) -> Vec<Case> {
-    let case = |user| Case {
-        history: history_of(&summed(&data.interactions, user)),
-        attributes: attributes_of(data, user),
-        later: Vec::new(),
-    };
-    sampled(&data.interactions, most, seed, 1)
-        .into_iter()
-        .map(case)
-        .collect()
-}
-
-/// Holds out the last events of a sample; `None` if there are too few people.
-pub(crate) fn hold_out(data: &TrainingData, most: usize, seed: u64) -> Option<HeldOut> {
-    let all = &data.interactions;
-    let mut cases = Vec::new();
-    let mut held: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-    for user in sampled(all, most, seed, 2) {
-        let mut items: Vec<(i64, u64, u32)> = summed(all, user)
-            .into_iter()
-            .filter(|(_, sum)| *sum > 0.0)
-            .map(|(item, _)| {
-                let rows = all.of_user(user).iter().filter(|r| r.item == item);
-                let last = rows.map(|r| r.timestamp.0).max().unwrap_or(0);
-                let id = all.items.id(item).as_str();
-                (
-                    last,
-                    mix(hash_bytes(id.as_bytes()) ^ mix(seed ^ user as u64)),
-                    item,
-                )
-            })
-            .collect();
-        items.sort_unstable();
-        if items.len() < 2 {
-            continue;
-        }
-        let usual = items.len() - (items.len() / 5).clamp(1, LATER_MAX);
-        let moments: Vec<i64> = items.iter().map(|e| e.0).collect();
-        let drawn = mix(hash_bytes(all.users[user].as_str().as_bytes()) ^ !seed) & 1 == 1;
-        let at = Some(moments)
-            .filter(|_| drawn)
-            .and_then(|moments| came_back(&moments));
-        let at = at.unwrap_or(usual);
-        let out: BTreeSet<u32> = items[at..].iter().map(|e| e.2).collect();
-        let later: Vec<u32> = items[at..].iter().take(LATER_MAX).map(|e| e.2).collect();
-        let kept: BTreeSet<u32> = items[..at].iter().map(|e| e.2).collect();
-        let strengths: BTreeMap<u32, f32> = summed(all, user).into_iter().collect();
-        let order = items.iter().map(|e| e.2).filter(|item| kept.contains(item));
-        let list: Vec<(u32, f32)> = order.map(|item| (item, strengths[&item])).collect();
-        cases.push(Case {
-            history: history_of(&list),
-            attributes: attributes_of(data, user),
-            later,
-        });
-        held.insert(user as u32, out);
-    }
-    if cases.len() < CASES_MIN {
-        return None;
-    }
-    let out = |user: u32, item: u32| held.get(&user).is_some_and(|items| items.contains(&item));
-    let rows: Vec<_> = all
-        .rows
-        .iter()
-        .filter(|r| !out(r.user, r.item))
-        .copied()
-        .collect();
-    let mut offsets = vec![0usize; all.n_users() + 1];
-    rows.iter().for_each(|r| offsets[r.user as usize + 1] += 1);
-    (0..all.n_users()).for_each(|u| offsets[u + 1] += offsets[u]);
-    let interactions = Interactions {
-        items: Arc::clone(&all.items),
-        users: all.users.clone(),
-        offsets,
-        rows,
-    };
-    let data = TrainingData {
-        interactions: Arc::new(interactions),
-        features: Arc::clone(&data.features),
-        user_features: Arc::clone(&data.user_features),
-        now: data.now,
-    };
-    Some(HeldOut { data, cases })
-}
-
-/// Where somebody last came back after a pause, in the later half of these moments, which ascend.
-fn came_back(moments: &[i64]) -> Option<usize> {
-    let half = moments.len().div_ceil(2).max(1);
-    (half..moments.len())
-        .rev()
-        .find(|at| moments[*at].saturating_sub(moments[at - 1]) > PAUSE_MS)
-}
-
-/// The case cut to a range of length: its last events; `None` if it is too short.
-fn cut(case: &Case, range: usize) -> Option<&[HistoryEvent]> {
-    let length = case.history.len();
-    if length < LENGTHS[range] {
-        return None;
-    }
-    let most = LENGTHS.get(range + 1).map_or(usize::MAX, |next| next - 1);
-    Some(&case.history[length.saturating_sub(most)..])
-}
 
 /// Searches how events fade for those of these parts that let them: first the half-life, then the floor, then both again if
 /// either changed. Sets what is found, and gives it by name.
@@ -434,7 +273,7 @@ fn mean_ndcg(judged: &[&Judged], weights: &[f32]) -> f64 {
 /// Searches weights for each way to measure scores, or for the one that is asked for; leaves the blend with the best, and gives it.
 pub(crate) fn choose(
     blend: &mut Blend,
-    cases: &[Case],
+    held: &HeldOut,
     asked: Option<Normalise>,
     run: &Run,
 ) -> Result<(Normalise, Trusts), ModelError> {
@@ -445,8 +284,8 @@ pub(crate) fn choose(
     {
         blend.normalise = kind;
         blend.reset_trust();
-        let trust = fit_trust(blend, cases, run)?;
-        let gains = gains(blend, cases);
+        let trust = fit_trust(blend, held, run)?;
+        let gains = gains(blend, &held.cases);
         if found.as_ref().is_none_or(|(best, ..)| is_better(&gains, best)) {
             found = Some((gains, kind, trust));
         }
@@ -488,21 +327,26 @@ fn weights_of(blend: &Blend, range: usize) -> [Vec<f32>; 3] {
     })
 }
 
+/// Whether there is something to weigh without a history: only where attributes speak of somebody.
+fn told(blend: &Blend, case: &Case) -> bool {
+    let mut parts = blend.parts.iter();
+    parts.any(|part| !part.root && part.model.personal_to(case.with(&[])))
+}
+
 /// Searches weights for each range of length, then factors for each age of items; sets them, and gives them by name.
-fn fit_trust(blend: &mut Blend, cases: &[Case], run: &Run) -> Result<Trusts, ModelError> {
-    // Without a history there is something to weigh only where attributes speak of people.
-    let told = |case: &Case| {
-        blend
-            .parts
-            .iter()
-            .any(|p| !p.root && p.model.personal_to(case.with(&[])))
-    };
-    let told: BTreeSet<usize> = (0..cases.len()).filter(|at| told(&cases[*at])).collect();
+fn fit_trust(blend: &mut Blend, held: &HeldOut, run: &Run) -> Result<Trusts, ModelError> {
     for range in 0..LENGTHS.len() {
         run.check()?;
-        let judged = judge_all(blend, cases, |at| {
-            cut(&cases[at], range).filter(|_| range > 0 || told.contains(&at))
-        });
+        let mut cases = held.starts(range);
+        cases.retain(|case| range > 0 || told(blend, case));
+        let judged = if cases.len() < CASES_MIN {
+            let usual = |at: usize| cut(&held.cases[at], range);
+            judge_all(blend, &held.cases, |at| {
+                usual(at).filter(|_| range > 0 || told(blend, &held.cases[at]))
+            })
+        } else {
+            judge_all(blend, &cases, |at| Some(&cases[at].history))
+        };
         if judged.len() < CASES_MIN {
             continue;
         }
@@ -517,7 +361,7 @@ fn fit_trust(blend: &mut Blend, cases: &[Case], run: &Run) -> Result<Trusts, Mod
             part.trust.weights[range] = weight.max(least);
         }
     }
-    fit_ages(blend, cases, run)?;
+    fit_ages(blend, &held.cases, run)?;
     let parts = blend.parts.iter();
     Ok(parts.map(|part| (part.model.name(), part.trust)).collect())
 }
@@ -691,23 +535,4 @@ fn add_alone(blend: &Blend, at: usize, someone: Someone<'_>, whole: &mut f64, ow
         .iter()
         .map(|(_, s)| f64::from(part.rooted(*s) / unit))
         .sum::<f64>();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_came_back_and_when() {
-        let minutes =
-            |moments: &[i64]| -> Vec<i64> { moments.iter().map(|minute| minute * 60_000).collect() };
-        // The last pause counts, of more than half an hour, in the later half.
-        assert_eq!(came_back(&minutes(&[0, 1, 2, 40, 41, 100, 110])), Some(5));
-        assert_eq!(came_back(&minutes(&[0, 1, 2, 40, 41, 42, 43])), None);
-        assert_eq!(came_back(&minutes(&[0, 30])), None);
-        assert_eq!(came_back(&minutes(&[0, 31])), Some(1));
-        assert_eq!(came_back(&minutes(&[0])), None);
-        assert_eq!(came_back(&[i64::MIN, i64::MAX]), Some(1));
-        assert_eq!(came_back(&[]), None);
-    }
 }

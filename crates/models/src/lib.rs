@@ -22,6 +22,7 @@ mod artefact;
 mod blend;
 mod blend_config;
 mod blend_fit;
+mod blend_held;
 mod blend_part;
 mod blend_unit;
 mod by_id;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod damage;
+mod newcomers;
 mod recall;
 mod updates;
 mod world;
