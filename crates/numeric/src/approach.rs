@@ -7,8 +7,7 @@
 
 use crate::kernels::{axpy_body, dot_body};
 #[cfg(target_arch = "x86_64")]
-use crate::simd;
-use crate::wide::wide;
+use crate::{avx2, simd};
 
 /// Rows of a table with what they weigh.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +70,11 @@ pub fn approach(
         // SAFETY: the machine has the features, which is all that the call asks for.
         return unsafe { approach_avx512(x, diagonal, constant, rows, steps, room) };
     }
+    #[cfg(target_arch = "x86_64")]
+    if avx2::available() {
+        // SAFETY: as above.
+        return unsafe { approach_avx2(x, diagonal, constant, rows, steps, room) };
+    }
     approach_plain(x, diagonal, constant, rows, steps, room);
 }
 
@@ -89,18 +93,31 @@ fn approach_avx512(
     approach_body(x, diagonal, constant, steps, room, project, dot);
 }
 
-wide! {
-    fn approach_plain(
-        x: &mut [f32],
-        diagonal: &[f32],
-        constant: &[f32],
-        rows: WeightedRows<'_>,
-        steps: usize,
-        room: &mut ApproachRoom,
-    ) {
-        let project = |first: bool, x: &[f32], out: &mut [f32]| project_body(rows, first, x, out);
-        approach_body(x, diagonal, constant, steps, room, project, dot_body);
-    }
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn approach_avx2(
+    x: &mut [f32],
+    diagonal: &[f32],
+    constant: &[f32],
+    rows: WeightedRows<'_>,
+    steps: usize,
+    room: &mut ApproachRoom,
+) {
+    let project = |first: bool, x: &[f32], out: &mut [f32]| avx2::project(rows, first, x, out);
+    let dot = |a: &[f32], b: &[f32]| avx2::dot(a, b);
+    approach_body(x, diagonal, constant, steps, room, project, dot);
+}
+
+fn approach_plain(
+    x: &mut [f32],
+    diagonal: &[f32],
+    constant: &[f32],
+    rows: WeightedRows<'_>,
+    steps: usize,
+    room: &mut ApproachRoom,
+) {
+    let project = |first: bool, x: &[f32], out: &mut [f32]| project_body(rows, first, x, out);
+    approach_body(x, diagonal, constant, steps, room, project, dot_body);
 }
 
 /// out ← out + Σ (pₖ − wₖ(rₖ·x))rₖ the first time, and Σ wₖ(rₖ·x)rₖ after that.
@@ -199,6 +216,19 @@ mod tests {
         }
     }
 
+    type Way = fn(&mut [f32], &[f32], &[f32], WeightedRows<'_>, usize, &mut ApproachRoom);
+
+    /// Those that this machine has.
+    fn by_hand() -> Vec<Way> {
+        let mut ways: Vec<Way> = vec![approach];
+        #[cfg(target_arch = "x86_64")]
+        if avx2::available() {
+            // SAFETY: the machine has the features.
+            ways.push(|x, g, c, rows, steps, room| unsafe { approach_avx2(x, g, c, rows, steps, room) });
+        }
+        ways
+    }
+
     impl Case {
         fn rows(&self) -> WeightedRows<'_> {
             WeightedRows {
@@ -209,7 +239,7 @@ mod tests {
             }
         }
 
-        fn after(&self, steps: usize, plain: bool) -> Vec<f32> {
+        fn after(&self, steps: usize, way: Way) -> Vec<f32> {
             let mut x = self.x.clone();
             let zeros = || vec![0f32; x.len()];
             let mut room = ApproachRoom {
@@ -218,7 +248,6 @@ mod tests {
                 image: zeros(),
                 inverse: zeros(),
             };
-            let way = if plain { approach_plain } else { approach };
             way(
                 &mut x,
                 &self.diagonal,
@@ -258,7 +287,9 @@ mod tests {
             let case = case(d, n, seed);
             let bits = |x: Vec<f32>| x.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
             for steps in [0, 1, 3] {
-                prop_assert_eq!(bits(case.after(steps, false)), bits(case.after(steps, true)));
+                for way in by_hand() {
+                    prop_assert_eq!(bits(case.after(steps, way)), bits(case.after(steps, approach_plain)));
+                }
             }
         }
 
@@ -266,7 +297,7 @@ mod tests {
         fn enough_steps_solve_it(d in 1usize..40, n in 0usize..20, seed in 0u64..1000) {
             let case = case(d, n, seed);
             let before = case.residual(&case.x);
-            let after = case.residual(&case.after(80, false));
+            let after = case.residual(&case.after(80, approach));
             prop_assert!(after < 2e-3 * (1.0 + before), "{} {}", before, after);
         }
     }
@@ -276,7 +307,7 @@ mod tests {
         let mut case = case(5, 0, 1);
         case.diagonal = vec![2.0; 5];
         let expected: Vec<f32> = case.constant.iter().map(|c| c / 2.0).collect();
-        let found = case.after(1, false);
+        let found = case.after(1, approach);
         assert!(
             found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6),
             "{found:?} {expected:?}"
@@ -288,6 +319,6 @@ mod tests {
     fn a_row_beyond_the_table_is_refused() {
         let mut case = case(8, 3, 1);
         case.starts[2] = 39 * 8 + 1;
-        case.after(1, false);
+        case.after(1, approach);
     }
 }

@@ -3,9 +3,11 @@
 //! Left-looking in blocks of eight columns (Golub and Van Loan, *Matrix Computations*, §4.2.5): the
 //! inner loops run along rows of length up to d and become vector instructions. n³/6 multiplications.
 
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::syrk_by_hand;
 use crate::kernels::{axpy_body, dot_body};
 #[cfg(target_arch = "x86_64")]
-use crate::simd;
+use crate::simd::Square;
 use crate::wide::wide;
 
 /// A pivot was not above zero.
@@ -28,9 +30,6 @@ pub struct Cholesky {
     inverse: Vec<f32>,
     /// The current panel, transposed: `BLOCK × n`.
     panel: Vec<f32>,
-    /// The machine has what `simd` needs.
-    #[cfg(target_arch = "x86_64")]
-    by_hand: bool,
 }
 
 impl Cholesky {
@@ -49,10 +48,6 @@ impl Cholesky {
         self.inverse.clear();
         self.inverse.resize(n, 0.0);
         self.panel.resize(BLOCK * n, 0.0);
-        #[cfg(target_arch = "x86_64")]
-        {
-            self.by_hand = simd::available();
-        }
         factor_blocks(self)
     }
 
@@ -135,16 +130,16 @@ impl Cholesky {
             return; // The last block, which may be short, has nothing after it.
         }
         #[cfg(target_arch = "x86_64")]
-        if self.by_hand {
-            let at = simd::Square {
+        {
+            let at = Square {
                 start: end * n + end,
                 stride: n,
                 d: n - end,
             };
             let starts: [usize; BLOCK] = std::array::from_fn(|k| k * n + end);
-            // SAFETY: `by_hand` says that the machine has the features, which is all that the call asks for.
-            unsafe { simd::syrk(&mut self.lower, at, &self.panel, &starts, &[-1.0; BLOCK]) };
-            return;
+            if syrk_by_hand(&mut self.lower, at, &self.panel, &starts, &[-1.0; BLOCK]) {
+                return;
+            }
         }
         let mut columns = self.panel.chunks_exact(n);
         let panel: [&[f32]; BLOCK] = std::array::from_fn(|_| columns.next().unwrap_or(&[]));

@@ -1,22 +1,28 @@
 //! Loops over `f32` slices that models and solvers spend their time in.
 //!
-//! Each has one body, compiled twice: for the baseline of the target, and for AVX2 with FMA, chosen when it runs; the
-//! two that matter most have a third form by hand for AVX-512 (`simd`). All use fused multiply-adds in one fixed order,
+//! Each has one body, compiled for the baseline of the target; simple ones are compiled again for AVX2 with FMA, chosen when it runs, and those that
+//! matter most have a form by hand for AVX2 (`avx2`) and another for AVX-512 (`simd`). All use fused multiply-adds in one fixed order,
 //! so the result is the same to the last bit on any way, at any number of threads and alignment. Without fused
 //! instructions (x86 before 2013) the baseline is right but slow.
 
-#[cfg(target_arch = "x86_64")]
-use crate::simd;
 use crate::wide::wide;
+#[cfg(target_arch = "x86_64")]
+use crate::{avx2, simd, simd::Square};
 
 const LANES: usize = 16;
 
-wide! {
-    /// Σ aᵢbᵢ over the shorter length, in sixteen partial sums.
-    pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-        dot_body(a, b)
+/// Σ aᵢbᵢ over the shorter length, in sixteen partial sums.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::available() {
+        let n = a.len().min(b.len());
+        // SAFETY: the machine has the features, which is all that the call asks for.
+        return unsafe { avx2::dot(&a[..n], &b[..n]) };
     }
+    dot_body(a, b)
+}
 
+wide! {
     /// y ← y + αx over the shorter length.
     pub fn axpy(alpha: f32, x: &[f32], y: &mut [f32]) {
         axpy_body(alpha, x, y);
@@ -31,22 +37,6 @@ wide! {
         for (start, c) in starts.iter().zip(coefficients) {
             axpy_body(*c, &table[*start..start + d], out);
         }
-    }
-
-    fn dots_plain(table: &[f32], starts: &[usize], x: &[f32], out: &mut [f32]) {
-        for (start, out) in starts.iter().zip(out) {
-            *out = dot_body(&table[*start..start + x.len()], x);
-        }
-    }
-
-    fn dot_rows_plain(rows: &[f32], x: &[f32], out: &mut [f32]) {
-        for (row, out) in rows.chunks_exact(x.len()).zip(out) {
-            *out = dot_body(row, x);
-        }
-    }
-
-    fn syrk_plain(a: &mut [f32], d: usize, table: &[f32], starts: &[usize], weights: &[f32]) {
-        syrk_body(a, d, table, starts, weights);
     }
 }
 
@@ -65,7 +55,14 @@ pub fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) {
         // SAFETY: the machine has the features, which is all that the call asks for.
         return unsafe { simd::dots(rows, |k| k * x.len(), x, out) };
     }
-    dot_rows_plain(rows, x, out);
+    #[cfg(target_arch = "x86_64")]
+    if avx2::available() {
+        // SAFETY: as above.
+        return unsafe { avx2::dots(rows, |k| k * x.len(), x, out) };
+    }
+    for (row, out) in rows.chunks_exact(x.len()).zip(out) {
+        *out = dot_body(row, x);
+    }
 }
 
 /// The products of a vector with the rows of `table` that begin at `starts`, into `out`.
@@ -79,7 +76,14 @@ pub fn dots_at(table: &[f32], starts: &[usize], x: &[f32], out: &mut [f32]) {
         // SAFETY: the machine has the features, which is all that the call asks for.
         return unsafe { simd::dots(table, |k| starts[k], x, out) };
     }
-    dots_plain(table, starts, x, out);
+    #[cfg(target_arch = "x86_64")]
+    if avx2::available() {
+        // SAFETY: as above.
+        return unsafe { avx2::dots(table, |k| starts[k], x, out) };
+    }
+    for (start, out) in starts.iter().zip(out) {
+        *out = dot_body(&table[*start..start + x.len()], x);
+    }
 }
 
 /// Adds Σₖ wₖ rₖrₖᵀ to the lower triangle of the `d × d` row-major matrix `a`; what is above the diagonal is left in
@@ -101,16 +105,39 @@ pub fn syrk_add_at(a: &mut [f32], d: usize, table: &[f32], starts: &[usize], wei
     assert_eq!(a.len(), d * d, "matrix length");
     assert_eq!(starts.len(), weights.len(), "a weight per row");
     #[cfg(target_arch = "x86_64")]
-    if simd::available() {
-        let at = simd::Square {
+    {
+        let at = Square {
             start: 0,
             stride: d,
             d,
         };
-        // SAFETY: the machine has the features, which is all that the call asks for.
-        return unsafe { simd::syrk(a, at, table, starts, weights) };
+        if syrk_by_hand(a, at, table, starts, weights) {
+            return;
+        }
     }
-    syrk_plain(a, d, table, starts, weights);
+    syrk_body(a, d, table, starts, weights);
+}
+
+/// The same within a larger matrix, if there is a form by hand for this machine; says whether there is.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn syrk_by_hand(
+    a: &mut [f32],
+    at: Square,
+    table: &[f32],
+    starts: &[usize],
+    weights: &[f32],
+) -> bool {
+    if simd::available() {
+        // SAFETY: the machine has the features, which is all that the call asks for.
+        unsafe { simd::syrk(a, at, table, starts, weights) };
+        return true;
+    }
+    if avx2::available() {
+        // SAFETY: as above.
+        unsafe { avx2::syrk(a, at, table, starts, weights) };
+        return true;
+    }
+    false
 }
 
 #[inline(always)]
@@ -131,8 +158,12 @@ pub(crate) fn dot_body(a: &[f32], b: &[f32]) -> f32 {
         }
         half /= 2;
     }
-    let rest = a_rest.iter().zip(b_rest);
-    rest.fold(sums[0], |sum, (x, y)| x.mul_add(*y, sum))
+    // A loop: a closure may end up in a function of its own, compiled without fused instructions.
+    let mut sum = sums[0];
+    for (x, y) in a_rest.iter().zip(b_rest) {
+        sum = x.mul_add(*y, sum);
+    }
+    sum
 }
 
 #[inline(always)]
@@ -146,7 +177,7 @@ pub(crate) fn axpy_body(alpha: f32, x: &[f32], y: &mut [f32]) {
 const PASS: usize = 8;
 
 #[inline(always)]
-fn syrk_body(a: &mut [f32], d: usize, table: &[f32], starts: &[usize], weights: &[f32]) {
+pub(crate) fn syrk_body(a: &mut [f32], d: usize, table: &[f32], starts: &[usize], weights: &[f32]) {
     if d == 0 {
         return;
     }

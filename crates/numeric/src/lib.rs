@@ -9,6 +9,8 @@
 //! [`parallel_chunks`], [`bootstrap_mean`], [`codes`].
 
 mod approach;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod blocked;
 mod cholesky;
 mod chunked;
