@@ -26,7 +26,8 @@ pub struct BlendConfig {
     pub ease_items_max: usize,
     /// Items taken from each part before exact scoring. Default 300.
     pub depth: usize,
-    /// People whose last events are held out to fit the weights; 0 keeps the default weights. Default 1500.
+    /// People whose last events are held out to fit the weights; up to a third as many others (a tenth of all at most) are held out entirely, by whom weights for up to
+    /// nine events are fitted. 0 keeps the default weights. Default 1500.
     pub validation_users: usize,
     /// What scores of parts are divided by: typical, best or spread (`blend_unit.rs`); null for what does best on the held-out events, typical
     /// unless another is clearly better. Default null.

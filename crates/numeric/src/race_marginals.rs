@@ -49,15 +49,15 @@ pub fn race_marginals(weights: &[f64], least: f64, n: usize, pairs: &[(usize, us
     let total: f64 = weights.iter().sum();
     let weights: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
     let least = least - total.ln();
-    let mut wanted: Vec<Wanted> = pairs
+    let mut wanted: Vec<Wanted> = Vec::with_capacity(pairs.len());
+    let there = pairs
         .iter()
-        .filter(|(arm, position)| *arm < weights.len() && *position < n)
-        .map(|(arm, position)| Wanted {
-            arm: *arm,
-            from: *position,
-            to: position + 1,
-        })
-        .collect();
+        .filter(|(arm, position)| *arm < weights.len() && *position < n);
+    wanted.extend(there.map(|(arm, position)| Wanted {
+        arm: *arm,
+        from: *position,
+        to: position + 1,
+    }));
     wanted.sort_unstable_by_key(|wanted| wanted.arm);
     wanted.dedup_by(|later, first| {
         let same = later.arm == first.arm;
@@ -126,9 +126,9 @@ fn integrate(
     let mut is_wanted = vec![false; weights.len()];
     wanted.iter().for_each(|wanted| is_wanted[wanted.arm] = true);
     let rest = (0..weights.len()).filter(|arm| !is_wanted[*arm]);
-    let order: Vec<f64> = (wanted.iter().map(|wanted| wanted.arm).chain(rest))
-        .map(|arm| weights[arm])
-        .collect();
+    let mut order: Vec<f64> = Vec::with_capacity(weights.len());
+    order.extend(wanted.iter().map(|wanted| weights[wanted.arm]));
+    order.extend(rest.map(|arm| weights[arm]));
     // The odds of having arrived by each of the first times, which are so short that five terms of the series are exact; later the chances.
     let times: Lanes = std::array::from_fn(|lane| (START + step * lane as f64).exp());
     let mut arrived: Vec<Lanes> = Vec::with_capacity(order.len());
