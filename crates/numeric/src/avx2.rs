@@ -316,9 +316,9 @@ fn project_some<const R: usize>(rows: WeightedRows<'_>, at: usize, first: bool, 
         }
     }
     let mut factors = products(own, x);
-    for r in 0..R {
-        let product = factors[r] * rows.weights[at + r];
-        factors[r] = if first {
+    for (r, factor) in factors.iter_mut().enumerate() {
+        let product = *factor * rows.weights[at + r];
+        *factor = if first {
             rows.pulls[at + r] - product
         } else {
             product
