@@ -1,9 +1,10 @@
 //! Records out of columns.
 
 use super::numbers::{In, risen};
+use super::strengths::Strengths;
 use super::{
     BETWEEN, COUNTS, FEATURES, HISTORY, HITS, ITEMS, LINES, NAMES, REMOVALS, SCORES, SHOWN, SOURCES, STAGES,
-    STREAMS, STREAMS_BEFORE,
+    STREAMS, STREAMS_BEFORE, STRENGTHS,
 };
 use crate::StoredDecision;
 use domain::{DecisionItem, FeatureRecord, ItemId, Removal, Shown, SourceHit, StageReport};
@@ -35,7 +36,9 @@ pub(crate) fn records(streams: [&[u8]; STREAMS]) -> Result<Vec<StoredDecision>, 
         let name = std::str::from_utf8(streams[NAMES].bytes()?).map_err(|e| e.to_string())?;
         names.push(name.into());
     }
-    let mut decisions = Vec::new();
+    let (mut decisions, mut strengths) = (Vec::new(), Strengths::default());
+    // Earlier versions have each strength behind its item.
+    let has_strengths = !streams[STRENGTHS].0.is_empty();
     while !streams[LINES].0.is_empty() {
         let json = streams[LINES].bytes()?;
         let mut stored: StoredDecision = serde_json::from_slice(json).map_err(|e| e.to_string())?;
@@ -82,7 +85,11 @@ pub(crate) fn records(streams: [&[u8]; STREAMS]) -> Result<Vec<StoredDecision>, 
         }
         for _ in 0..history {
             let item = item_of(&names, streams[HISTORY].number()?)?;
-            let bits = u32::from_le_bytes(streams[HISTORY].exactly()?);
+            let bits = if has_strengths {
+                strengths.next(&mut streams[STRENGTHS])?
+            } else {
+                u32::from_le_bytes(streams[HISTORY].exactly()?)
+            };
             stored.decision.history.push((item, f32::from_bits(bits)));
         }
         for _ in 0..removals {

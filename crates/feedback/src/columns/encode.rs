@@ -3,9 +3,10 @@
 use super::line::{Line, Stays};
 use super::names::{Familiar, Names};
 use super::numbers::{Wide, put, put_bytes, rising};
+use super::strengths::Strengths;
 use super::{
     BETWEEN, COUNTS, FEATURES, HISTORY, HITS, ITEMS, LINES, NAMES, REMOVALS, SCORES, SHOWN, SOURCES, STAGES,
-    STREAMS,
+    STREAMS, STRENGTHS,
 };
 use crate::StoredDecision;
 use domain::{
@@ -28,6 +29,7 @@ pub(crate) struct Encoder {
     streams: [Vec<u8>; STREAMS],
     names: Names,
     familiar: Familiar,
+    strengths: Strengths,
     /// Room that is used again for each record: places by rank.
     by_rank: Vec<u32>,
 }
@@ -191,6 +193,7 @@ impl Encoder {
         });
         next.streams.iter_mut().for_each(Vec::clear);
         next.names.clear();
+        next.strengths.clear();
         next.familiar = std::mem::take(&mut self.familiar);
         next.familiar.forget();
         next.by_rank = std::mem::take(&mut self.by_rank);
@@ -230,30 +233,42 @@ impl Encoder {
         let of_times = head.stored.timings_us.iter().map(|(_, time)| *time);
         self.put_named(head.times.as_deref(), of_times);
         self.put_shown(head.shown);
-        for (item, strength) in &decision.history {
-            let number = self.item(item);
-            put(&mut self.streams[HISTORY], number);
-            self.streams[HISTORY].extend_from_slice(&strength.to_bits().to_le_bytes());
+        self.put_history(&decision.history);
+        self.put_removals(&decision.removals);
+    }
+
+    fn put_history(&mut self, history: &[(ItemId, f32)]) {
+        let [names, items, strengths] = several(&mut self.streams, [NAMES, HISTORY, STRENGTHS]);
+        let mut items = Wide::new(items, history.len());
+        for (item, strength) in history {
+            items.put(self.familiar.number(item, &mut self.names, names));
+            self.strengths.put(strengths, *strength);
         }
+        items.end();
+    }
+
+    fn put_removals(&mut self, removals: &[Removal]) {
+        let [names, stream] = several(&mut self.streams, [NAMES, REMOVALS]);
+        let mut stream = Wide::new(stream, 3 * removals.len());
         // One rule mostly takes out many for one reason.
         let mut last: [Option<(&str, u64)>; 2] = [None; 2];
         for Removal {
             item_id,
             rule,
             reason,
-        } in &decision.removals
+        } in removals
         {
-            let number = self.item(item_id);
-            put(&mut self.streams[REMOVALS], number);
+            stream.put(self.familiar.number(item_id, &mut self.names, names));
             for (last, name) in last.iter_mut().zip([&**rule, &**reason]) {
                 let number = match last {
                     Some((known, number)) if *known == name => *number,
-                    _ => self.number(name),
+                    _ => u64::from(self.names.number(names, name)),
                 };
-                put(&mut self.streams[REMOVALS], number);
+                stream.put(number);
                 *last = Some((name, number));
             }
         }
+        stream.end();
     }
 
     fn number(&mut self, name: &str) -> u64 {
@@ -372,6 +387,7 @@ impl Encoder {
             stream.truncate(*to);
         }
         self.names.take_back(marks[NAMES]);
+        self.strengths = Strengths::of(&self.streams[STRENGTHS]);
         self.familiar.forget();
     }
 

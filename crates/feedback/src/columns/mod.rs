@@ -14,13 +14,14 @@ mod encode;
 mod line;
 mod names;
 mod numbers;
+mod strengths;
 
 pub(crate) use decode::{decode, records, streams};
 pub(crate) use encode::{Encoder, Head, head};
 
 /// Streams of a block, one after the other.
-pub(crate) const STREAMS: usize = 12;
-/// The first versions had these, the next two more: what the others hold stood in the line.
+pub(crate) const STREAMS: usize = 13;
+/// The first versions had these, the next ones more: what the others hold stood in the line, and strengths behind each item of the history.
 const STREAMS_BEFORE: usize = 9;
 const LINES: usize = 0;
 const NAMES: usize = 1;
@@ -34,6 +35,7 @@ const REMOVALS: usize = 8;
 const FEATURES: usize = 9;
 const STAGES: usize = 10;
 const SHOWN: usize = 11;
+const STRENGTHS: usize = 12;
 
 /// Between names that stand as one text, which have none of it.
 const BETWEEN: char = '\n';

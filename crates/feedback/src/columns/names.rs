@@ -110,7 +110,7 @@ pub(super) struct Familiar {
 }
 
 /// Places for items, as a power of 2.
-const FAMILIAR_BITS: u32 = 12;
+const FAMILIAR_BITS: u32 = 14;
 
 fn place_of(item: &ItemId) -> usize {
     let address = item.as_str().as_ptr() as u64;
@@ -137,8 +137,11 @@ impl Familiar {
     pub(super) fn number(&mut self, item: &ItemId, names: &mut Names, stream: &mut Vec<u8>) -> u64 {
         let address = item.as_str().as_ptr() as usize;
         let place = place_of(item);
+        // Which of the two it would be, without a guess at it.
+        let way = |ways: &[Met; WAYS]| usize::from(ways[1].address == address);
         if let Some(ways) = self.met.get_mut(place)
-            && let Some(met) = ways.iter_mut().find(|met| met.address == address)
+            && let met = &mut ways[way(ways)]
+            && met.address == address
         {
             if met.epoch != self.epoch {
                 met.epoch = self.epoch;

@@ -260,36 +260,90 @@ fn stays_in_its_line(stored: &mut StoredDecision) {
     }
 }
 
+/// Seven bits in a byte, the lowest first.
+fn number(bytes: &mut &[u8]) -> u64 {
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let (byte, rest) = bytes.split_first().expect("another byte");
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if *byte < 0x80 {
+            return number;
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// The history of a record as items each with its strength behind it, from items alone.
+fn with_strengths(mut items: &[u8], stored: &StoredDecision) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (_, strength) in &stored.decision.history {
+        put(&mut out, number(&mut items));
+        out.extend(strength.to_bits().to_le_bytes());
+    }
+    assert!(items.is_empty());
+    out
+}
+
 #[test]
 fn a_tail_of_an_earlier_version_is_read() {
-    // A stream of one number, one of two, and one of one: there are no features, stages, times or things shown in them. The first versions had none of the three, nor the nine
-    // bytes in front by which a frame tells that it is the first of a block; the next had the front and all but the last.
-    let later: [&[u8]; 3] = [&[1, 0], &[2, 0, 0], &[1, 0]];
-    for (front, streams) in [(9, 0), (0, 2)] {
-        let mut tail = Vec::new();
-        for number in 0..3 {
-            let dir = tempfile::tempdir().expect("a folder");
+    // The first versions had nine streams, and not the nine bytes in front by which a frame tells that it is the first of a block; the next had the front and eleven streams, the
+    // next twelve. There were no features, stages, times or things shown in fewer than twelve, and none had one for strengths.
+    for (has_front, kept) in [(false, 9), (true, 11), (true, 12)] {
+        let is_plain = kept < 12;
+        let decision = |number| {
             let mut stored = any_decision(number);
-            stays_in_its_line(&mut stored);
-            let (_log, bytes) = left_by(dir.path(), &[stored]);
-            let mut body = bytes[8 + front..].to_vec();
-            // The lane is that of the processor.
-            body[0] %= if front == 0 { 2 } else { u8::MAX };
-            for stream in later[streams..].iter().rev() {
-                let rest = body.strip_suffix(*stream).expect("nothing there");
-                body.truncate(rest.len());
+            if is_plain {
+                stays_in_its_line(&mut stored);
+            }
+            stored
+        };
+        let (mut tail, mut events) = (Vec::new(), 0);
+        for at in 0..6 {
+            let dir = tempfile::tempdir().expect("a folder");
+            let stored = decision(at);
+            events += stored.decision.history.len();
+            let (_log, bytes) = left_by(dir.path(), std::slice::from_ref(&stored));
+            let (front, mut added) = bytes[8..].split_at(9);
+            let mut streams: Vec<Vec<u8>> = Vec::new();
+            while !added.is_empty() {
+                let length = number(&mut added) as usize;
+                let (stream, rest) = added.split_at(length);
+                streams.push(stream.to_vec());
+                added = rest;
+            }
+            assert_eq!(streams.len(), 13);
+            streams[7] = with_strengths(&streams[7], &stored);
+            let dropped = streams[kept..12].iter().flatten();
+            assert!(dropped.into_iter().all(|byte| *byte == 0), "nothing there");
+            let mut body = Vec::new();
+            if has_front {
+                body.extend(front);
+                // The lane is that of the processor.
+                body[0] %= 2;
+            }
+            for stream in &streams[..kept] {
+                put(&mut body, stream.len() as u64);
+                body.extend(stream);
             }
             tail.extend((body.len() as u32).to_le_bytes());
             tail.extend(crc32fast::hash(&body).to_le_bytes());
             tail.extend(body);
         }
+        assert!(events > 3, "{events} events");
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("tail-1.log"), tail).expect("written");
         let log = open(dir.path());
-        for number in 0..3 {
-            let mut stored = any_decision(number);
-            stays_in_its_line(&mut stored);
-            assert_eq!(log.get(&id(number)), Ok(Some(stored)), "{streams} {number}");
+        for at in 0..6 {
+            assert_eq!(log.get(&id(at)), Ok(Some(decision(at))), "{kept} {at}");
         }
     }
 }
