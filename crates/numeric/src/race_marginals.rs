@@ -22,6 +22,8 @@ use crate::{
 const LANES: usize = COUNTED_LANES;
 /// With the sum of the weights at 1: below this, three arrivals have a probability under 1e-10.
 const START: f64 = -7.2;
+/// Positions that have less of a probability than this times the weight are not counted at early times.
+const RARE: f64 = 1e-11;
 /// What the tail may leave out.
 const TAIL: f64 = 1e-11;
 const N_MAX: usize = 64;
@@ -156,7 +158,8 @@ fn integrate(
         let count = if left.is_some() { count_events } else { add_odds };
         others.fill([0.0; LANES]);
         others.iter_mut().take(1).for_each(|none| *none = [1.0; LANES]);
-        count(&mut others, &arrived[wanted.len()..]);
+        let need_now = need.min(likely_by(times[LANES - 1]));
+        count(&mut others[..need_now], &arrived[wanted.len()..]);
         let mut seen: f64 = 0.0;
         let asked_for = &arrived[..wanted.len()];
         without_each(
@@ -205,6 +208,16 @@ fn integrate(
         double_times_with(asked_for, missing, doublings);
     }
     Some(table)
+}
+
+/// How many positions an arm may arrive at by a time `t`, but for [`RARE`] times its weight: with `p` others before it, `t^(p + 1) / p!` times the weight bounds it.
+fn likely_by(time: f64) -> usize {
+    let (mut positions, mut bound) = (0, time);
+    while bound > RARE && positions < N_MAX {
+        positions += 1;
+        bound *= time / positions as f64;
+    }
+    positions.max(1)
 }
 
 /// Positions that some arm needs: one past the last.

@@ -45,7 +45,7 @@ impl SlatePolicy for PlackettLuce {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn settings(&self) -> Value {
