@@ -19,7 +19,7 @@ const USERS_MAX: usize = 500;
 ///
 /// Each turn makes slates for the same people: greedily and without a record (a preview), greedily with a record, and by the policy with a record. In process there is one thread per core, and a turn ends when every record is on
 /// the disk, so that the log's own thread counts. With --http a server answers two connections per core, of which the load generator takes its part of the same cores; what is then still to be written, at most a second's worth, falls
-/// on the next turn, and processor time is the server's. Greedy slates and those of the policy come from two copies of the folder, which differ in the policy of the placement alone. Turns follow each other at once, and each is compared with its neighbours, so that whatever else the machine does falls on all alike. Processor time is told beside
+/// on the next turn, and processor time is the server's. Greedy slates and those of the policy are of two placements, which differ in their policy alone, of one folder and one process: two processes differ by some percent in how their memory happens to lie. Turns follow each other at once, and each is compared with its neighbours, so that whatever else the machine does falls on all alike. Processor time is told beside
 /// the throughput: where all cores are busy it is what throughput comes from, and others on the machine take less part in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  concierge bench overhead --policy softmax --seconds 60 --json")]
@@ -76,24 +76,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     service.backup(&scratch.join("backup"))?;
     service.close()?;
     drop(service);
-    let (mut makers, mut placement) = (Vec::new(), String::new());
-    for policy in ["greedy", &args.policy] {
-        let data = scratch.join(&format!("data-{}", makers.len()));
-        assembly::restore(&scratch.join("backup"), &data)?;
-        placement = configure(&data, args.placement.as_deref(), policy)?;
-        makers.push(if args.http {
-            Maker::Server(Server::start(&data)?)
-        } else {
-            let (service, _) = folder::open_or_create(&data)?;
-            service.warm();
-            Maker::Here(service)
-        });
-    }
+    let data = scratch.join("data");
+    assembly::restore(&scratch.join("backup"), &data)?;
+    let placements = configure(&data, args.placement.as_deref(), &args.policy)?;
+    let maker = if args.http {
+        Maker::Server(Server::start(&data)?)
+    } else {
+        let (service, _) = folder::open_or_create(&data)?;
+        service.warm();
+        Maker::Here(service)
+    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let carriers = if args.http { 2 * cores } else { cores };
-    let load = Load::new(&users, &placement, args, carriers);
+    let load = Load::new(&users, &placements, args, carriers);
     let (mut turns, mut cpu) = (Vec::new(), Vec::new());
-    let turn = |arm: Arm| makers[usize::from(matches!(arm, Arm::Explored))].turn(arm, &load);
+    let turn = |arm: Arm| maker.turn(arm, &load);
     for arm in [Arm::Recorded, Arm::Explored] {
         turn(arm)?;
     }
@@ -106,11 +103,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         turns.push(both(&|took| took.seconds));
         cpu.push(both(&|took| took.cpu_seconds));
     }
-    let report = report(&turns, &cpu, args, &load, makers[0].bytes_per_decision()?);
-    for maker in makers {
-        if let Maker::Here(service) = maker {
-            service.close()?;
-        }
+    let report = report(&turns, &cpu, args, &load, maker.bytes_per_decision()?);
+    if let Maker::Here(service) = maker {
+        service.close()?;
     }
     tell(&report, args.json)
 }
@@ -118,21 +113,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// Slates that are asked for again and again.
 struct Load {
     placement: String,
-    /// Without a record, and with one.
-    requests: [Vec<RecommendRequest>; 2],
-    prepared: [Vec<Prepared>; 2],
+    /// By arm.
+    requests: [Vec<RecommendRequest>; 3],
+    prepared: [Vec<Prepared>; 3],
     slates: u64,
     /// Threads that ask, each for itself.
     carriers: usize,
 }
 
 impl Load {
-    fn new(users: &[String], placement: &str, args: &Args, carriers: usize) -> Load {
-        let requests = [true, false].map(|preview| {
+    fn new(users: &[String], [greedy, explored]: &[String; 2], args: &Args, carriers: usize) -> Load {
+        let requests = [Arm::Bare, Arm::Recorded, Arm::Explored].map(|arm| {
+            let placement = if matches!(arm, Arm::Explored) { explored } else { greedy };
             let one = |user: &String| RecommendRequest {
-                placement: placement.to_owned(),
+                placement: placement.clone(),
                 user_id: Some(user.clone()),
-                preview,
+                preview: matches!(arm, Arm::Bare),
                 ..RecommendRequest::default()
             };
             users.iter().map(one).collect::<Vec<_>>()
@@ -142,7 +138,7 @@ impl Load {
             texts.map(|text| Prepared::post("/v1/recommend", &text)).collect()
         });
         Load {
-            placement: placement.to_owned(),
+            placement: greedy.clone(),
             requests,
             prepared,
             slates: args.slates,
@@ -185,10 +181,9 @@ impl Maker {
     /// What it takes to make a turn's slates and, in this process, to bring what is recorded to the disk.
     fn turn(&self, arm: Arm, load: &Load) -> anyhow::Result<Took> {
         let (start, cpu) = (Instant::now(), self.cpu_seconds());
-        let is_recorded = usize::from(!matches!(arm, Arm::Bare));
         match self {
             Maker::Here(service) => {
-                let requests = &load.requests[is_recorded];
+                let requests = &load.requests[arm as usize];
                 load.carry(
                     || Ok(()),
                     |(), n| Ok(service.recommend(&requests[n % requests.len()]).map(|_| ())?),
@@ -196,7 +191,7 @@ impl Maker {
                 service.flush()?;
             }
             Maker::Server(server) => {
-                let requests = &load.prepared[is_recorded];
+                let requests = &load.prepared[arm as usize];
                 load.carry(
                     || Connection::open(server.address),
                     |connection, n| {
@@ -239,35 +234,42 @@ impl Maker {
     }
 }
 
-/// Gives a placement its policy, and no deadline; its name.
-fn configure(data: &Path, placement: Option<&str>, policy: &str) -> anyhow::Result<String> {
+/// Makes a placement greedy, and another of it that explores, both without a deadline; their names.
+fn configure(data: &Path, placement: Option<&str>, policy: &str) -> anyhow::Result<[String; 2]> {
     let path = data.join(CONFIG_FILE);
     let mut config = Config::parse(&std::fs::read_to_string(&path)?, &path)?;
     let names: Vec<String> = config.placements.keys().cloned().collect();
-    let name = placement.map(str::to_owned).or_else(|| names.first().cloned());
-    let name = name.unwrap_or_default();
-    let Some(of) = config.placements.get_mut(&name) else {
+    let greedy = placement.map(str::to_owned).or_else(|| names.first().cloned());
+    let greedy = greedy.unwrap_or_default();
+    let Some(mut of) = config.placements.get(&greedy).cloned() else {
         return Err(bad_input(
             "--placement",
-            name,
+            greedy,
             format!("one of {}", names.join(", ")),
         ));
     };
+    let mut explored = format!("{greedy}-explored");
+    while names.contains(&explored) {
+        explored.push('-');
+    }
     of.deadline_ms = 0;
-    of.policy = PolicyConfig {
-        name: policy.to_owned(),
-        // A policy over scores would forget what a reranker did.
-        over: if of.rerank.name == "top" {
-            Over::Scores
-        } else {
-            Over::Places
-        },
-        ..PolicyConfig::default()
-    };
+    for (name, policy) in [(&greedy, "greedy"), (&explored, policy)] {
+        of.policy = PolicyConfig {
+            name: policy.to_owned(),
+            // A policy over scores would forget what a reranker did.
+            over: if of.rerank.name == "top" {
+                Over::Scores
+            } else {
+                Over::Places
+            },
+            ..PolicyConfig::default()
+        };
+        config.placements.insert(name.clone(), of.clone());
+    }
     let text = config.to_toml();
     Config::parse(&text, &path).map_err(|e| bad_input("--policy", policy, e.reason))?;
     std::fs::write(&path, text)?;
-    Ok(name)
+    Ok([greedy, explored])
 }
 
 struct Took {
