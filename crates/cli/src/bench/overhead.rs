@@ -124,7 +124,11 @@ struct Load {
 impl Load {
     fn new(users: &[String], [greedy, explored]: &[String; 2], args: &Args, carriers: usize) -> Load {
         let requests = [Arm::Bare, Arm::Recorded, Arm::Explored].map(|arm| {
-            let placement = if matches!(arm, Arm::Explored) { explored } else { greedy };
+            let placement = if matches!(arm, Arm::Explored) {
+                explored
+            } else {
+                greedy
+            };
             let one = |user: &String| RecommendRequest {
                 placement: placement.clone(),
                 user_id: Some(user.clone()),

@@ -60,7 +60,9 @@ impl Strengths {
 
     /// Gives a strength the next number, if there is one left.
     fn meet(&mut self, bits: u32) -> Option<u8> {
-        let number = u8::try_from(self.met.len()).ok().filter(|number| *number != ITSELF)?;
+        let number = u8::try_from(self.met.len())
+            .ok()
+            .filter(|number| *number != ITSELF)?;
         self.met.push(bits);
         Some(number)
     }
