@@ -64,11 +64,11 @@ gowalla() {
         --models "$SPECTRAL,ease,rp3beta,user-knn" --json "$OUT/gowalla.json"
 }
 
-# What dropped weights cost, and the filter of GF-CF: no sharpening, the default rank and weight.
+# What dropped weights cost, and the filter of GF-CF: no sharpening, with the rank that validation rows chose and with the published one.
 gowalla_kept() {
     need gowalla/train.parquet || return 0
     concierge evaluate --train "$DATA/gowalla/train.parquet" --test "$DATA/gowalla/test.parquet" --k 20 --json "$OUT/gowalla_kept.json" \
-        --models 'spectral:{"rank":448,"low_pass":0.2,"sharpen":2.5,"keep":4000},spectral:{"rank":256,"low_pass":0.3,"sharpen":0,"keep":8000,"memory_mb_max":20000},spectral:{"rank":256,"low_pass":0.3,"sharpen":0,"keep":4000},spectral'
+        --models 'spectral:{"rank":448,"low_pass":0.2,"sharpen":2.5,"keep":4000},spectral:{"rank":448,"low_pass":0.3,"sharpen":0,"keep":50000},spectral:{"rank":256,"low_pass":0.3,"sharpen":0,"keep":50000},spectral:{"rank":256,"low_pass":0.3,"sharpen":0,"keep":8000},spectral:{"rank":256,"low_pass":0.3,"sharpen":0,"keep":4000},spectral'
 }
 
 # The rows that rank and sharpening were chosen by, by the learner itself.

@@ -13,7 +13,7 @@
 //! `rank` wide, exactly.
 //!
 //! Cost: for n items, n·cells·(2 + 2q) multiplications, and a truncated decomposition (`numeric::svd`) before.
-//! Memory: 8 bytes per kept weight, 8·n·rank, and the data twice. Limit: grows with n·cells, so it is for catalogues of
+//! Memory: 8 bytes per kept weight (three times that in training; without sharpening no more than there are pairs in histories), 8·n·rank, and the data twice. Limit: grows with n·cells, so it is for catalogues of
 //! up to some tens of thousands of items; weights stay until the next training.
 
 use crate::common::{parse, shown, within};
@@ -51,7 +51,7 @@ pub struct SpectralConfig {
     pub sharpen: Option<f64>,
     /// Order of the step in which it is done (q), 1 to 8. Default 4.
     pub sharpen_order: usize,
-    /// Weights kept of each column, the largest. Default 200.
+    /// Weights kept of each column, the largest, 1 to 10,000,000: the number of items or more keeps all. Default 200.
     pub keep: usize,
     /// Latest events of a history that count; null for 200 if most people's events have different moments, else 1,000.
     /// Default null.
@@ -124,7 +124,13 @@ impl SpectralTrainer {
         let cells: u64 = taken.users.iter().map(|list| list.len() as u64).sum();
         // The decomposition's vectors with their images, twice.
         let dense = 4 * n * (6 * self.rank(taken.n_items()) as u64 + 8 * PANEL as u64);
-        let needed_mb = (dense + 32 * cells + 24 * n * n.min(self.config.keep as u64)) >> 20;
+        let mut weights = n * n.min(self.config.keep as u64);
+        if self.config.sharpen == Some(0.0) {
+            // P has no more than what pairs there are.
+            let pairs = taken.users.iter().map(|list| (list.len() as u64).pow(2));
+            weights = weights.min(pairs.sum());
+        }
+        let needed_mb = (dense + 32 * cells + 24 * weights) >> 20;
         if needed_mb > self.config.memory_mb_max {
             return Err(ModelError::TooLarge {
                 model: NAME.to_owned(),
@@ -488,5 +494,21 @@ mod tests {
             })
         ));
         assert!(trainer(800).check_memory(&taken).is_ok());
+        // Without sharpening there are no more weights than pairs.
+        let all = SpectralTrainer {
+            config: SpectralConfig {
+                memory_mb_max: 800,
+                keep: 1_000_000,
+                ..SpectralConfig::default()
+            },
+        };
+        assert!(all.check_memory(&taken).is_ok());
+        let sharper = SpectralTrainer {
+            config: SpectralConfig {
+                sharpen: None,
+                ..all.config
+            },
+        };
+        assert!(sharper.check_memory(&taken).is_err());
     }
 }

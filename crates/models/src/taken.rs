@@ -147,9 +147,9 @@ pub(crate) fn largest(mut all: Vec<(u32, f32)>, keep: usize) -> Vec<(u32, f32)> 
         let by_size = |a: &(u32, f32), b: &(u32, f32)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
         all.select_nth_unstable_by(keep, by_size);
         all.truncate(keep);
-        // Thousands of these are held at a time.
-        all.shrink_to_fit();
     }
+    // Thousands of these are held at a time.
+    all.shrink_to_fit();
     all.sort_unstable_by_key(|(place, _)| *place);
     all
 }
