@@ -46,15 +46,7 @@ pub trait SlatePolicy: Send + Sync + std::fmt::Debug {
 
     /// Draws a slate of up to `n` open arms with its probabilities.
     fn draw(&self, arms: &Arms, n: usize, stream: &mut SeededStream) -> Drawn {
-        let mut chances = self.chances(arms);
-        let n = n.min(arms.n_open());
-        let mut slate = Vec::with_capacity(n);
-        while slate.len() < n {
-            let next = chances.draw_next(&slate, stream);
-            slate.push(next);
-        }
-        let conditionals = chances.conditionals(&slate);
-        Drawn { slate, conditionals }
+        drawn(&mut *self.chances(arms), arms, n, stream)
     }
 
     /// As [`draw`](Self::draw), and for each position the probability of what stands there, whatever stands elsewhere; `None` where there is no closed form.
@@ -64,10 +56,23 @@ pub trait SlatePolicy: Send + Sync + std::fmt::Debug {
         n: usize,
         stream: &mut SeededStream,
     ) -> (Drawn, Option<Vec<f64>>) {
-        let drawn = self.draw(arms, n, stream);
-        let marginals = self.chances(arms).marginals(n, &placed(&drawn.slate));
+        let mut chances = self.chances(arms);
+        let drawn = drawn(&mut *chances, arms, n, stream);
+        let marginals = chances.marginals(n, &placed(&drawn.slate));
         (drawn, marginals)
     }
+}
+
+/// A slate drawn position by position.
+fn drawn(chances: &mut dyn Chances, arms: &Arms, n: usize, stream: &mut SeededStream) -> Drawn {
+    let n = n.min(arms.n_open());
+    let mut slate = Vec::with_capacity(n);
+    while slate.len() < n {
+        let next = chances.draw_next(&slate, stream);
+        slate.push(next);
+    }
+    let conditionals = chances.conditionals(&slate);
+    Drawn { slate, conditionals }
 }
 
 /// The arms of a slate with their positions.

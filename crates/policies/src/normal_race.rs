@@ -12,7 +12,7 @@ use numeric::{NormalAt, NormalValue, SeededStream, multiply_normal_below, normal
 /// Half the width of what is alive of a normal distribution, in standard deviations; 3e-12 lies beyond.
 const REACH: f64 = 7.0;
 /// Width of a panel, in standard deviations of the narrowest that is alive there.
-const WIDTH: f64 = 1.25;
+const WIDTH: f64 = 1.4;
 /// Where others are all below with less than this probability, nobody wins.
 const GONE: f64 = 1e-15;
 
@@ -110,9 +110,15 @@ impl NormalRace {
             low: means[arm] - REACH * spreads[arm],
             high: means[arm] + REACH * spreads[arm],
         };
-        let mut runners: Vec<Runner> = (0..means.len()).filter(|arm| open[*arm]).map(one).collect();
-        runners.sort_unstable_by(|a, b| b.high.total_cmp(&a.high).then(a.arm.cmp(&b.arm)));
-        NormalRace { runners, fineness }
+        // What is put in order is narrow.
+        let mut ends: Vec<(u64, usize)> = Vec::with_capacity(means.len());
+        let those = (0..means.len()).filter(|arm| open[*arm]);
+        ends.extend(those.map(|arm| (highest_first(means[arm] + REACH * spreads[arm]), arm)));
+        ends.sort_unstable();
+        NormalRace {
+            runners: ends.into_iter().map(|(_, arm)| one(arm)).collect(),
+            fineness,
+        }
     }
 
     /// The next draw of each, the highest of which wins, from those that can have it down; who of those left wins. Who can only be drawn above what is there with a probability of 1e-12 is not drawn.
@@ -237,6 +243,12 @@ impl NormalRace {
         }
         out.iter_mut().for_each(|chance| *chance = chance.min(1.0));
     }
+}
+
+/// Bits that rise as the number falls, in its total order.
+fn highest_first(number: f64) -> u64 {
+    let bits = number.to_bits();
+    if bits >> 63 == 1 { bits } else { !bits & !(1 << 63) }
 }
 
 fn sum_of_products(a: &[f64; NODES], b: &[f64; NODES]) -> f64 {

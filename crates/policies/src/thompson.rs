@@ -52,7 +52,7 @@ impl SlatePolicy for GaussianThompson {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn settings(&self) -> Value {
@@ -118,32 +118,37 @@ impl Chances for ByScore {
     }
 }
 
-struct Normal<'a> {
-    arms: &'a Arms,
+struct Normal {
     race: NormalRace,
+    open: Vec<bool>,
+    /// Those that are open and not placed, when last drawn from.
+    left: Vec<bool>,
 }
 
-impl<'a> Normal<'a> {
-    fn new(arms: &'a Arms, means: &[f64], spreads: &[f64], fineness: f64) -> Normal<'a> {
+impl Normal {
+    fn new(arms: &Arms, means: &[f64], spreads: &[f64], fineness: f64) -> Normal {
         let open: Vec<bool> = arms.list().iter().map(|arm| arm.open).collect();
         Normal {
-            arms,
             race: NormalRace::new(means, spreads, &open, fineness),
+            left: open.clone(),
+            open,
         }
     }
 }
 
-impl Chances for Normal<'_> {
+impl Chances for Normal {
     fn next(&mut self, prefix: &[usize], out: &mut [f64]) {
         self.race.next(prefix, out);
     }
 
     fn n_arms(&self) -> usize {
-        self.arms.len()
+        self.open.len()
     }
 
     fn draw_next(&mut self, prefix: &[usize], stream: &mut SeededStream) -> usize {
-        self.race.drawn(&self.arms.left(prefix), stream)
+        self.left.copy_from_slice(&self.open);
+        prefix.iter().for_each(|at| self.left[*at] = false);
+        self.race.drawn(&self.left, stream)
     }
 
     fn conditionals(&mut self, slate: &[usize]) -> Vec<f64> {
