@@ -223,8 +223,8 @@ impl Shared {
 /// The log of decisions. See the head of the crate for what survives a crash.
 ///
 /// Cost: [`record`](DecisionLog::record) encodes the decision and appends it to a file, some 35 µs for 100 candidates (example `size`); compression and writing for good happen on the log's
-/// thread. [`get`](DecisionLog::get) reads and unpacks one block (up to 64 decisions). In memory: the queue, and about 100
-/// bytes per decision kept. Opening reads all files once.
+/// thread. [`get`](DecisionLog::get) reads and unpacks one block (up to 64 decisions). In memory: the queue, about 100
+/// bytes per decision kept, and a megabyte for each processor that records, of up to eight. Opening reads all files once.
 pub struct DecisionLog {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
