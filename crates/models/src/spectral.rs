@@ -478,13 +478,15 @@ mod tests {
             items: (0..60_000).collect(),
             mean_strength: 1.0,
         };
-        let trainer = |memory_mb_max| SpectralTrainer {
+        let trainer = |memory_mb_max, sharpen, keep| SpectralTrainer {
             config: SpectralConfig {
                 memory_mb_max,
+                sharpen,
+                keep,
                 ..SpectralConfig::default()
             },
         };
-        let refused = trainer(600).check_memory(&taken);
+        let refused = trainer(600, None, 200).check_memory(&taken);
         assert!(matches!(
             refused,
             Err(ModelError::TooLarge {
@@ -493,22 +495,9 @@ mod tests {
                 ..
             })
         ));
-        assert!(trainer(800).check_memory(&taken).is_ok());
-        // Without sharpening there are no more weights than pairs.
-        let all = SpectralTrainer {
-            config: SpectralConfig {
-                memory_mb_max: 800,
-                keep: 1_000_000,
-                ..SpectralConfig::default()
-            },
-        };
-        assert!(all.check_memory(&taken).is_ok());
-        let sharper = SpectralTrainer {
-            config: SpectralConfig {
-                sharpen: None,
-                ..all.config
-            },
-        };
-        assert!(sharper.check_memory(&taken).is_err());
+        assert!(trainer(800, None, 200).check_memory(&taken).is_ok());
+        // Without sharpening there are no more weights than pairs, however many may be kept.
+        assert!(trainer(800, None, 1_000_000).check_memory(&taken).is_err());
+        assert!(trainer(600, Some(0.0), 1_000_000).check_memory(&taken).is_ok());
     }
 }
