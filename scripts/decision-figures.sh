@@ -38,7 +38,7 @@ EOF
     "$CONCIERGE" generate --events "${EVENTS:-200000}" --users 20000 --items 5000 --to "$data/events.parquet" --items-to "$data/items.jsonl" >/dev/null
     "$CONCIERGE" import --data "$data/shop" --items "$data/items.jsonl" --events "$data/events.parquet" >/dev/null
     "$CONCIERGE" train --data "$data/shop" >/dev/null
-    "$CONCIERGE" bench freshness --data "$data/shop" --placement explore --rate "${RATE:-400}" --probes 300 --seconds 40 >/dev/null
+    "$CONCIERGE" bench freshness --data "$data/shop" --placement explore --rate "${RATE:-400}" --probes "${PROBES:-300}" --seconds "${LOAD_SECONDS:-40}" >/dev/null
     "$CONCIERGE" train --data "$data/shop" >/dev/null
     "$CONCIERGE" replay --data "$data/shop" --sample 10000
 }

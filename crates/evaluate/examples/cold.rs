@@ -9,7 +9,12 @@
 //! tags are separated by `|`; `-` for no file. Prints NDCG@20, Recall@20 and Recall@100 for each case. `THREADS`, `SEED`
 //! and `SHOTS` (0,1,2,3,5,10,20) are read from the environment.
 
-use evaluate::{Among, Inputs, MetricSet, Protocol, Row, Scheme, measure};
+#[path = "common/learner.rs"]
+mod learner;
+#[path = "common/rows.rs"]
+mod rows;
+
+use evaluate::{Among, Inputs, MetricSet, Protocol, Scheme, measure};
 use signals::TypedValue;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -33,8 +38,8 @@ fn main() -> Result<(), Failure> {
         .into_iter()
         .map(|(id, a)| Ok((domain::UserId::new(&id).map_err(|e| e.to_string())?, a)));
     let inputs = Inputs {
-        train: rows(train)?,
-        test: rows(test)?,
+        train: rows::rows(train)?,
+        test: rows::rows(test)?,
         features: features.collect::<Result<_, String>>()?,
         user_features: people.collect::<Result<_, String>>()?,
         allow_overlap: true,
@@ -43,12 +48,7 @@ fn main() -> Result<(), Failure> {
     let cases = scheme(protocol, shots)?.cases(inputs, seed)?;
     let set = MetricSet::new(&[20, 100], false)?;
     for learner in learners {
-        let (name, config) = match learner.split_once(':') {
-            Some((name, config)) => (name, serde_json::from_str(config)?),
-            None => (learner.as_str(), serde_json::Value::Null),
-        };
-        let entry = models::trainer(name).ok_or_else(|| format!("no learner {name}"))?;
-        let trainer = (entry.build)(&config)?;
+        let trainer = learner::learner(learner)?;
         let mut fitted: Option<(std::sync::Arc<dataset::Interactions>, Box<dyn models::Model>)> = None;
         for case in &cases {
             let started = Instant::now();
@@ -143,22 +143,4 @@ fn attributes(path: &str) -> Result<BTreeMap<String, BTreeMap<String, TypedValue
         all.insert(id, own);
     }
     Ok(all)
-}
-
-fn rows(path: &str) -> Result<Vec<Row>, Failure> {
-    let text = std::fs::read_to_string(path)?;
-    let row = |(at, line): (usize, &str)| {
-        let mut fields = line.split('\t');
-        let (Some(user), Some(item)) = (fields.next(), fields.next()) else {
-            return Err(format!("{path}, line {}: expected user and item", at + 1));
-        };
-        let seconds: i64 = fields.next().and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok(Row {
-            user: domain::UserId::new(user).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
-            item: domain::ItemId::new(item).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
-            value: None,
-            timestamp: domain::Timestamp(seconds * 1_000),
-        })
-    };
-    Ok(text.lines().enumerate().map(row).collect::<Result<_, _>>()?)
 }

@@ -5,6 +5,9 @@
 //! ```
 //! The file is as for the example `split`. One line per learner: seconds to fit, and to read the K best of each item.
 
+#[path = "common/rows.rs"]
+mod rows;
+
 use evaluate::{Inputs, Row, prepare};
 use std::time::Instant;
 
@@ -14,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("expected TRAIN K THREADS NAME ...".into());
     };
     let (k, threads): (usize, usize) = (k.parse()?, threads.parse()?);
-    let rows = rows(train)?;
+    let rows = rows::rows(train)?;
     // Something to be judged by is asked for; nothing is judged here.
     let mut test: Vec<Row> = rows.iter().take(1).cloned().collect();
     for row in &mut test {
@@ -50,21 +53,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{learner}\tfit {fitted:.3} s\tread {read:.3} s\tedges {edges}");
     }
     Ok(())
-}
-
-fn rows(path: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
-    let row = |(at, line): (usize, &str)| {
-        let mut fields = line.split('\t');
-        let (Some(user), Some(item)) = (fields.next(), fields.next()) else {
-            return Err(format!("{path}, line {}: expected user and item", at + 1));
-        };
-        Ok(Row {
-            user: domain::UserId::new(user).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
-            item: domain::ItemId::new(item).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
-            value: None,
-            timestamp: domain::Timestamp(0),
-        })
-    };
-    let text = std::fs::read_to_string(path)?;
-    Ok(text.lines().enumerate().map(row).collect::<Result<_, _>>()?)
 }

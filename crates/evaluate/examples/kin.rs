@@ -6,6 +6,9 @@
 //! Files as for the example `split`; the numbers are neighbours. The first line is the exact form. The error is
 //! ‖W − W*‖ over ‖W*‖, both in full (nothing is cut off), in Frobenius norm.
 
+#[path = "common/rows.rs"]
+mod rows;
+
 use domain::HistoryEvent;
 use evaluate::{Inputs, MetricSet, Protocol, Row, measure, prepare};
 use std::time::Instant;
@@ -16,8 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("expected TRAIN TEST NEIGHBOURS ...".into());
     };
     let prepared = prepare(Inputs {
-        train: rows(train)?,
-        test: rows(test)?,
+        train: rows::rows(train)?,
+        test: rows::rows(test)?,
         allow_overlap: true,
         ..Inputs::default()
     })?;
@@ -64,21 +67,4 @@ fn weights(model: &dyn models::Model) -> Vec<f32> {
         all.extend(scores);
     }
     all
-}
-
-fn rows(path: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
-    let row = |(at, line): (usize, &str)| {
-        let mut fields = line.split('\t');
-        let (Some(user), Some(item)) = (fields.next(), fields.next()) else {
-            return Err(format!("{path}, line {}: expected user and item", at + 1));
-        };
-        Ok(Row {
-            user: domain::UserId::new(user).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
-            item: domain::ItemId::new(item).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
-            value: None,
-            timestamp: domain::Timestamp(0),
-        })
-    };
-    let text = std::fs::read_to_string(path)?;
-    Ok(text.lines().enumerate().map(row).collect::<Result<_, _>>()?)
 }

@@ -7,6 +7,9 @@
 //! (10) people, drawn by hash, is held out of training; those of them with at least `LEAST` (41) events are asked after each of `LENGTHS` (0,1,2,3,5,10,20) events. Prints NDCG@20 / Recall@20 of
 //! the ten events that follow, and of the last twenty. `THREADS` and `SEED` (1) are read from the environment.
 
+#[path = "common/learner.rs"]
+mod learner;
+
 use evaluate::{Inputs, MetricSet, Prepared, Protocol, Row, measure, prepare};
 use models::UserFeatures;
 use numeric::{hash_bytes, mix};
@@ -66,13 +69,9 @@ fn main() -> Result<(), Failure> {
     let cases = [("next ten", cases(false)?), ("last twenty", cases(true)?)];
     let set = MetricSet::new(&[20], false)?;
     for learner in learners {
-        let (name, config) = match learner.split_once(':') {
-            Some((name, config)) => (name, serde_json::from_str(config)?),
-            None => (learner.as_str(), serde_json::Value::Null),
-        };
-        let entry = models::trainer(name).ok_or_else(|| format!("no learner {name}"))?;
         let started = Instant::now();
-        let model = (entry.build)(&config)?.fit(&cases[0].1[0].training, &models::Run::new(seed, threads))?;
+        let model =
+            learner::learner(learner)?.fit(&cases[0].1[0].training, &models::Run::new(seed, threads))?;
         println!(
             "{learner}, {} people, fit {:.1} s",
             asked.len(),

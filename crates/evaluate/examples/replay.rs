@@ -5,6 +5,9 @@
 //! ```
 //! Files as for `split`, with moments. Batches of 5,000 rows, each taken in by a copy as in service. Prints one line per learner.
 
+#[path = "common/learner.rs"]
+mod learner;
+
 use evaluate::{Inputs, MetricSet, Protocol, Replay, Row, measure, prepare};
 use models::Model;
 
@@ -22,12 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let replay = Replay::new(&prepared.training, 0.1, 5_000)?;
     let set = MetricSet::new(&[20], false)?;
     for learner in learners {
-        let (name, config) = match learner.split_once(':') {
-            Some((name, config)) => (name, serde_json::from_str(config)?),
-            None => (learner.as_str(), serde_json::Value::Null),
-        };
-        let entry = models::trainer(name).ok_or_else(|| format!("no learner {name}"))?;
-        let trainer = (entry.build)(&config)?;
+        let trainer = learner::learner(learner)?;
         let quality = |model: &dyn Model| {
             let measured = measure(model, &prepared, &set, &Protocol::Full, 0, 2, &|_| {});
             measured.map(|measured| measured.metrics["ndcg@20"].mean)

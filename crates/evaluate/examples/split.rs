@@ -6,7 +6,12 @@
 //! Files have no header; a line is `user<TAB>item`, or `user<TAB>item<TAB>seconds`. Prints one line
 //! per learner: Recall@20, NDCG@20, seconds to fit and to rank. `THREADS` and `SEED` are read from the environment.
 
-use evaluate::{Inputs, MetricSet, Protocol, Row, measure, prepare};
+#[path = "common/learner.rs"]
+mod learner;
+#[path = "common/rows.rs"]
+mod rows;
+
+use evaluate::{Inputs, MetricSet, Protocol, measure, prepare};
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,19 +27,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let threads = number("THREADS", 2);
     let prepared = prepare(Inputs {
-        train: rows(train)?,
-        test: rows(test)?,
+        train: rows::rows(train)?,
+        test: rows::rows(test)?,
         allow_overlap: true,
         ..Inputs::default()
     })?;
     let set = MetricSet::new(&[20], false)?;
     for learner in learners {
-        let (name, config) = match learner.split_once(':') {
-            Some((name, config)) => (name, serde_json::from_str(config)?),
-            None => (learner.as_str(), serde_json::Value::Null),
-        };
-        let entry = models::trainer(name).ok_or_else(|| format!("no learner {name}"))?;
-        let trainer = (entry.build)(&config)?;
+        let trainer = learner::learner(learner)?;
         let seed = number("SEED", 0) as u64;
         let started = Instant::now();
         let model = trainer.fit(&prepared.training, &models::Run::new(seed, threads))?;
@@ -57,22 +57,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     Ok(())
-}
-
-fn rows(path: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string(path)?;
-    let row = |(at, line): (usize, &str)| {
-        let mut fields = line.split('\t');
-        let (Some(user), Some(item)) = (fields.next(), fields.next()) else {
-            return Err(format!("{path}, line {}: expected user and item", at + 1));
-        };
-        let seconds: i64 = fields.next().and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok(Row {
-            user: domain::UserId::new(user).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
-            item: domain::ItemId::new(item).map_err(|e| format!("{path}, line {}: {e}", at + 1))?,
-            value: None,
-            timestamp: domain::Timestamp(seconds * 1_000),
-        })
-    };
-    Ok(text.lines().enumerate().map(row).collect::<Result<_, _>>()?)
 }
