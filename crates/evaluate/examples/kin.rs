@@ -10,7 +10,7 @@
 mod rows;
 
 use domain::HistoryEvent;
-use evaluate::{Inputs, MetricSet, Protocol, Row, measure, prepare};
+use evaluate::{Inputs, MetricSet, Protocol, measure, prepare};
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
