@@ -7,6 +7,8 @@
 //! confidence 1 + α·r is this loss divided by α, α₀ = 1/α); Rendle, Krichene, Zhang, Koren (2021), "Revisiting the
 //! performance of iALS on item recommendation benchmarks", arXiv:2110.14037 (frequency-scaled λ).
 //!
+//! **Absence.** Of an item with k entries α₀ is s(k) times as much, if so told (He et al. 2016): `als_absence.rs`.
+//!
 //! **Attributes.** A factor is drawn to a linear map of the attributes, learnt with it (`als_prior.rs`): the term λ‖x‖² becomes
 //! λ‖x − m‖², and a pair without entry is not told to be 0 but (1 − e)·m·y, where e = kˢ/(kˢ + hˢ) for a row of k
 //! entries says how far absence is believed (s is 2 for items, 1 for people); of items λ is (1 + κ(1 − c)) times as strong, c = k/(k + h), so that few events say little beside it. So a new item, or somebody of whom only attributes are known, is m; one with
@@ -55,11 +57,13 @@ pub(crate) struct Als {
     pub(crate) norms: Arc<Vec<f32>>,
     /// Entries of each item in training.
     pub(crate) counts: Arc<Vec<u32>>,
+    /// The mean number of those that have any.
+    pub(crate) typical: f32,
     /// Where the attributes of each item of the training draw it, zeros for nowhere; empty without attributes.
     pub(crate) means: Arc<Vec<f32>>,
     pub(crate) item_map: Option<Arc<FeatureMap>>,
     pub(crate) user_map: Option<Arc<FeatureMap>>,
-    /// YᵀY over items with entries, those since the training included.
+    /// YᵀY over items with entries, those since the training included, each weighed by how much its absence counts.
     pub(crate) gram: Vec<f32>,
     /// XᵀX as of the training.
     pub(crate) users_gram: Arc<Vec<f32>>,

@@ -2,6 +2,7 @@
 
 use crate::ModelError;
 use crate::als::NAME;
+use crate::als_absence::Absence;
 use crate::als_step::Side;
 use crate::common::within;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ pub struct AlsConfig {
     /// Weight of a pair without interaction against one of mean strength (α₀). Default: the root of the density, that is of the
     /// share of pairs with an interaction, 0.005 to 0.2.
     pub unobserved_weight: Option<f32>,
+    /// How much more it counts that people did not take what many take (η): of an item with k entries α₀ is (k/k̄)^η times as much, k̄ being their mean number. Default 0.
+    pub unobserved_exponent: f32,
     /// Coordinates solved for at a time in training; `factors` or more solves for all at once, exactly. Default: all, unless `gradients` says otherwise.
     pub block: Option<usize>,
     /// Steps of conjugate gradients in each pass of training, from the factor of the pass before, instead of solving; 0 for none. Default: 2 above 32 factors unless `block` is given, else 0.
@@ -82,6 +85,7 @@ impl Default for AlsConfig {
             reg: None,
             reg_exponent: 1.0,
             unobserved_weight: None,
+            unobserved_exponent: 0.0,
             block: None,
             gradients: None,
             history_max: 1000,
@@ -107,6 +111,13 @@ impl AlsConfig {
             f64::from(self.unobserved_weight()),
             1e-8,
             1e3,
+        )?;
+        within(
+            NAME,
+            "unobserved_exponent",
+            f64::from(self.unobserved_exponent),
+            0.0,
+            1.0,
         )?;
         within(NAME, "block", self.block.unwrap_or(1) as f64, 1.0, 1024.0)?;
         within(NAME, "gradients", self.gradients.unwrap_or(1) as f64, 0.0, 1000.0)?;
@@ -197,9 +208,15 @@ impl AlsConfig {
         self.side(n_items, self.user_handover)
     }
 
-    /// The constants of a step of items. Artefacts of before have no pull, and a steepness of 1.
-    pub(crate) fn item_side(&self, n_users: usize) -> Side {
+    /// How much absence counts of items, of a mean number of entries.
+    pub(crate) fn absence(&self, typical: f32) -> Absence {
+        Absence::new(self.unobserved_exponent, typical)
+    }
+
+    /// The constants of a step of items, of a mean number of entries. Artefacts of before have no pull, and a steepness of 1.
+    pub(crate) fn item_side(&self, n_users: usize, typical: f32) -> Side {
         Side {
+            absence: self.absence(typical),
             steepness: self.item_steepness.unwrap_or(1.0),
             pull: self.item_pull.unwrap_or(0.0),
             ..self.side(n_users, self.item_handover)
@@ -212,6 +229,8 @@ impl AlsConfig {
             block: self.block.unwrap_or(self.factors),
             handover: handover.unwrap_or(HANDOVER_MIN),
             unobserved: self.unobserved_weight(),
+            absence: Absence::EVEN,
+            others: None,
             reg: self.reg(),
             exponent: self.reg_exponent,
             n_other,

@@ -110,6 +110,11 @@ impl Als {
         self.config.user_side(self.norms.len())
     }
 
+    /// The constants of solving for an item.
+    pub(crate) fn item_side(&self) -> Side {
+        self.config.item_side(self.n_users, self.typical)
+    }
+
     /// The same, kept for the next question about this person.
     pub(crate) fn folded(&self, someone: Someone<'_>) -> Arc<Folded> {
         self.memo.of_someone(someone, || self.fold_in(someone))

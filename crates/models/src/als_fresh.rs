@@ -36,8 +36,8 @@ pub(crate) struct Fresh {
     pub(crate) start: Vec<f32>,
     /// What came since.
     pub(crate) sums: Option<Sums>,
-    /// Whether YᵀY has it. Items without entries stand beside: nobody had the choice.
-    pub(crate) counted: bool,
+    /// The weight with which YᵀY has it. Items without entries stand beside, with none: nobody had the choice.
+    pub(crate) counted: f32,
 }
 
 /// Σ w x xᵀ (lower triangle used), Σ w x and the number of users.
@@ -131,7 +131,7 @@ impl Als {
             factor,
             mean: self.mean_of(item).to_vec(),
             sums: None,
-            counted: self.entries_of(item) > 0,
+            counted: self.counted(self.entries_of(item) as usize),
         }
     }
 
@@ -193,7 +193,7 @@ impl Als {
     /// Solves an item anew and brings YᵀY up to date.
     pub(crate) fn resolve(&mut self, item: u32) {
         let d = self.config.factors;
-        let side = self.config.item_side(self.n_users);
+        let side = self.item_side();
         let before = self.entries_of(item) as usize;
         let Some(fresh) = self.fresh.get(&item) else {
             return;
@@ -212,7 +212,7 @@ impl Als {
                     let known = plain(
                         &side,
                         &self.users_gram,
-                        side.unobserved + like_all,
+                        side.unobserved_of(before) + like_all,
                         side.lambda(before),
                     );
                     axpy(1.0, &times(&known, &fresh.start), &mut right);
@@ -230,25 +230,32 @@ impl Als {
                 state.factor().to_vec()
             }
         };
-        let counts = before > 0 || fresh.sums.is_some();
-        self.replace(item, factor, counts);
+        self.replace(item, factor, self.counted(self.entries_by_now(item)));
     }
 
-    /// Puts a factor in place, and in YᵀY if it counts there.
-    fn replace(&mut self, item: u32, factor: Vec<f32>, counts: bool) {
+    /// The weight in YᵀY of an item with so many entries.
+    pub(crate) fn counted(&self, entries: usize) -> f32 {
+        if entries == 0 {
+            return 0.0;
+        }
+        self.config.absence(self.typical).share(entries)
+    }
+
+    /// Puts a factor in place, and in YᵀY with this weight.
+    fn replace(&mut self, item: u32, factor: Vec<f32>, counts: f32) {
         let d = self.config.factors;
         let Some(fresh) = self.fresh.get_mut(&item).map(Arc::make_mut) else {
             return;
         };
-        let mut change = |factor: &[f32], sign: f32| {
+        let mut change = |factor: &[f32], weight: f32| {
             let rows = self.gram.chunks_exact_mut(d).zip(factor);
-            rows.for_each(|(row, x)| axpy(sign * x, factor, row));
+            rows.for_each(|(row, x)| axpy(weight * x, factor, row));
         };
-        if fresh.counted {
-            change(&fresh.factor, -1.0);
+        if fresh.counted > 0.0 {
+            change(&fresh.factor, -fresh.counted);
         }
-        if counts {
-            change(&factor, 1.0);
+        if counts > 0.0 {
+            change(&factor, counts);
         }
         fresh.counted = counts;
         fresh.factor = factor;
@@ -292,12 +299,12 @@ impl Als {
 
     /// How far a factor of the training moves with a change of its prior mean.
     fn shift(&self, before: usize, change: &[f32]) -> Vec<f32> {
-        let side = self.config.item_side(self.n_users);
+        let side = self.item_side();
         let like_all = before as f32 / self.n_users.max(1) as f32;
         let matrix = plain(
             &side,
             &self.users_gram,
-            side.unobserved + like_all,
+            side.unobserved_of(before) + like_all,
             side.lambda_of(before, true),
         );
         let mut moved = vec![0.0; side.d];

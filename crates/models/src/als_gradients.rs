@@ -9,9 +9,7 @@
 //! included. Rows are gathered the same way whatever the number of threads, so the result does not depend on it.
 
 use crate::als_step::{Prior, Side};
-use numeric::{
-    ApproachRoom, Csr, WeightedRows, approach, gram, multiply_add, parallel_rows_with, symmetric_eigen,
-};
+use numeric::{ApproachRoom, Csr, WeightedRows, approach, multiply_add, parallel_rows_with, symmetric_eigen};
 
 /// Numbers in the factors of a batch: they stay in the second-level cache, with their entries.
 const BATCH: usize = 1 << 14;
@@ -26,7 +24,7 @@ pub(crate) fn step(
     steps: usize,
 ) {
     let d = side.d;
-    let Some(turn) = Turn::of(other, d) else {
+    let Some(turn) = Turn::of(&side.gram(other), d) else {
         // Only a damaged or absurdly scaled matrix: nothing is known then.
         out.fill(0.0);
         return;
@@ -49,8 +47,8 @@ struct Turn {
 }
 
 impl Turn {
-    fn of(other: &[f32], d: usize) -> Option<Turn> {
-        let apart = symmetric_eigen(&gram(other, d), d).ok()?;
+    fn of(gram: &[f32], d: usize) -> Option<Turn> {
+        let apart = symmetric_eigen(gram, d).ok()?;
         let mut there = vec![0f32; d * d];
         for (k, vector) in apart.vectors.chunks_exact(d).enumerate() {
             for (i, x) in vector.iter().enumerate() {
@@ -159,11 +157,12 @@ impl Batch {
             }
             let drawn = prior.is_some_and(|prior| prior.of(*row, d).is_some());
             let lambda = side.lambda_of(n, drawn);
+            let unobserved = side.unobserved_of(n);
             for (diagonal, value) in self.diagonal.iter_mut().zip(&turn.values) {
-                *diagonal = side.unobserved * value + lambda;
+                *diagonal = unobserved * value + lambda;
             }
             if prior.is_some() {
-                let absent = (1.0 - side.exposure(n)) * side.unobserved;
+                let absent = (1.0 - side.exposure(n)) * unobserved;
                 let means = self.means_turned[own].iter().zip(&turn.values);
                 for (constant, (mean, value)) in self.constant.iter_mut().zip(means) {
                     *constant = (lambda + absent * value) * mean;
@@ -198,8 +197,10 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::als_absence::Absence;
     use crate::als_step;
     use numeric::{SeededStream, on_threads};
+    use std::sync::Arc;
 
     /// 200 rows against 90, some of them without entries, values of both signs.
     fn case(d: usize) -> (Csr, Vec<f32>, Side, Vec<f32>) {
@@ -232,6 +233,8 @@ mod tests {
             d,
             block: d,
             unobserved: 0.1,
+            absence: Absence::new(0.4, 12.0),
+            others: Some(Arc::new((1..=90).map(|n| n as f32 / 45.0).collect())),
             reg: 0.02,
             exponent: 1.0,
             n_other: 90,

@@ -3,6 +3,7 @@
 use crate::Model;
 use crate::ModelError;
 use crate::als::{Als, NAME};
+use crate::als_absence::typical;
 use crate::als_config::AlsConfig;
 use crate::als_fold::mark;
 use crate::als_fresh::{Fresh, Sums};
@@ -79,6 +80,8 @@ impl Als {
             }
         }
         let [item_map, user_map] = maps;
+        let typical = typical(&counts);
+        let absence = config.absence(typical);
         let mut fresh = BTreeMap::new();
         let mut taking = 0;
         for _ in 0..from.length(48)? {
@@ -101,12 +104,16 @@ impl Als {
                 "a fresh item does not fit",
             )?;
             taking += usize::from(summed);
+            let by_now = entries as usize + if summed { sums.users } else { 0 };
             let one = Fresh {
                 factor,
                 mean,
                 start,
                 sums: summed.then_some(sums),
-                counted: entries > 0 || summed,
+                counted: match by_now {
+                    0 => 0.0,
+                    n => absence.share(n),
+                },
             };
             fresh.insert(item, Arc::new(one));
         }
@@ -118,6 +125,7 @@ impl Als {
             factors: Arc::new(factors),
             users_gram: Arc::new(users_gram),
             counts: Arc::new(counts),
+            typical,
             means: Arc::new(means),
             item_map,
             user_map,

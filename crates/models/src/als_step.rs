@@ -1,6 +1,6 @@
 //! One half-step of alternating least squares: all rows of one side given the other.
 //!
-//! A row's objective is quadratic: A = α₀G + Σ wⱼyⱼyⱼᵀ + λI with G = YᵀY of the other side, and b = Σ wⱼtⱼyⱼ, plus
+//! A row's objective is quadratic: A = α₀G + Σ wⱼyⱼyⱼᵀ + λI with G = YᵀY of the other side (α₀ and G weighed as in `als_absence.rs`), and b = Σ wⱼtⱼyⱼ, plus
 //! (λI + (1 − e)α₀G)m where the row has a prior mean m (see [`Prior`]); λ is then (1 + κ(1 − c)) times its own. Two ways to its minimum:
 //!
 //! - [`State::solve`], exact: all of A, by Cholesky. entries·d²/2 + d³/6 multiplications. Rows of few entries take a
@@ -12,7 +12,9 @@
 //!
 //! A third, by conjugate gradients, is in `als_gradients.rs`.
 
-use numeric::{Cholesky, Csr, add_rows, axpy, dot, dot_rows, dots_at, gram, parallel_rows_with, syrk_add_at};
+use crate::als_absence::{Absence, gram_by};
+use numeric::{Cholesky, Csr, add_rows, axpy, dot, dot_rows, dots_at, parallel_rows_with, syrk_add_at};
+use std::sync::Arc;
 
 /// Constants of a half-step.
 #[derive(Debug, Clone)]
@@ -21,8 +23,12 @@ pub(crate) struct Side {
     pub(crate) d: usize,
     /// Coordinates solved for at a time; `d` or more for all.
     pub(crate) block: usize,
-    /// Weight of a pair without entry (α₀).
+    /// Weight of a pair without entry (α₀), before `absence`.
     pub(crate) unobserved: f32,
+    /// How much more it is for rows of many entries.
+    pub(crate) absence: Absence,
+    /// The same of the other side's rows, which its Gram matrix is weighed by in training; `None` where all are alike.
+    pub(crate) others: Option<Arc<Vec<f32>>>,
     pub(crate) reg: f32,
     pub(crate) exponent: f32,
     /// Rows of the other side.
@@ -36,8 +42,22 @@ pub(crate) struct Side {
 }
 
 impl Side {
+    /// Weight of a pair without entry, of a row with so many.
+    pub(crate) fn unobserved_of(&self, entries: usize) -> f32 {
+        self.unobserved * self.absence.share(entries)
+    }
+
+    /// The other side's Gram matrix (G), weighed where absence counts differently.
+    pub(crate) fn gram(&self, other: &[f32]) -> Vec<f32> {
+        gram_by(
+            self.others.as_ref().map(|shares| shares.as_slice()),
+            other,
+            self.d,
+        )
+    }
+
     pub(crate) fn lambda(&self, entries: usize) -> f32 {
-        let frequency = entries as f32 + self.unobserved * self.n_other as f32;
+        let frequency = entries as f32 + self.unobserved_of(entries) * self.n_other as f32;
         // The floor keeps the matrix invertible in single precision.
         (self.reg * frequency.powf(self.exponent)).max(1e-6)
     }
@@ -55,7 +75,7 @@ impl Side {
     /// b ← b + (λI + (1 − e)α₀G)m: what a prior mean adds to the right-hand side of a row with so many entries.
     pub(crate) fn draw(&self, gram: &[f32], entries: usize, mean: &[f32], b: &mut [f32]) {
         let lambda = self.lambda_of(entries, true);
-        let absent = (1.0 - self.exposure(entries)) * self.unobserved;
+        let absent = (1.0 - self.exposure(entries)) * self.unobserved_of(entries);
         for (i, b) in b.iter_mut().enumerate() {
             *b += lambda * mean[i] + absent * dot(&gram[i * self.d..(i + 1) * self.d], mean);
         }
@@ -188,8 +208,9 @@ impl State {
     /// Makes the matrix of a row without entries.
     pub(crate) fn factor_alone(&mut self, side: &Side, gram: &[f32]) {
         self.factor.fill(0.0);
+        let unobserved = side.unobserved_of(0);
         self.matrix.clear();
-        self.matrix.extend(gram.iter().map(|g| side.unobserved * g));
+        self.matrix.extend(gram.iter().map(|g| unobserved * g));
         self.finish(side, gram, 0, None);
     }
 
@@ -211,8 +232,9 @@ impl State {
             }
             return;
         }
+        let unobserved = side.unobserved_of(n);
         self.matrix.clear();
-        self.matrix.extend(gram.iter().map(|g| side.unobserved * g));
+        self.matrix.extend(gram.iter().map(|g| unobserved * g));
         syrk_add_at(&mut self.matrix, side.d, table, &entries.starts, &entries.weights);
         self.coefficients.clear();
         self.coefficients.extend(entries.pulls());
@@ -229,9 +251,10 @@ impl State {
         entries: usize,
         mean: Option<&[f32]>,
     ) {
+        let unobserved = side.unobserved_of(entries);
         self.matrix.clear();
         let sums = gram.iter().zip(matrix);
-        self.matrix.extend(sums.map(|(g, m)| side.unobserved * g + m));
+        self.matrix.extend(sums.map(|(g, m)| unobserved * g + m));
         self.factor.copy_from_slice(b);
         self.finish(side, gram, entries, mean);
     }
@@ -260,6 +283,7 @@ impl State {
         let (d, n) = (side.d, self.entries.starts.len());
         let lambda = side.lambda_of(n, mean.is_some());
         let absent = 1.0 - side.exposure(n);
+        let unobserved = side.unobserved_of(n);
         let starts = &self.entries.starts;
         self.predicted.clear();
         self.predicted.resize(n, 0.0);
@@ -270,7 +294,7 @@ impl State {
             self.matrix.clear();
             for i in start..end {
                 let row = &gram[i * d + start..i * d + end];
-                self.matrix.extend(row.iter().map(|g| side.unobserved * g));
+                self.matrix.extend(row.iter().map(|g| unobserved * g));
                 self.matrix[(i - start) * width + i - start] += lambda;
             }
             let own = &table[start..];
@@ -285,7 +309,7 @@ impl State {
             dot_rows(&gram[start * d..end * d], &self.moved, step);
             for (k, step) in step.iter_mut().enumerate() {
                 let drawn = x[start + k] - mean.map_or(0.0, |mean| mean[start + k]);
-                *step = -side.unobserved * *step - lambda * drawn;
+                *step = -unobserved * *step - lambda * drawn;
             }
             self.coefficients.clear();
             let pulls = self
@@ -327,7 +351,8 @@ struct Short {
 impl Short {
     fn new(side: &Side, gram: &[f32]) -> Short {
         let base = |n: usize, drawn: bool| {
-            let mut matrix: Vec<f32> = gram.iter().map(|g| side.unobserved * g).collect();
+            let unobserved = side.unobserved_of(n);
+            let mut matrix: Vec<f32> = gram.iter().map(|g| unobserved * g).collect();
             (0..side.d).for_each(|i| matrix[i * side.d + i] += side.lambda_of(n, drawn));
             let mut cholesky = Cholesky::default();
             cholesky.factor(&matrix, side.d).ok().map(|()| cholesky)
@@ -394,7 +419,7 @@ impl Short {
 /// on its own.
 pub(crate) fn step(entries: &Csr, other: &[f32], out: &mut [f32], side: &Side, prior: Option<Prior<'_>>) {
     let d = side.d;
-    let gram = gram(other, d);
+    let gram = side.gram(other);
     let by_blocks = side.block < d;
     let short = (!by_blocks).then(|| Short::new(side, &gram));
     parallel_rows_with(
@@ -445,6 +470,8 @@ mod tests {
             d,
             block,
             unobserved: 0.2,
+            absence: Absence::new(0.4, 5.0),
+            others: Some(Arc::new((1..=40).map(|n| n as f32 / 20.0).collect())),
             reg: 0.01,
             exponent: 1.0,
             n_other: 40,
@@ -456,7 +483,7 @@ mod tests {
         let other: Vec<f32> = (0..40 * d).map(|_| stream.normal() as f32 * 0.3).collect();
         let mean = (0..d).map(|_| stream.normal() as f32 * 0.3).collect();
         Case {
-            gram: gram(&other, d),
+            gram: side.gram(&other),
             side,
             other,
             mean,
@@ -507,14 +534,16 @@ mod tests {
         let n = columns.len() as f64;
         let absent = 1.0 - n * n / (n * n + 100.0);
         let more = f64::from(case.side.pull) * (1.0 - n / (n + 10.0));
-        let lambda = f64::from(case.side.lambda(columns.len())) * (1.0 + mean.map_or(0.0, |_| more));
+        let unobserved = 0.2 * (n / 5.0).powf(0.4);
+        let lambda = 0.01 * (n + unobserved * 40.0) * (1.0 + mean.map_or(0.0, |_| more));
         let zero = vec![0f32; d];
         let mean = mean.unwrap_or(&zero);
         let mut g: Vec<f64> = (0..d)
             .map(|i| lambda * (f64::from(x[i]) - f64::from(mean[i])))
             .collect();
-        for row in &rows {
-            let miss = f64::from(case.side.unobserved) * (product(row, x) - absent * product(row, mean));
+        for (at, row) in rows.iter().enumerate() {
+            let weight = unobserved * (at + 1) as f64 / 20.0;
+            let miss = weight * (product(row, x) - absent * product(row, mean));
             (0..d).for_each(|i| g[i] += miss * f64::from(row[i]));
         }
         for (column, value) in columns.iter().zip(values) {

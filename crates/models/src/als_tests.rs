@@ -202,10 +202,21 @@ fn takes(model: &mut Als, id: &ItemId, histories: &[Vec<HistoryEvent>]) -> u32 {
 
 #[test]
 fn a_new_item_with_a_few_events_is_solved_as_training_would() {
-    for described in [false, true] {
+    for (described, exponent) in [(false, 0.0), (true, 0.0), (false, 0.5), (true, 0.5)] {
         let data = world(described);
-        let config = config(5);
+        let config = AlsConfig {
+            unobserved_exponent: exponent,
+            ..config(5)
+        };
         let mut model = fit(&config, &data);
+        // He et al. (2016): absence from what many take counts more.
+        let entries: usize = (0..USERS).map(|user| data.interactions.of_user(user).len()).sum();
+        let typical = entries as f64 / ITEMS as f64;
+        let share = |entries: usize| (entries as f64 / typical).powf(f64::from(exponent));
+        let config = AlsConfig {
+            unobserved_weight: config.unobserved_weight.map(|weight| weight * share(3) as f32),
+            ..config
+        };
         let histories = [history(&[0, 2, 4]), history(&[2, 6]), history(&[1, 3])];
         let users: Vec<(f32, Vec<f32>)> = histories
             .iter()
@@ -249,11 +260,62 @@ fn a_new_item_with_a_few_events_is_solved_as_training_would() {
         }
         // YᵀY is that of the factors that count.
         let counting = (0..model.vocabulary.len() as u32).filter(|i| model.entries_by_now(*i) > 0);
+        let weight = |i: u32| share(model.entries_by_now(i)) as f32;
         let rows: Vec<_> = counting
-            .map(|i| (1.0, model.factor(i).unwrap().to_vec()))
+            .map(|i| (weight(i), model.factor(i).unwrap().to_vec()))
             .collect();
         let whole = normal_matrix(&model.gram, &rows, -1.0, 0.0, 5);
         assert!(whole.iter().flatten().all(|x| x.abs() < 1e-3), "{whole:?}");
+        // And stays so if the model is put away and more comes.
+        let mut bytes = Vec::new();
+        model.save(&mut bytes);
+        let mut kept = crate::registry::load(&bytes).expect("it was written so");
+        let more = history(&[0, 8]);
+        let event = Interaction {
+            user: 0,
+            item,
+            weight: 1.0,
+            timestamp: Timestamp(0),
+        };
+        for model in [&mut model as &mut dyn Model, kept.as_mut()] {
+            assert_eq!(
+                model.update(&[], &[event], std::slice::from_ref(&more)).absorbed,
+                1
+            );
+        }
+        let scores = |model: &dyn Model| {
+            let mut scores = [0f32; 3];
+            model.score(&histories[0], &[item, 2, 5], &mut scores);
+            scores
+        };
+        assert_eq!(scores(&model), scores(kept.as_ref()));
+    }
+}
+
+/// Training and folding in weigh absence alike: people folded in from what they took have the Gram matrix of those that training settled on.
+#[test]
+fn people_are_folded_in_as_they_were_trained_where_absence_counts_by_popularity() {
+    let data = world(false);
+    let config = AlsConfig {
+        unobserved_exponent: 0.6,
+        epochs: 150,
+        ..config(5)
+    };
+    let model = fit(&config, &data);
+    let mut gram = [0f64; 25];
+    for user in 0..USERS {
+        let items: Vec<u32> = data
+            .interactions
+            .of_user(user)
+            .iter()
+            .map(|row| row.item)
+            .collect();
+        let folded = model.fold_in(Someone::with_history(&history(&items)));
+        let x = folded.state.factor();
+        (0..25).for_each(|at| gram[at] += f64::from(x[at / 5]) * f64::from(x[at % 5]));
+    }
+    for (own, trained) in gram.iter().zip(model.users_gram.iter()) {
+        assert!((own - f64::from(*trained)).abs() < 0.01, "{own} {trained}");
     }
 }
 
@@ -371,7 +433,7 @@ fn how_much_attributes_hold_items_follows_from_the_data_unless_told() {
     );
     // Artefacts of before do not name it, and have none.
     let old: AlsConfig = serde_json::from_value(serde_json::json!({"item_handover": 7.0})).unwrap();
-    assert_eq!((old.item_side(1).pull, old.user_side(1).pull), (0.0, 0.0));
+    assert_eq!((old.item_side(1, 1.0).pull, old.user_side(1).pull), (0.0, 0.0));
     let (plain, described) = (world(false), world(true));
     assert_eq!(fit(&told, &described).config.item_pull, Some(3.0));
     assert_eq!(fit(&free, &described).config.item_pull, Some(20.0));
@@ -518,7 +580,7 @@ fn how_far_absence_is_believed_follows_from_the_data_unless_told() {
     // One number for both, as artefacts had it.
     let old: AlsConfig = serde_json::from_value(serde_json::json!({"handover": 7.0})).unwrap();
     assert_eq!(
-        (old.item_side(1).handover, old.user_side(1).handover),
+        (old.item_side(1, 1.0).handover, old.user_side(1).handover),
         (7.0, 10.0)
     );
     let data = world(true);
@@ -545,7 +607,7 @@ fn how_steeply_absence_is_believed_is_two_for_items_unless_told() {
         ..config(5)
     };
     // Worked out by hand: k²/(k² + 8²), and for the entries themselves k/(k + 8) whatever the steepness.
-    let side = told(2.0).item_side(9);
+    let side = told(2.0).item_side(9, 1.0);
     for (entries, e, c) in [(0, 0.0, 0.0), (4, 0.2, 1.0 / 3.0), (8, 0.5, 0.5), (24, 0.9, 0.75)] {
         assert!((side.exposure(entries) - e).abs() < 1e-6, "{entries}");
         assert!((side.believed(entries) - c).abs() < 1e-6, "{entries}");
@@ -558,7 +620,7 @@ fn how_steeply_absence_is_believed_is_two_for_items_unless_told() {
         };
         config.check().unwrap();
         let entries = [0, 1, 2, 10, 1000, 1_000_000, u32::MAX as usize];
-        let shares = entries.map(|entries| config.item_side(9).exposure(entries));
+        let shares = entries.map(|entries| config.item_side(9, 1.0).exposure(entries));
         assert!(shares.is_sorted(), "{shares:?}");
         assert!(shares.iter().all(|e| (0.0..=1.0).contains(e)), "{shares:?}");
     }
@@ -573,7 +635,7 @@ fn how_steeply_absence_is_believed_is_two_for_items_unless_told() {
     let old: AlsConfig = serde_json::from_value(serde_json::json!({"item_handover": 7.0})).unwrap();
     for entries in 0..5000 {
         let before = entries as f32 / (entries as f32 + 7.0);
-        assert_eq!(old.item_side(9).exposure(entries), before);
+        assert_eq!(old.item_side(9, 1.0).exposure(entries), before);
     }
     let people = config(5).settled(6_000, 100, 50).user_side(9);
     assert_eq!(people.exposure(24), 0.5);
@@ -602,7 +664,7 @@ fn steeper_is_nearer_to_attributes_below_the_handover_and_farther_above() {
             item_pull: Some(0.0),
             ..config(d)
         }
-        .item_side(USERS)
+        .item_side(USERS, 1.0)
     };
     let mut stream = numeric::SeededStream::new(5, 0);
     let table: Vec<f32> = (0..USERS * d).map(|_| stream.normal() as f32 * 0.3).collect();

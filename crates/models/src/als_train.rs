@@ -1,6 +1,7 @@
 //! The training of implicit ALS: entries, and epochs that go from side to side.
 
 use crate::als::{Als, NAME};
+use crate::als_absence::{gram_by, typical};
 use crate::als_config::AlsConfig;
 use crate::als_gradients;
 use crate::als_prior::Fitting;
@@ -47,8 +48,16 @@ impl AlsTrainer {
         let d = config.factors;
         let mut items = start(rows, &by_item, d, run.seed);
         let mut users = vec![0f32; rows.n_users() * d];
-        let user_side = config.user_side(rows.n_items());
-        let mut item_side = config.item_side(rows.n_users());
+        let counts: Vec<u32> = (0..rows.n_items())
+            .map(|item| by_item.row(item).0.len() as u32)
+            .collect();
+        let typical = typical(&counts);
+        let shares = config.absence(typical).shares(&counts);
+        let user_side = Side {
+            others: shares.clone(),
+            ..config.user_side(rows.n_items())
+        };
+        let mut item_side = config.item_side(rows.n_users(), typical);
         let map = |features: &[ItemFeatures], of: &Csr, side: &Side, wanted: bool| {
             let believed = |row| match of.row(row).0.len() {
                 0 => 0.0,
@@ -90,14 +99,11 @@ impl AlsTrainer {
                 let explained = item_map.as_ref().map(Fitting::explained);
                 config.item_pull =
                     explained.map(|explained| config.pull(density as f32, each as f32, explained));
-                item_side = config.item_side(rows.n_users());
+                item_side = config.item_side(rows.n_users(), typical);
             }
         }
-        let gram_of_items = gram(&items, d);
+        let gram_of_items = gram_by(shares.as_ref().map(|shares| shares.as_slice()), &items, d);
         let noise = noise(&by_user, &users, &items, d);
-        let counts: Vec<u32> = (0..rows.n_items())
-            .map(|item| by_item.row(item).0.len() as u32)
-            .collect();
         let means = item_map.as_ref().map_or(Vec::new(), |map| map.means(|_| true));
         for (item, mean) in means
             .chunks_exact(d)
@@ -118,6 +124,7 @@ impl AlsTrainer {
             norms: Arc::new(items.chunks_exact(d).map(norm).collect()),
             factors: Arc::new(items),
             counts: Arc::new(counts),
+            typical,
             means: Arc::new(means),
             item_map: shared(item_map),
             user_map: shared(user_map),

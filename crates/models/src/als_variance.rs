@@ -48,7 +48,8 @@ pub(crate) fn noise(entries: &Csr, users: &[f32], items: &[f32], d: usize) -> f3
 /// The variance that comes of not knowing an item of `entries` entries, for a person whose products with the eigenvectors are
 /// `turned`; before σ².
 fn of_item(side: &Side, apart: &SymmetricEigen, turned: &[f32], entries: usize, drawn: bool) -> f32 {
-    let weight = side.believed(entries) * side.unobserved + entries as f32 / side.n_other.max(1) as f32;
+    let weight =
+        side.believed(entries) * side.unobserved_of(entries) + entries as f32 / side.n_other.max(1) as f32;
     let lambda = side.lambda_of(entries, drawn);
     let terms = turned.iter().zip(&apart.values);
     terms
@@ -70,7 +71,7 @@ impl Als {
             alone = state;
             &alone
         };
-        let side = self.config.item_side(self.n_users);
+        let side = self.item_side();
         let apart = self
             .apart
             .get_or_init(|| symmetric_eigen(&self.users_gram, side.d).ok());

@@ -7,6 +7,7 @@
 //! What this crate does not know: stores, HTTP, the engine, the clock.
 
 mod als;
+mod als_absence;
 mod als_config;
 mod als_fold;
 mod als_fresh;

@@ -99,6 +99,7 @@ pub(crate) const ALS: &[Tunable] = &[
     key("reg", LogUniform(1e-4, 0.3)),
     key("reg_exponent", Uniform(0.0, 1.2)),
     key("unobserved_weight", LogUniform(0.005, 2.0)),
+    key("unobserved_exponent", Uniform(0.0, 0.5)),
 ];
 
 pub(crate) const EASE: &[Tunable] = &[

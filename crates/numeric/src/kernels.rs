@@ -220,11 +220,25 @@ pub fn norm(x: &[f32]) -> f32 {
 /// XᵀX of the row-major `n × d` matrix `x`, both triangles. In parallel on the current pool;
 /// blocks of rows are summed in order.
 pub fn gram(x: &[f32], d: usize) -> Vec<f32> {
+    gram_of(x, d, |range, part| {
+        let weights = vec![1f32; range.len()];
+        syrk_add(part, d, &x[range.start * d..range.end * d], &weights);
+    })
+}
+
+/// Σ w x xᵀ over the rows of `x` with their weights, row-major `d × d`. In parallel; the result does not depend on how many threads there are. Panics unless there is a weight for each row.
+pub fn weighted_gram(x: &[f32], d: usize, weights: &[f32]) -> Vec<f32> {
+    assert_eq!(x.len(), weights.len() * d, "a weight for each row");
+    gram_of(x, d, |range, part| {
+        syrk_add(part, d, &x[range.start * d..range.end * d], &weights[range]);
+    })
+}
+
+fn gram_of(x: &[f32], d: usize, add: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
     let n = x.len().checked_div(d).unwrap_or(0);
     let parts = crate::parallel_chunks(n, 1024, |range| {
         let mut part = vec![0f32; d * d];
-        let weights = vec![1f32; range.len()];
-        syrk_add(&mut part, d, &x[range.start * d..range.end * d], &weights);
+        add(range, &mut part);
         part
     });
     let mut total = vec![0f32; d * d];

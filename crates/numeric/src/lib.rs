@@ -52,7 +52,7 @@ pub use eigen::{SymmetricEigen, symmetric_eigen};
 pub use frontier_marginals::frontier_marginals;
 pub use gamma::ln_gamma;
 pub use gather::Sums;
-pub use kernels::{add_rows, axpy, dot, dot_rows, dots_at, gram, norm, syrk_add, syrk_add_at};
+pub use kernels::{add_rows, axpy, dot, dot_rows, dots_at, gram, norm, syrk_add, syrk_add_at, weighted_gram};
 pub use large::large_zeros;
 pub use normal::{NORMAL_POINTS, NormalAt, NormalValue, multiply_normal_below, normal_below, normals_at};
 pub use panel::{PANEL, PanelTerms, multiply_panel};
