@@ -461,6 +461,7 @@ fn protocol_json(
         "share": asked.share(),
         "history_share": asked.history_share(),
         "shots": asked.shots(),
+        "following": asked.following,
         "calibrated_by": findings.calibrated_by,
         "catalogue": match args.data.catalogue { CatalogueArg::Train => "train", CatalogueArg::Items => "items" },
         "k": findings.set.lengths(),

@@ -73,6 +73,10 @@ pub(crate) struct ProtocolArgs {
     /// First rows left of each held-out user or item by the few-shot protocols, a case each. 1,3,5,10 if absent.
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub(crate) shots: Option<Vec<usize>>,
+    /// With few-shot-user: judges by what they took right after the most of --shots instead of by the test; --next N by
+    /// the first N of it.
+    #[arg(long)]
+    pub(crate) following: bool,
     /// With unseen-item and few-shot-item: what held-out items are ranked within. All if absent.
     #[arg(long, value_enum)]
     pub(crate) among: Option<AmongArg>,
@@ -131,6 +135,7 @@ impl ProtocolArgs {
                 &[UnseenUser],
             ),
             ("--shots", shots, &[FewShotUser, FewShotItem]),
+            ("--following", self.following.then(String::new), &[FewShotUser]),
             ("--among", among, &[UnseenItem, FewShotItem]),
             (
                 "--beside-trained",
@@ -221,7 +226,11 @@ impl ProtocolArgs {
                 history: self.history_share(),
                 beside: self.beside_trained,
             },
-            ProtocolArg::FewShotUser => Scheme::FewShotUser { share, shots },
+            ProtocolArg::FewShotUser => Scheme::FewShotUser {
+                share,
+                shots,
+                following: self.following,
+            },
             ProtocolArg::UnseenItem => Scheme::UnseenItem { share, among },
             ProtocolArg::FewShotItem => Scheme::FewShotItem { share, shots, among },
         }

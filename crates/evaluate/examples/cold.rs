@@ -103,7 +103,11 @@ fn scheme(text: &str, shots: Vec<usize>) -> Result<Scheme, Failure> {
             history: 1.0,
             beside: false,
         },
-        "few-shot-user" => Scheme::FewShotUser { share, shots },
+        "few-shot-user" => Scheme::FewShotUser {
+            share,
+            shots,
+            following: false,
+        },
         other => return Err(format!("no protocol {other}").into()),
     })
 }

@@ -5,7 +5,7 @@
 //! ```
 //! PAIRS has no header; a line is `user<TAB>item<TAB>seconds`. USERS has a header and a line per user, `user<TAB>value...`, each value a category; `-` for no file. One of `OF`
 //! (10) people, drawn by hash, is held out of training; those of them with at least `LEAST` (41) events are asked after each of `LENGTHS` (0,1,2,3,5,10,20) events. Prints NDCG@20 / Recall@20 of
-//! the ten events that follow, and of the last twenty. `THREADS` and `SEED` (1) are read from the environment.
+//! the ten events that follow; of the ten after the longest length, which are the same for all lengths, by the first events and by as many right before; and of the last twenty. `THREADS` and `SEED` (1) are read from the environment.
 
 #[path = "common/learner.rs"]
 mod learner;
@@ -22,6 +22,19 @@ type Failure = Box<dyn std::error::Error>;
 /// Events that follow, and last ones, that are looked for.
 const NEXT: usize = 10;
 const LAST: usize = 20;
+
+/// What is looked for after so many events.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    /// What follows them.
+    Next,
+    /// What follows the longest length, after the first events.
+    AfterFirst,
+    /// The same, after those right before it.
+    AfterLatest,
+    /// The end.
+    Last,
+}
 
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -46,27 +59,44 @@ fn main() -> Result<(), Failure> {
     let train: Vec<Row> = trained.into_iter().flat_map(|(_, rows)| rows).collect();
     let asked = |rows: &&Vec<Row>| rows.len() >= least.max(longest + NEXT).max(LAST);
     let asked: Vec<&Vec<Row>> = held.iter().map(|(_, rows)| rows).filter(asked).collect();
-    let case = |length: usize, last: bool| -> Result<Prepared, Failure> {
+    let case = |length: usize, asked_for: Asked| -> Result<Prepared, Failure> {
+        let start = if asked_for == Asked::AfterLatest {
+            longest - length
+        } else {
+            0
+        };
         let wanted = |rows: &&Vec<Row>| {
-            let from = if last { rows.len() - LAST } else { length };
-            rows[from..from + if last { LAST } else { NEXT }].to_vec()
+            let (from, n) = match asked_for {
+                Asked::Next => (length, NEXT),
+                Asked::AfterFirst | Asked::AfterLatest => (longest, NEXT),
+                Asked::Last => (rows.len() - LAST, LAST),
+            };
+            rows[from..from + n].to_vec()
         };
         Ok(prepare(Inputs {
             train: train.clone(),
-            valid: asked.iter().flat_map(|rows| rows[..length].to_vec()).collect(),
+            valid: asked
+                .iter()
+                .flat_map(|rows| rows[start..start + length].to_vec())
+                .collect(),
             test: asked.iter().flat_map(wanted).collect(),
             user_features: features.clone(),
             allow_overlap: true,
             ..Inputs::default()
         })?)
     };
-    let cases = |last: bool| {
+    let cases = |asked_for: Asked| {
         lengths
             .iter()
-            .map(|length| case(*length, last))
+            .map(|length| case(*length, asked_for))
             .collect::<Result<Vec<_>, _>>()
     };
-    let cases = [("next ten", cases(false)?), ("last twenty", cases(true)?)];
+    let cases = [
+        ("next ten", cases(Asked::Next)?),
+        ("ten after the longest, by the first", cases(Asked::AfterFirst)?),
+        ("the same, by the latest", cases(Asked::AfterLatest)?),
+        ("last twenty", cases(Asked::Last)?),
+    ];
     let set = MetricSet::new(&[20], false)?;
     for learner in learners {
         let started = Instant::now();

@@ -43,6 +43,16 @@ pub struct Inputs {
     pub calibrate_by: Option<String>,
 }
 
+impl Inputs {
+    /// Whether a row counts.
+    pub(crate) fn is_positive(&self, row: &Row) -> bool {
+        match (self.positive_min, row.value) {
+            (Some(least), Some(value)) => value >= least,
+            _ => true,
+        }
+    }
+}
+
 /// Someone to rank for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestUser {
@@ -157,10 +167,7 @@ impl Prepared {
 /// [`EvaluateError::Overlap`] if test pairs occur in train or valid and that is not allowed;
 /// [`EvaluateError::Attribute`] if there is no such attribute to calibrate by.
 pub fn prepare(inputs: Inputs) -> Result<Prepared, EvaluateError> {
-    let positive = |row: &Row| match (inputs.positive_min, row.value) {
-        (Some(least), Some(value)) => value >= least,
-        _ => true,
-    };
+    let positive = |row: &Row| inputs.is_positive(row);
     let mut summary = DataSummary {
         rows_below_positive_min: [&inputs.train, &inputs.valid, &inputs.test]
             .iter()

@@ -145,6 +145,12 @@ fn an_option_that_would_do_nothing_is_refused() {
         "with --protocol full",
         "--protocol unseen-user",
     );
+    check(
+        format!("{evaluate} --protocol unseen-user --following"),
+        "--following",
+        "with --protocol unseen-user",
+        "--protocol few-shot-user",
+    );
     // Searches go by name: two of one kind would take each other's result.
     check(
         format!("tune --data {all} --split last:1 --budget 1s --models als,als:{{\"factors\":8}}"),

@@ -44,6 +44,8 @@ pub enum Scheme {
         share: f64,
         /// Lengths of history.
         shots: Vec<usize>,
+        /// Whether they are judged by what follows the longest of these instead of by the rows of the test.
+        following: bool,
     },
     /// A share of the items is held out of training entirely, with all that was done with them.
     UnseenItem {
@@ -108,9 +110,14 @@ impl Scheme {
                     ""
                 }
             ),
-            Scheme::FewShotUser { share, .. } => format!(
-                "{} % of the users held out of training, ranked for from their first rows",
-                share * 100.0
+            Scheme::FewShotUser { share, following, .. } => format!(
+                "{} % of the users held out of training, ranked for from their first rows{}",
+                share * 100.0,
+                if *following {
+                    ", judged by what follows the most of them"
+                } else {
+                    ""
+                }
             ),
             Scheme::UnseenItem { share, among } => format!(
                 "{} % of the items held out of training, ranked within {}",
@@ -136,7 +143,7 @@ impl Scheme {
         let (share, least, history, shots) = match self {
             Scheme::Everyone | Scheme::Warm => return Ok(()),
             Scheme::UnseenUser { share, history, .. } => (*share, f64::MIN_POSITIVE, *history, None),
-            Scheme::FewShotUser { share, shots } => (*share, f64::MIN_POSITIVE, 1.0, Some((shots, 0))),
+            Scheme::FewShotUser { share, shots, .. } => (*share, f64::MIN_POSITIVE, 1.0, Some((shots, 0))),
             Scheme::UnseenItem { share, .. } => (*share, 0.0, 1.0, None),
             Scheme::FewShotItem { share, shots, .. } => (*share, f64::MIN_POSITIVE, 1.0, Some((shots, 0))),
         };
@@ -200,7 +207,11 @@ impl Scheme {
                 }
                 cases
             }
-            Scheme::FewShotUser { share, shots } => few_shot_user::cut(inputs, *share, shots, seed)?,
+            Scheme::FewShotUser {
+                share,
+                shots,
+                following,
+            } => few_shot_user::cut(inputs, *share, shots, *following, seed)?,
             Scheme::UnseenItem { share, among } => {
                 vec![single(unseen_item::cut(inputs, *share, *among, seed)?)]
             }

@@ -12,16 +12,23 @@ use std::collections::BTreeSet;
 
 /// Holds users out; whoever is left without history is not judged.
 pub(super) fn cut(mut inputs: Inputs, share: f64, seed: u64) -> Result<Prepared, EvaluateError> {
-    let tested: BTreeSet<UserId> = inputs.test.iter().map(|row| row.user.clone()).collect();
-    let held = |user: &UserId| tested.contains(user) && is_held(user.as_str(), share, seed);
-    let (theirs, train): (Vec<_>, Vec<_>) = inputs.train.into_iter().partition(|row| held(&row.user));
+    let held = held_out(&inputs, share, seed);
+    let (theirs, train): (Vec<_>, Vec<_>) =
+        inputs.train.into_iter().partition(|row| held.contains(&row.user));
     inputs.train = train;
-    inputs.test.retain(|row| held(&row.user));
-    inputs.valid.retain(|row| held(&row.user));
+    inputs.test.retain(|row| held.contains(&row.user));
+    inputs.valid.retain(|row| held.contains(&row.user));
     inputs.valid.extend(theirs);
     let mut prepared = prepare(inputs)?;
     prepared.retain_users(|user| !user.history.is_empty());
     Ok(prepared)
+}
+
+/// Who of the test is held out.
+pub(super) fn held_out(inputs: &Inputs, share: f64, seed: u64) -> BTreeSet<UserId> {
+    let tested = inputs.test.iter().map(|row| &row.user);
+    let held = tested.filter(|user| is_held(user.as_str(), share, seed));
+    held.cloned().collect()
 }
 
 /// The same users trained on and held out, both ranked for among all items of the training rows, so that the two differ

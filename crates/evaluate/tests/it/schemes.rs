@@ -79,6 +79,7 @@ fn few_shots_of_a_user_are_their_first_items_for_the_same_users() {
     let cases = cases(Scheme::FewShotUser {
         share: 0.4,
         shots: vec![3, 0, 1],
+        following: false,
     });
     let labels: Vec<&str> = cases.iter().map(|case| case.label.as_str()).collect();
     assert_eq!(labels, ["0 items", "1 items", "3 items"]);
@@ -99,6 +100,61 @@ fn few_shots_of_a_user_are_their_first_items_for_the_same_users() {
                 .map(|step| format!("i{:02}", (number + step) % 12))
                 .collect();
             assert_eq!(names(case, &items), first);
+        }
+    }
+}
+
+#[test]
+fn few_shots_of_a_user_may_be_judged_by_what_follows_them() {
+    let scheme = Scheme::FewShotUser {
+        share: 0.4,
+        shots: vec![1, 3],
+        following: true,
+    };
+    let usual = cases(Scheme::FewShotUser {
+        share: 0.4,
+        shots: vec![3],
+        following: false,
+    });
+    for next in [None, Some(2)] {
+        let mut inputs = inputs();
+        // Everyone takes their first item once more, when they have three.
+        let again: Vec<Row> = inputs
+            .train
+            .iter()
+            .filter(|row| row.timestamp.0 == 0)
+            .cloned()
+            .collect();
+        inputs.train.extend(again.into_iter().map(|row| Row {
+            timestamp: Timestamp(3 * 86_400_000),
+            ..row
+        }));
+        inputs.next = next;
+        let cases = scheme.cases(inputs, 4).expect("a sound protocol");
+        for (case, length) in cases.iter().zip([1, 3]) {
+            let (users, _) = learnt(case);
+            let judged = |case: &Case| -> Vec<UserId> {
+                case.prepared.users.iter().map(|user| user.user.clone()).collect()
+            };
+            assert_eq!(judged(case), judged(&usual[0]));
+            for user in &case.prepared.users {
+                assert!(!users.contains(user.user.as_str()));
+                let number: usize = user.user.as_str()[1..].parse().expect("a number");
+                let taken = |steps: std::ops::Range<usize>| -> Vec<String> {
+                    steps
+                        .map(|step| format!("i{:02}", (number + step) % 12))
+                        .collect()
+                };
+                let sorted = |mut names: Vec<String>| {
+                    names.sort();
+                    names
+                };
+                let history: Vec<u32> = user.history.iter().map(|event| event.item).collect();
+                assert_eq!(names(case, &history), taken(0..length));
+                assert_eq!(sorted(names(case, &user.seen)), sorted(taken(0..3)));
+                let end = 3 + next.unwrap_or(3);
+                assert_eq!(sorted(names(case, &user.relevant)), sorted(taken(3..end)));
+            }
         }
     }
 }
@@ -221,6 +277,7 @@ fn no_scheme_tells_of_more_rows_than_it_judges_by() {
         Scheme::FewShotUser {
             share,
             shots: shots.clone(),
+            following: true,
         },
         Scheme::UnseenItem { share, among },
         Scheme::FewShotItem { share, shots, among },
@@ -257,6 +314,7 @@ fn what_cannot_be_is_refused() {
     let shots = |shots: &[usize]| Scheme::FewShotUser {
         share: 0.5,
         shots: shots.to_vec(),
+        following: false,
     };
     assert!(refused(shots(&[])).contains("shots: got []"));
     assert!(refused(shots(&[50])).contains("nobody is left"));
