@@ -59,6 +59,8 @@ handover)
   evaluate --data "$data/ml-100k/ratings.parquet" --split last:20 --items "$data/ml-100k/items.tsv" \
     --protocol few-shot-item --among unseen "${shots[@]}" --models 'als,als:{"item_pull":0},als:{"item_attributes":false}'
   evaluate --data "$data/ml-1m/ratings.parquet" --split last:20 --users "$data/ml-1m/users.tsv" \
-    --protocol few-shot-user "${shots[@]}" --models 'als,als:{"user_attributes":false},popular,blend' ;;
+    --protocol few-shot-user "${shots[@]}" --models 'als,als:{"user_attributes":false},popular,blend'
+  evaluate --data "$data/ml-1m/ratings.parquet" --split last:20 --users "$data/ml-1m/users.tsv" \
+    --protocol few-shot-user --following --next 10 "${shots[@]}" --models 'als,als:{"user_attributes":false},popular,blend' ;;
 *) echo "no part $part, expected one of: list $parts" >&2; exit 2 ;;
 esac
