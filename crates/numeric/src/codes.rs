@@ -9,8 +9,10 @@
 //! product, a the step of the other side and k a bound on what rounding may have cost, in steps of the vector. Whole-number
 //! products are exact, so every way of computing them gives the same. Several others share one pass over the blocks.
 //!
-//! Ways: AVX-512 with VNNI by hand; a plain body otherwise, compiled for AVX2 where that is there.
+//! Ways: AVX-512 with VNNI by hand; AVX2 by hand (`codes_avx2.rs`); a plain body otherwise.
 
+#[cfg(target_arch = "x86_64")]
+use crate::codes_avx2;
 use crate::wide::wide;
 
 /// Vectors in a block.
@@ -87,8 +89,8 @@ pub fn place(blocks: &mut [u8], groups: usize, at: usize, codes: &[i8]) {
 /// What blocks are compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe<'a> {
-    codes: &'a [i8],
-    step: f32,
+    pub(crate) codes: &'a [i8],
+    pub(crate) step: f32,
     /// What its products have too much because codes are stored plus 128.
     surplus: i32,
     /// Added to each product before it is multiplied by the vector's step (k).
@@ -140,6 +142,11 @@ pub fn scan(blocks: &[u8], steps: &[f32], groups: usize, probes: &[Probe<'_>], h
     if vnni::available() {
         // SAFETY: the machine has the features, and the lengths have been checked.
         return unsafe { vnni::scan(blocks, steps, groups, probes, hits) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if codes_avx2::available() {
+        // SAFETY: as above.
+        return unsafe { codes_avx2::scan(blocks, steps, groups, probes, hits) };
     }
     scan_plain(blocks, steps, groups, probes, hits);
 }
@@ -364,12 +371,47 @@ mod tests {
             scan(&blocks, &steps, groups, &probes, &mut fast);
             scan_plain(&blocks, &steps, groups, &probes, &mut plain);
             prop_assert_eq!(bits(&fast), bits(&plain));
+            #[cfg(target_arch = "x86_64")]
+            if codes_avx2::available() {
+                let mut by_hand = vec![Vec::new(); n_probes];
+                // SAFETY: the machine has the features, and the lengths are those of above.
+                unsafe { codes_avx2::scan(&blocks, &steps, groups, &probes, &mut by_hand) };
+                prop_assert_eq!(bits(&by_hand), bits(&plain));
+            }
             for (hits, other) in fast.iter().zip(&others) {
                 for (at, vector) in vectors.iter().enumerate().filter(|(at, _)| at % 7 != 3) {
                     if crate::dot(vector, other) >= floor {
                         prop_assert!(hits.iter().any(|hit| hit.at == at as u32), "{at} is missing");
                     }
                 }
+            }
+        }
+    }
+
+    /// Codes as large as they come, of both signs, whose products fill sixteen bits.
+    #[test]
+    fn the_largest_codes_do_not_overflow() {
+        let groups = groups_of(64);
+        let mut blocks = vec![0u8; BLOCK * groups * GROUP];
+        for at in 0..BLOCK {
+            place(
+                &mut blocks,
+                groups,
+                at,
+                &[if at % 2 == 0 { 127 } else { -127 }; 64],
+            );
+        }
+        let probes = [[127i8; 64], [-127; 64]];
+        let probes = probes
+            .each_ref()
+            .map(|codes| Probe::new(codes, 1.0, 0.0, f32::MIN));
+        let mut hits = vec![Vec::new(); 2];
+        scan(&blocks, &[1.0; BLOCK], groups, &probes, &mut hits);
+        for (probe, hits) in hits.iter().enumerate() {
+            assert_eq!(hits.len(), BLOCK);
+            for hit in hits {
+                let sign = if hit.at as usize % 2 == probe { 1.0 } else { -1.0 };
+                assert_eq!(hit.product, sign * 64.0 * 127.0 * 127.0);
             }
         }
     }

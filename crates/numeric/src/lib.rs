@@ -15,6 +15,8 @@ mod blocked;
 mod cholesky;
 mod chunked;
 pub mod codes;
+#[cfg(target_arch = "x86_64")]
+mod codes_avx2;
 mod counted;
 mod csr;
 mod dense;
