@@ -34,7 +34,12 @@ impl Absence {
         (entries.max(1) as f32 / self.typical).powf(self.exponent)
     }
 
-    /// That of each item; `None` where all are alike.
+    /// The weight that YᵀY has an item of so many entries with: none without any.
+    pub(crate) fn counted(self, entries: usize) -> f32 {
+        if entries == 0 { 0.0 } else { self.share(entries) }
+    }
+
+    /// The share of each item; `None` where all are alike.
     pub(crate) fn shares(self, counts: &[u32]) -> Option<Arc<Vec<f32>>> {
         let of = |count: &u32| self.share(*count as usize);
         (self.exponent != 0.0).then(|| Arc::new(counts.iter().map(of).collect()))

@@ -103,7 +103,7 @@ impl Als {
     /// Entries that it has by now, as far as they were taken in.
     pub(crate) fn entries_by_now(&self, item: u32) -> usize {
         let since = self.fresh.get(&item).and_then(|fresh| fresh.sums.as_ref());
-        self.entries_of(item) as usize + since.map_or(0, |sums| sums.users)
+        (self.entries_of(item) as usize).saturating_add(since.map_or(0, |sums| sums.users))
     }
 
     /// The item as it is, to be changed.
@@ -234,11 +234,8 @@ impl Als {
     }
 
     /// The weight in YᵀY of an item with so many entries.
-    pub(crate) fn counted(&self, entries: usize) -> f32 {
-        if entries == 0 {
-            return 0.0;
-        }
-        self.config.absence(self.typical).share(entries)
+    fn counted(&self, entries: usize) -> f32 {
+        self.config.absence(self.typical).counted(entries)
     }
 
     /// Puts a factor in place, and in YᵀY with this weight.

@@ -104,16 +104,13 @@ impl Als {
                 "a fresh item does not fit",
             )?;
             taking += usize::from(summed);
-            let by_now = entries as usize + if summed { sums.users } else { 0 };
+            let since = if summed { sums.users } else { 0 };
             let one = Fresh {
                 factor,
                 mean,
                 start,
                 sums: summed.then_some(sums),
-                counted: match by_now {
-                    0 => 0.0,
-                    n => absence.share(n),
-                },
+                counted: absence.counted((entries as usize).saturating_add(since)),
             };
             fresh.insert(item, Arc::new(one));
         }

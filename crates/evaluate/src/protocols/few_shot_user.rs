@@ -41,7 +41,7 @@ pub(super) fn cut(
     Ok(lengths.into_iter().map(case).collect())
 }
 
-/// Of everyone who will be held out, puts all rows after their first so many items into the test, and all before into their history. Equal moments stand in an
+/// Of everyone who will be held out, puts all rows after their first so many items into the test, and all before into their history, which nothing is learnt from. Equal moments stand in an
 /// order drawn by hash; items that are among the first are not asked for again.
 fn follow(inputs: &mut Inputs, longest: usize, share: f64, seed: u64) {
     let held = unseen_user::held_out(inputs, share, seed);
@@ -60,7 +60,7 @@ fn follow(inputs: &mut Inputs, longest: usize, share: f64, seed: u64) {
                 if inputs.is_positive(&row) {
                     first.insert(row.item.clone());
                 }
-                inputs.train.push(row);
+                inputs.valid.push(row);
             } else if !first.contains(&row.item) {
                 inputs.test.push(row);
             }
